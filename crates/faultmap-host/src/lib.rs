@@ -1,0 +1,31 @@
+//! What this host's kernel says of itself: links, routes, neighbours, sockets, counters, tables.
+//!
+//! Everything is read without privilege, of the calling thread's network namespace (`/proc/thread-self/net`,
+//! rtnetlink, `sock_diag`, ethtool). Reads are bounded; nothing waits for the network and nothing is written.
+//! What cannot be read says why and the rest goes on. Never says what a reading means: that is the judge's.
+//!
+//! Netlink messages are taken apart here, by the few fields that we need, and unknown or short attributes are passed
+//! over: with a typed decoder of whole messages one attribute of a newer kernel costs the whole reading.
+
+mod counters;
+mod error;
+mod ethtool;
+mod flows;
+mod links;
+mod neighbor;
+mod netlink;
+mod privileges;
+mod procfs;
+mod route;
+mod snapshot;
+mod sock_diag;
+mod tables;
+
+pub use counters::ip_in_counts;
+pub use error::HostError;
+pub use flows::flows;
+pub use neighbor::{NeighborWatch, neighbor, read_neighbor};
+pub use privileges::{ping_socket_allowed, privileges};
+pub use route::route;
+pub use snapshot::Snapshot;
+pub use tables::{fd_usage, listen_queue, rp_filter};

@@ -1,0 +1,20 @@
+//! The wires, switches and middleboxes between the hosts, in user space: frames come from AF_PACKET sockets on the
+//! far ends of veth pairs and one thread moves them. It knows nothing of hosts, services or scenarios, and it is
+//! the oracle: every element counts what it did.
+
+mod core;
+mod engine;
+mod impairment;
+mod link;
+pub mod middlebox;
+mod offload;
+mod port;
+mod queue;
+mod rng;
+mod switch;
+
+pub use self::core::End;
+pub use engine::{Fabric, PortSpec};
+pub use impairment::Impairment;
+pub use link::{Direction, Link, LinkStats, WayStats};
+pub use switch::{Switch, SwitchStats};

@@ -1,0 +1,135 @@
+//! Causes of layer 3, network: addressing and routing.
+
+mod admin_prohibited;
+mod family_broken;
+mod high_latency_path;
+mod no_return_route;
+mod no_route;
+mod packet_loss;
+pub(in crate::causes) mod pmtu_blackhole;
+mod private_address;
+mod remote_blackhole;
+mod remote_no_route;
+mod route_rejected;
+mod routing_loop;
+mod rp_filter;
+
+use super::Cause;
+use crate::observation::{HopSaid, IcmpMeaning, NeighborState, Walk};
+use crate::{Evidence, ObservationId};
+use std::net::IpAddr;
+
+/// In the order of `faultmap causes`.
+pub(super) static CAUSES: &[&Cause] = &[
+    &no_route::CAUSE,
+    &route_rejected::CAUSE,
+    &remote_no_route::CAUSE,
+    &remote_blackhole::CAUSE,
+    &routing_loop::CAUSE,
+    &admin_prohibited::CAUSE,
+    &pmtu_blackhole::CAUSE,
+    &packet_loss::CAUSE,
+    &high_latency_path::CAUSE,
+    &rp_filter::CAUSE,
+    &no_return_route::CAUSE,
+    &family_broken::V6,
+    &family_broken::V4,
+    &private_address::CAUSE,
+];
+
+/// Every port and protocol of the address is silent: how far its packets were seen.
+struct SilentPath {
+    /// The failed attempt.
+    failed: ObservationId,
+    /// The address.
+    ip: IpAddr,
+    /// Walks toward it.
+    walks: Vec<ObservationId>,
+    /// The last router that answered, with its hop number; `None` when not even the first did.
+    last: Option<(u8, IpAddr)>,
+    /// What a walk toward a neighbouring address showed.
+    sibling: Sibling,
+}
+
+/// A walk toward an address beside the target's, for comparison.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Sibling {
+    /// Not walked.
+    Unknown,
+    /// Its packets stop at the same place: the whole prefix is cut there.
+    StopsToo(ObservationId),
+    /// Its packets are seen further on: only this address is cut at that place.
+    GoesFurther(ObservationId),
+    /// Its packets reach the same last router, which goes on to look for that host: the road to the segment is good.
+    RoadIsGood(ObservationId),
+}
+
+/// Everything toward the target is silent, and the next hop is resolved.
+fn silent_path(ev: &Evidence<'_>) -> Option<SilentPath> {
+    let failure = ev.failure().filter(crate::evidence::Failure::silent)?;
+    if ev.host_answers(failure.ip).is_some() || ev.is_local(failure.ip) || ev.on_link(failure.ip) {
+        return None;
+    }
+    let dead = |state| matches!(state, NeighborState::Failed | NeighborState::Incomplete);
+    if ev.next_hop_neighbor(failure.ip).is_some_and(|(_, neighbor)| dead(neighbor.after)) {
+        return None;
+    }
+    let walks: Vec<ObservationId> = ev.walks(failure.ip).map(|(id, _)| id).collect();
+    if walks.is_empty() {
+        return None;
+    }
+    let last = ev.last_router(failure.ip);
+    Some(SilentPath { failed: failure.id, ip: failure.ip, walks, last, sibling: sibling(ev, failure.ip, last) })
+}
+
+/// The road to the target's segment is proven good by a walk toward a neighbouring address, and yet nothing of the target answers.
+pub(in crate::causes) fn road_is_good(ev: &Evidence<'_>) -> Option<ObservationId> {
+    match silent_path(ev)?.sibling {
+        Sibling::RoadIsGood(id) => Some(id),
+        _ => None,
+    }
+}
+
+/// The most telling of the walks toward neighbouring addresses (another host, and the segment's usual router address).
+fn sibling(ev: &Evidence<'_>, ip: IpAddr, last: Option<(u8, IpAddr)>) -> Sibling {
+    let stopped = last.map_or(0, |(ttl, _)| ttl);
+    let walks = ev.all::<Walk>().filter(|(_, walk)| walk.to.ip() != ip && near(walk.to.ip(), ip));
+    let readings: Vec<Sibling> = walks.map(|(id, walk)| compare(id, walk, stopped)).collect();
+    let further = readings.iter().find(|reading| matches!(reading, Sibling::GoesFurther(_)));
+    let good = || readings.iter().find(|reading| matches!(reading, Sibling::RoadIsGood(_)));
+    *further.or_else(good).or(readings.first()).unwrap_or(&Sibling::Unknown)
+}
+
+/// `stopped` is the last hop at which the target's own packets were seen. A neighbour that answers from the hop after it, or from farther,
+/// has come past the place where the target's packets end.
+fn compare(id: ObservationId, walk: &Walk, stopped: u8) -> Sibling {
+    let furthest_router = walk.hops.iter().filter(|hop| !hop.routers().is_empty()).map(|hop| hop.ttl).max().unwrap_or(0);
+    let host_reported = walk.hops.iter().flat_map(|hop| &hop.answers).any(|answer| {
+        matches!(answer.said, HopSaid::Icmp(icmp) if icmp.meaning() == IcmpMeaning::HostUnreachable)
+    });
+    match walk.reached_ttl {
+        _ if furthest_router > stopped => Sibling::GoesFurther(id),
+        // The segment's router itself answers, from one hop beyond: its way back is good, and it never reported the target's expired TTL.
+        Some(ttl) if is_first_of_segment(walk.to.ip()) && ttl > stopped => Sibling::GoesFurther(id),
+        Some(_) => Sibling::RoadIsGood(id),
+        None if host_reported => Sibling::RoadIsGood(id),
+        None => Sibling::StopsToo(id),
+    }
+}
+
+/// The address that by custom is the segment's router.
+fn is_first_of_segment(ip: IpAddr) -> bool {
+    match ip {
+        IpAddr::V4(ip) => ip.octets()[3] == 1,
+        IpAddr::V6(ip) => ip.octets()[8..] == [0, 0, 0, 0, 0, 0, 0, 1],
+    }
+}
+
+/// The two addresses share all but the last byte.
+fn near(a: IpAddr, b: IpAddr) -> bool {
+    match (a, b) {
+        (IpAddr::V4(a), IpAddr::V4(b)) => a.octets()[..3] == b.octets()[..3],
+        (IpAddr::V6(a), IpAddr::V6(b)) => a.octets()[..15] == b.octets()[..15],
+        _ => false,
+    }
+}

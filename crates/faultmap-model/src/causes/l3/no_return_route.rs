@@ -1,0 +1,67 @@
+//! Requests arrive, and the answers cannot come back.
+
+use super::{Sibling, silent_path};
+use crate::causes::{Cause, Claim, Tool};
+use crate::observation::Flows;
+use crate::verdict::Where;
+use crate::{Evidence, Layer};
+
+/// `l3.no-return-route`
+pub(super) static CAUSE: Cause = Cause {
+    id: "l3.no-return-route",
+    layer: Layer::L3,
+    title: "the answers have no way back",
+    what: "The packets reach the host, and the host (or a router behind it) has no route back to us: a missing default gateway on the server, a NAT \
+           instance without a return route, asymmetric VPN routing.",
+    shows: "Every port and protocol is silent although the road to the segment is good. Only the other side can prove it: SYNs arrive there, and its \
+            OutNoRoutes rises. A host that drops everything looks the same from here.",
+    confirm: &[
+        Tool { run: "ip route get OUR-ADDRESS; nstat -az IpOutNoRoutes", on: "{ip}", why: "no route back, and a counter that rises with each of our packets" },
+        Tool { run: "tcpdump -ni any host OUR-ADDRESS", on: "{ip}", why: "requests that arrive without answers that leave" },
+    ],
+    fix: &["Give {ip} a default gateway, or a route to our network.", "On the way back, route our prefix to the router that the requests came from."],
+    claim,
+};
+
+fn claim(ev: &Evidence<'_>) -> Option<Claim> {
+    let path = silent_path(ev)?;
+    if ev.first::<Flows>(|flows| flows.to == Some(path.ip) && flows.alive > 0).is_some() {
+        return None;
+    }
+    let (confidence, ids) = match path.sibling {
+        Sibling::RoadIsGood(id) => (0.6, vec![id]),
+        Sibling::GoesFurther(_) => return None,
+        Sibling::StopsToo(_) if path.last.is_none() => return None,
+        Sibling::StopsToo(id) => (0.35, vec![id]),
+        Sibling::Unknown => (0.3, vec![]),
+    };
+    let at = path.last.map_or_else(|| "behind the first router".to_owned(), |(_, router)| format!("behind {router}"));
+    let summary = format!("No answer from {} comes back on any port or protocol, though the road to its segment is open.", path.ip);
+    let claim = Claim::likely(confidence, Where::Remote, at, summary).citing([path.failed]).citing(path.walks).citing(ids);
+    let run = format!("tcpdump -ni any host {}", path.ip);
+    Some(claim.decided_by(run, path.ip.to_string(), "requests that arrive without answers that leave: no way back, or a filter that drops everything"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::causes::tests_support::{connect, reset, route_via, silent};
+    use crate::observation::{Hop, Role, Walk, WalkProtocol};
+    use crate::testkit::{claims, recording};
+    use crate::Seen;
+
+    #[test]
+    fn it_is_one_of_the_causes_of_total_silence() {
+        let walk = Walk {
+            to: "10.2.0.10:80".parse().expect("addr"),
+            role: Role::Target,
+            protocol: WalkProtocol::Tcp,
+            hops: vec![Hop { ttl: 1, sent: 3, answers: vec![] }],
+            reached_ttl: None,
+        };
+        let silent = vec![route_via("10.2.0.10"), connect("10.2.0.10:80", Role::Target, silent()), Seen::Walk(walk)];
+        assert_eq!(claims(&CAUSE, &recording("tcp://10.2.0.10:80", silent.clone())), Some((0.3, true)));
+        let alive = [silent, vec![connect("10.2.0.10:22", Role::Control, reset())]].concat();
+        assert_eq!(claims(&CAUSE, &recording("tcp://10.2.0.10:80", alive)), None);
+    }
+}

@@ -1,0 +1,116 @@
+//! Packets are lost on the path.
+
+use crate::causes::{Cause, Claim, Tool};
+use crate::observation::{Echo, HttpExchange, TcpConnect, TcpRepeat, TlsHandshake};
+use crate::verdict::Where;
+use crate::{Evidence, Layer, ObservationId};
+use std::net::IpAddr;
+
+/// Losses that are more than an accident.
+const NOTABLE: u32 = 2;
+/// Share of the train from which loss hurts TCP.
+const HURTS: f64 = 0.02;
+
+/// `l3.packet-loss`
+pub(super) static CAUSE: Cause = Cause {
+    id: "l3.packet-loss",
+    layer: Layer::L3,
+    title: "packets are lost on the path",
+    what: "A share of the packets does not arrive: a congested or faulty link, a policer, an overloaded router, one bad member of a bundle. TCP repairs \
+           it at the price of time; at a few per cent throughput collapses.",
+    shows: "A train of probes to the target itself loses some, and TCP sends segments again. Loss at a middle hop that does not persist to the target \
+            is that router's rate limit for ICMP and is no loss.",
+    confirm: &[Tool { run: "mtr -rwzbc 100 {ip}", on: "here, and from {ip} back", why: "the first hop from which loss persists to the end" }],
+    fix: &["Find the hop where it begins and mend or avoid that link; ask its operator with the mtr report of both directions.", "A full link needs capacity or shaping; a policer needs a lower sending rate."],
+    claim,
+};
+
+fn claim(ev: &Evidence<'_>) -> Option<Claim> {
+    let ip = ev.main_address()?.ip();
+    ev.failure().is_none().then_some(())?;
+    let by_echo = by_echo(ev, ip);
+    let (lost, sent, mut because) = by_echo.or_else(|| by_connects(ev, ip))?;
+    if let Some(id) = repaired(ev) {
+        because.push(id);
+    }
+    let percent = f64::from(lost) / f64::from(sent) * 100.0;
+    let summary = format!("The path to {ip} loses packets: {lost} of {sent} probes ({percent:.0} %).");
+    let confidence = if by_echo_is_plain(lost, sent) { 0.93 } else { 0.8 };
+    Some(Claim::degrades(confidence, Where::Path, format!("between here and {ip}"), summary).citing(because))
+}
+
+fn by_echo_is_plain(lost: u32, sent: u32) -> bool {
+    lost >= 4 && sent >= 40
+}
+
+/// Echo requests that got lost while TCP, too, shows repair: a policer of ICMP alone is not loss.
+fn by_echo(ev: &Evidence<'_>, ip: IpAddr) -> Option<(u32, u32, Vec<ObservationId>)> {
+    let trains: Vec<_> = ev.all::<Echo>().filter(|(_, echo)| echo.to == ip && echo.received > 0).collect();
+    let sent: u32 = trains.iter().map(|(_, echo)| echo.sent).sum();
+    let lost: u32 = trains.iter().map(|(_, echo)| echo.sent.saturating_sub(echo.received)).sum();
+    let notable = lost >= NOTABLE && sent >= 20 && f64::from(lost) >= f64::from(sent) * HURTS;
+    let tcp_suffers = repaired(ev).is_some() || by_connects(ev, ip).is_some();
+    (notable && tcp_suffers).then(|| (lost, sent, trains.into_iter().map(|(id, _)| id).collect()))
+}
+
+/// Connects to more than one port that needed a SYN sent again: no queue of one listener does that.
+fn by_connects(ev: &Evidence<'_>, ip: IpAddr) -> Option<(u32, u32, Vec<ObservationId>)> {
+    let rows: Vec<_> = ev.all::<TcpRepeat>().filter(|(_, repeat)| repeat.to.ip() == ip && repeat.silent < repeat.tried).collect();
+    let ports = rows.iter().filter(|(_, repeat)| repeat.silent + repeat.connected_late > 0).count();
+    let lost: u32 = rows.iter().map(|(_, repeat)| repeat.silent + repeat.connected_late).sum();
+    let sent: u32 = rows.iter().map(|(_, repeat)| repeat.tried).sum();
+    (ports >= 2 && lost >= NOTABLE && sent >= 20).then(|| (lost, sent, rows.into_iter().map(|(id, _)| id).collect()))
+}
+
+/// TCP repaired something.
+fn repaired(ev: &Evidence<'_>) -> Option<ObservationId> {
+    let connect = ev.all::<TcpConnect>().find(|(_, connect)| {
+        matches!(connect.outcome, crate::observation::ConnectOutcome::Connected { retransmits, .. } if retransmits > 0)
+    });
+    let http = || ev.all::<HttpExchange>().find(|(_, http)| http.tcp.as_ref().is_some_and(|tcp| tcp.retransmits > 0 || tcp.out_of_order > 0));
+    let tls = || ev.all::<TlsHandshake>().find(|(_, tls)| tls.tcp.as_ref().is_some_and(|tcp| tcp.retransmits > 0 || tcp.out_of_order > 0));
+    let repeat = || ev.all::<TcpRepeat>().find(|(_, repeat)| repeat.silent + repeat.connected_late > 0 && repeat.connected > 0);
+    connect.map(|(id, _)| id).or_else(|| http().map(|(id, _)| id)).or_else(|| tls().map(|(id, _)| id)).or_else(|| repeat().map(|(id, _)| id))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::Seen;
+    use crate::causes::tests_support::{connect, route_via};
+    use crate::observation::{ConnectOutcome, Role};
+    use crate::testkit::{claims, recording};
+
+    fn train(sent: u32, received: u32) -> Seen {
+        Seen::Echo(Echo {
+            to: "10.2.0.10".parse().expect("ip"),
+            role: Role::Control,
+            payload_bytes: 56,
+            dont_fragment: false,
+            sent,
+            received,
+            duplicates: 0,
+            rtts_ms: vec![],
+            reply_ttl: Some(62),
+            icmp: None,
+            errno: None,
+        })
+    }
+
+    fn check(retransmits: u32, train: Seen, expect: Option<(f64, bool)>) {
+        let outcome = ConnectOutcome::Connected { rtt_ms: 1.0, retransmits, mss: 1448, pmtu: 1500 };
+        let seen = vec![route_via("10.2.0.10"), connect("10.2.0.10:80", Role::Target, outcome), train];
+        assert_eq!(claims(&CAUSE, &recording("tcp://10.2.0.10:80", seen)), expect);
+    }
+
+    #[test]
+    fn probes_and_tcp_both_suffer_from_loss() {
+        check(1, train(60, 52), Some((0.93, false)));
+        check(1, train(60, 60), None);
+    }
+
+    #[test]
+    fn a_limit_on_ping_alone_is_not_loss() {
+        check(0, train(60, 40), None);
+    }
+}

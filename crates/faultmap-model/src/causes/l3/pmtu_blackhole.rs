@@ -1,0 +1,168 @@
+//! Packets above a size vanish on the path, and the ICMP error that should say so does not arrive.
+
+use crate::causes::{Cause, Claim, Tool};
+use crate::observation::{BodyEnd, HttpExchange, HttpOutcome, SizeProbe, TlsHandshake, TlsOutcome};
+use crate::verdict::Where;
+use crate::{Evidence, Layer, ObservationId};
+use std::net::SocketAddr;
+
+/// `l3.pmtu-blackhole`
+pub(super) static CAUSE: Cause = Cause {
+    id: "l3.pmtu-blackhole",
+    layer: Layer::L3,
+    title: "the path swallows large packets",
+    what: "A link on the path carries smaller packets than the ends believe (a tunnel, PPPoE, a VPN), and the ICMP \"fragmentation needed\" that would tell \
+           the sender is filtered. Handshakes and small requests pass; the first full-size segment vanishes and the connection hangs.",
+    shows: "A connection stalls once data flows, twice, and the same conversation with a clamped segment size passes. A mute server stalls with small segments too.",
+    confirm: &[
+        Tool { run: "ping -M do -s 1472 -c 3 {ip}; ping -M do -s 1200 -c 3 {ip}", on: "here", why: "large lost without an error, small answered" },
+        Tool { run: "tracepath -n {ip}", on: "here", why: "the hop at which large packets stop" },
+    ],
+    fix: &[
+        "Let ICMP fragmentation needed (3/4) and ICMPv6 packet too big (2/0) through every filter on the path.",
+        "Clamp the MSS at the tunnel: nft add rule ... tcp flags syn tcp option maxseg size set rt mtu.",
+        "Lower the MTU of {iface} to what the path carries, or set net.ipv4.tcp_mtu_probing=1 on the servers.",
+    ],
+    claim,
+};
+
+/// What the evidence says of a size limit between here and the peer.
+pub(in crate::causes) struct SizeLimit {
+    /// The peer.
+    pub(in crate::causes) to: SocketAddr,
+    /// The evidence.
+    pub(in crate::causes) because: Vec<ObservationId>,
+    /// In words.
+    pub(in crate::causes) words: String,
+    /// The target fails by it.
+    pub(in crate::causes) breaks: bool,
+}
+
+fn claim(ev: &Evidence<'_>) -> Option<Claim> {
+    let limit = size_limit(ev)?;
+    if ev.on_link(limit.to.ip()) || ev.is_local(limit.to.ip()) {
+        return None;
+    }
+    let summary = format!("The path to {} swallows large packets: {}.", limit.to.ip(), limit.words);
+    let at = format!("between here and {}", limit.to.ip());
+    let claim = if limit.breaks { Claim::proven(0.95, Where::Path, at, summary) } else { Claim::degrades(0.85, Where::Path, at, summary) };
+    Some(claim.citing(limit.because).despite_answers())
+}
+
+/// A conversation that passes only with small segments; or, where nothing was said, datagrams that pass only when small.
+pub(in crate::causes) fn size_limit(ev: &Evidence<'_>) -> Option<SizeLimit> {
+    by_conversation(ev).or_else(|| by_datagrams(ev))
+}
+
+fn by_conversation(ev: &Evidence<'_>) -> Option<SizeLimit> {
+    let (stalled, to) = stall(ev, "default")?;
+    let again = stall(ev, "second-try").map(|(id, _)| id);
+    if again.is_none() && passes(ev, "second-try").is_some() {
+        return None;
+    }
+    let clamped = passes(ev, "clamped-mss")?;
+    let mut because = vec![stalled, clamped];
+    because.extend(again);
+    because.extend(ev.first::<SizeProbe>(lost_when_large).map(|(id, _)| id));
+    let words = "the conversation stalls, and passes with a small segment size".to_owned();
+    Some(SizeLimit { to, because, words, breaks: true })
+}
+
+fn by_datagrams(ev: &Evidence<'_>) -> Option<SizeLimit> {
+    let to = ev.connected().next().map(|(_, connect)| connect.to)?;
+    if ev.response().is_some() {
+        return None;
+    }
+    let (id, probe) = ev.first::<SizeProbe>(|probe| probe.to == to.ip() && lost_when_large(probe))?;
+    let limit = probe.largest_answered_bytes.unwrap_or(probe.small_bytes);
+    let words = format!("packets of {} bytes vanish without an ICMP error, {limit} bytes pass", probe.large_bytes);
+    Some(SizeLimit { to, because: vec![id], words, breaks: false })
+}
+
+fn lost_when_large(probe: &SizeProbe) -> bool {
+    probe.small.1 > 0 && probe.small.1 == probe.small.0 && probe.large.0 >= 2 && probe.large.1 == 0 && probe.too_big.is_none()
+}
+
+/// The conversation of this name that stalled.
+fn stall(ev: &Evidence<'_>, name: &str) -> Option<(ObservationId, SocketAddr)> {
+    let exchange = ev.all::<HttpExchange>().filter(|(_, http)| http.purpose == name).last();
+    if let Some((id, http)) = exchange {
+        let stalled = match &http.outcome {
+            HttpOutcome::Silent { .. } => true,
+            HttpOutcome::Response(response) => response.body.end == BodyEnd::Stalled,
+            _ => false,
+        };
+        return stalled.then_some((id, http.to));
+    }
+    let (id, tls) = ev.all::<TlsHandshake>().filter(|(_, tls)| tls.offer.name == name).last()?;
+    matches!(tls.outcome, TlsOutcome::Silent { .. }).then_some((id, tls.to))
+}
+
+/// The conversation of this name that came to its end: a complete body, or a handshake where nothing more is spoken.
+fn passes(ev: &Evidence<'_>, name: &str) -> Option<ObservationId> {
+    let exchange = ev.all::<HttpExchange>().filter(|(_, http)| http.purpose == name).last();
+    if let Some((id, http)) = exchange {
+        let HttpOutcome::Response(response) = &http.outcome else { return None };
+        return matches!(response.body.end, BodyEnd::Complete | BodyEnd::Limit).then_some(id);
+    }
+    if ev.target().scheme.uses_http() && ev.exchange().is_some() {
+        return None;
+    }
+    let (id, tls) = ev.all::<TlsHandshake>().filter(|(_, tls)| tls.offer.name == name).last()?;
+    matches!(tls.outcome, TlsOutcome::Done { .. }).then_some(id)
+}
+
+#[cfg(test)]
+pub(in crate::causes) mod tests {
+    use super::*;
+    use crate::Seen;
+    use crate::causes::tests_support::{connect, connected, route_on_link, route_via};
+    use crate::observation::{HttpResponse, Role};
+    use crate::testkit::{claims, recording};
+
+    fn exchange(purpose: &str, outcome: HttpOutcome) -> Seen {
+        Seen::HttpExchange(HttpExchange {
+            to: "10.2.0.10:80".parse().expect("addr"),
+            method: "GET".to_owned(),
+            url: "http://10.2.0.10/".to_owned(),
+            purpose: purpose.to_owned(),
+            version: "HTTP/1.1".to_owned(),
+            outcome,
+            tcp: None,
+        })
+    }
+
+    fn silent() -> HttpOutcome {
+        HttpOutcome::Silent { waited_ms: 3e3, received_bytes: 0 }
+    }
+
+    fn good() -> HttpOutcome {
+        HttpOutcome::Response(Box::new(HttpResponse { status: 200, ..HttpResponse::default() }))
+    }
+
+    /// The first conversation stalls, a clamped one passes.
+    pub(in crate::causes) fn clamped_passes() -> Vec<Seen> {
+        vec![connect("10.2.0.10:80", Role::Target, connected()), exchange("clamped-mss", good()), exchange("default", silent())]
+    }
+
+    fn check(seen: Vec<Seen>, expect: Option<(f64, bool)>) {
+        assert_eq!(claims(&CAUSE, &recording("http://10.2.0.10/", seen)), expect);
+    }
+
+    #[test]
+    fn passing_only_with_small_segments_is_a_size_limit() {
+        check([vec![route_via("10.2.0.10")], clamped_passes()].concat(), Some((0.95, true)));
+        check([vec![route_on_link("10.2.0.10")], clamped_passes()].concat(), None);
+    }
+
+    #[test]
+    fn a_mute_server_stalls_with_small_segments_too() {
+        check(vec![route_via("10.2.0.10"), exchange("clamped-mss", silent()), exchange("default", silent())], None);
+    }
+
+    #[test]
+    fn a_second_plain_try_that_passes_is_no_size_limit() {
+        let again = exchange("second-try", good());
+        check([vec![route_via("10.2.0.10"), again], clamped_passes()].concat(), None);
+    }
+}

@@ -1,0 +1,97 @@
+//! The path ends at a router for every port and protocol.
+
+use super::{Sibling, SilentPath, silent_path};
+use crate::causes::{Cause, Claim, Tool};
+use crate::observation::Flows;
+use crate::verdict::Where;
+use crate::{Evidence, Layer};
+
+/// `l3.remote-blackhole`
+pub(super) static CAUSE: Cause = Cause {
+    id: "l3.remote-blackhole",
+    layer: Layer::L3,
+    title: "the path swallows everything after a router",
+    what: "A router drops every packet to the destination without a word: a blackhole route (often against an attack), a withdrawn prefix that falls into \
+           an aggregate's null route, or a black-holing tunnel.",
+    shows: "Walks on every port and protocol stop after the same hop, while the hops before it answer. A missing way back, and a host that drops \
+            everything, look alike from one side; a walk to a neighbouring address tells whether the road to the segment is good.",
+    confirm: &[
+        Tool { run: "ip route get {ip}; ip route show table all | grep blackhole", on: "the router after the last one that answered", why: "a blackhole or null route" },
+        Tool { run: "tcpdump -ni any host {ip}", on: "the routers on the path, and {ip}", why: "the last place where the packets are seen" },
+    ],
+    fix: &["Remove the blackhole route, or restore the prefix's announcement.", "If a DDoS mitigation put it there, end it or move the service."],
+    claim,
+};
+
+fn claim(ev: &Evidence<'_>) -> Option<Claim> {
+    let path = silent_path(ev)?;
+    if ev.first::<Flows>(|flows| flows.to == Some(path.ip) && flows.alive > 0).is_some() {
+        return None;
+    }
+    let (confidence, side_note) = match path.sibling {
+        Sibling::GoesFurther(_) => (0.93, "a neighbouring address is routed further"),
+        Sibling::RoadIsGood(_) => return None,
+        // The first router needs no route back to us: it is on our own link.
+        Sibling::StopsToo(_) if path.last.is_none() => (0.84, "a neighbouring address ends there too"),
+        Sibling::StopsToo(_) => (0.62, "a neighbouring address ends there too"),
+        Sibling::Unknown if path.last.is_some() => (0.6, "no port and no protocol passes"),
+        Sibling::Unknown => (0.45, "no port and no protocol passes"),
+    };
+    let (at, seen_until) = place(ev, &path);
+    let summary = format!("Everything to {} disappears {seen_until}, on every port and protocol: {side_note}.", path.ip);
+    let claim = Claim::likely(confidence, Where::Path, at, summary).citing([path.failed]).citing(path.walks);
+    let claim = match path.sibling {
+        Sibling::GoesFurther(id) | Sibling::StopsToo(id) | Sibling::RoadIsGood(id) => claim.citing([id]),
+        Sibling::Unknown => claim,
+    };
+    Some(claim.decided_by(format!("tcpdump -ni any host {}", path.ip), "the next router", "packets that arrive and do not leave are dropped there; none arriving means that the router before drops them"))
+}
+
+fn place(ev: &Evidence<'_>, path: &SilentPath) -> (String, String) {
+    match (path.last, ev.gateway(path.ip)) {
+        (Some((hop, router)), _) => (format!("after {router}"), format!("after hop {hop} ({router})")),
+        (None, Some(gateway)) => (format!("at or after {gateway}"), format!("at or after the first router {gateway}")),
+        (None, None) => ("on the path".to_owned(), "on the path".to_owned()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::Seen;
+    use crate::causes::tests_support::{connect, reset, route_via, silent};
+    use crate::observation::{Hop, HopAnswer, HopSaid, IcmpError, Role, WalkProtocol, Walk};
+    use crate::testkit::{claims, recording};
+
+    fn walk(to: &str, role: Role, routers: &[&str]) -> Seen {
+        let hop = |(ttl, router): (u8, &&str)| {
+            let from = router.parse().expect("ip");
+            let said = HopSaid::Icmp(IcmpError { icmp_type: 11, code: 0, from, mtu: None });
+            Hop { ttl, sent: 1, answers: vec![HopAnswer { from, said, rtt_ms: 1.0 }] }
+        };
+        let mut hops: Vec<Hop> = (1..).zip(routers).map(hop).collect();
+        hops.push(Hop { ttl: u8::try_from(hops.len()).expect("few") + 1, sent: 3, answers: vec![] });
+        Seen::Walk(Walk { to: to.parse().expect("addr"), role, protocol: WalkProtocol::Tcp, hops, reached_ttl: None })
+    }
+
+    fn check(extra: Vec<Seen>, expect: Option<(f64, bool)>) {
+        let base = vec![
+            route_via("10.2.0.10"),
+            connect("10.2.0.10:80", Role::Target, silent()),
+            walk("10.2.0.10:80", Role::Target, &["10.1.0.1"]),
+        ];
+        assert_eq!(claims(&CAUSE, &recording("tcp://10.2.0.10:80", [base, extra].concat())), expect);
+    }
+
+    #[test]
+    fn a_neighbouring_address_tells_where_the_road_ends() {
+        check(vec![], Some((0.6, true)));
+        check(vec![walk("10.2.0.11:9", Role::Control, &["10.1.0.1", "10.9.0.2"])], Some((0.93, true)));
+        check(vec![walk("10.2.0.11:9", Role::Control, &["10.1.0.1"])], Some((0.62, true)));
+    }
+
+    #[test]
+    fn a_host_that_answers_is_not_behind_a_blackhole() {
+        check(vec![connect("10.2.0.10:22", Role::Control, reset())], None);
+    }
+}

@@ -1,0 +1,147 @@
+//! The listener does not accept fast enough: its accept queue is full and further SYNs are dropped.
+
+use super::queue_signs;
+use crate::causes::{Cause, Claim, Tool};
+use crate::observation::{Counters, HostTables, HttpOutcome, TcpRepeat};
+use crate::verdict::Where;
+use crate::{Evidence, Layer};
+
+/// `l4.accept-queue-full`
+pub(super) static CAUSE: Cause = Cause {
+    id: "l4.accept-queue-full",
+    layer: Layer::L4,
+    title: "the listener's accept queue is full",
+    what: "Connections wait in the listener's accept queue until the program calls accept(). When the queue is full the kernel drops new SYNs; \
+           clients see some connects pass and others hang for 1, 3 or 7 seconds, or for ever. The program is stuck, starved of CPU, out of \
+           workers, or its backlog is too small.",
+    shows: "Some connects pass at once while others to the same port stay silent, with no loss on the path; those that pass get no answer. When none \
+            passes, a bare ACK (root) that is answered shows that packets reach the listener. On the server ListenOverflows rises and ss shows \
+            Recv-Q above Send-Q. A full SYN backlog looks alike from outside.",
+    confirm: &[
+        Tool { run: "ss -ltn 'sport = :{port}'", on: "{ip}", why: "Recv-Q above Send-Q: the accept queue is full" },
+        Tool { run: "nstat -az TcpExtListenOverflows TcpExtListenDrops TcpExtTCPReqQFullDrop", on: "{ip}", why: "overflows name the accept queue, TCPReqQFullDrop the SYN backlog" },
+        Tool { run: "cat /proc/$(pgrep -o SERVICE)/stack; top -H", on: "{ip}", why: "shows what the program does instead of accepting" },
+    ],
+    fix: &[
+        "Find out why the program does not accept: a deadlock, exhausted workers, a frozen process (SIGSTOP, debugger), no CPU.",
+        "Raise the backlog: the argument of listen() and net.core.somaxconn on {ip}.",
+        "Add workers or instances, and shed load before the queue.",
+    ],
+    claim,
+};
+
+fn claim(ev: &Evidence<'_>) -> Option<Claim> {
+    on_this_host(ev).or_else(|| by_pattern(ev)).or_else(|| by_bare_ack(ev))
+}
+
+/// A local listener's own numbers.
+fn on_this_host(ev: &Evidence<'_>) -> Option<Claim> {
+    let failure = ev.failure().filter(|failure| failure.silent() && ev.is_local(failure.ip))?;
+    let full = ev.first::<HostTables>(|tables| tables.listen_queue.is_some_and(|(waiting, limit)| waiting > limit));
+    let overflow = ev.first::<Counters>(|counters| counters.rose.contains_key("TcpExt.ListenOverflows"));
+    let id = full.map(|(id, _)| id).or(overflow.map(|(id, _)| id))?;
+    let summary = format!("The local listener on port {} does not accept: its accept queue is full.", failure.port);
+    Some(Claim::proven(0.96, Where::Local, failure.place(), summary).citing([failure.id, id]))
+}
+
+/// Some pass, others hang.
+fn by_pattern(ev: &Evidence<'_>) -> Option<Claim> {
+    let to = ev.failure().map(|failure| failure.ip).or_else(|| ev.main_address().map(|main| main.ip()))?;
+    let id = queue_signs(ev, to)?;
+    let (_, repeat) = ev.first::<TcpRepeat>(|repeat| repeat.to.ip() == to)?;
+    let served = ev.response().is_some();
+    let mute = ev.exchange().filter(|(_, http)| matches!(http.outcome, HttpOutcome::Silent { .. }));
+    let summary = format!(
+        "The listener at {} drops connections because its queue is full: of {} connects {} passed, {} hung.",
+        repeat.to,
+        repeat.tried,
+        repeat.connected,
+        repeat.silent + repeat.connected_late
+    );
+    let claim = if served {
+        Claim::likely(0.5, Where::Remote, repeat.to.to_string(), summary)
+    } else {
+        Claim::proven(0.9, Where::Remote, repeat.to.to_string(), summary)
+    };
+    Some(claim.citing([id]).citing(mute.map(|(id, _)| id)).despite_answers())
+}
+
+/// None passes, but segments that are no SYN are answered.
+fn by_bare_ack(ev: &Evidence<'_>) -> Option<Claim> {
+    let failure = ev.failure().filter(crate::evidence::Failure::silent)?;
+    if answers_arrive(ev) {
+        return None;
+    }
+    let at = failure.place();
+    if let Some(id) = ev.ack_answers(failure.ip) {
+        let summary = format!("Packets reach the listener at {at}, but it answers no SYN: a listen queue there is full.");
+        let claim = Claim::likely(0.62, Where::Remote, at, summary).citing([failure.id, id]);
+        return Some(decided_on_server(claim, failure.port, &failure.ip.to_string()));
+    }
+    let asked = ev.first::<crate::observation::AckProbe>(|ack| ack.to.ip() == failure.ip && ack.sent > 0);
+    let control = ev.host_answers(failure.ip).filter(|_| asked.is_none() && !ev.is_local(failure.ip))?;
+    if super::stopped_before(ev, failure.ip).is_some() || failure.protocol != crate::evidence::Protocol::Tcp {
+        return None;
+    }
+    let summary = format!("{} answers otherwise, but not on port {}: a firewall drops it, or the listener's queue is full.", failure.ip, failure.port);
+    let claim = Claim::likely(0.2, Where::Remote, at, summary).citing([failure.id, control]);
+    Some(decided_on_server(claim, failure.port, &failure.ip.to_string()))
+}
+
+/// SYN-ACKs reach this host: whatever drops them is here, and no queue there is full.
+pub(super) fn answers_arrive(ev: &Evidence<'_>) -> bool {
+    ev.first::<crate::observation::IngressGap>(|gap| gap.answers_on_wire.is_some_and(|seen| seen > 0)).is_some()
+}
+
+fn decided_on_server(claim: Claim, port: u16, ip: &str) -> Claim {
+    let run = format!("ss -ltn 'sport = :{port}'; nstat -az TcpExtListenOverflows TcpExtTCPReqQFullDrop");
+    claim.decided_by(run, ip, "Recv-Q above Send-Q names the accept queue, TCPReqQFullDrop the SYN backlog; neither rising means a firewall")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::tests_support::{connect, connected, reset, route_via, silent};
+    use super::*;
+    use crate::Seen;
+    use crate::observation::{AckProbe, Echo, Role};
+    use crate::testkit::{claims, recording};
+
+    fn check(seen: Vec<Seen>, expect: Option<(f64, bool)>) {
+        assert_eq!(claims(&CAUSE, &recording("tcp://10.2.0.10:80", seen)), expect);
+    }
+
+    fn pattern(connected: u32, silent: u32) -> Seen {
+        let to = "10.2.0.10:80".parse().expect("addr");
+        Seen::TcpRepeat(TcpRepeat { to, tried: connected + silent, connected, connected_late: 0, failed: 0, silent, waited_ms: 900.0 })
+    }
+
+    #[test]
+    fn some_connects_pass_and_others_hang() {
+        check(vec![route_via("10.2.0.10"), connect("10.2.0.10:80", Role::Target, connected()), pattern(3, 7)], Some((0.9, true)));
+        check(vec![route_via("10.2.0.10"), connect("10.2.0.10:80", Role::Target, connected()), pattern(10, 0)], None);
+    }
+
+    #[test]
+    fn loss_on_the_path_explains_the_same_pattern() {
+        let lossy = Echo {
+            to: "10.2.0.10".parse().expect("ip"),
+            role: Role::Control,
+            payload_bytes: 56,
+            dont_fragment: false,
+            sent: 50,
+            received: 35,
+            duplicates: 0,
+            rtts_ms: vec![],
+            reply_ttl: None,
+            icmp: None,
+            errno: None,
+        };
+        check(vec![connect("10.2.0.10:80", Role::Target, connected()), pattern(7, 3), Seen::Echo(lossy)], None);
+    }
+
+    #[test]
+    fn an_answered_bare_ack_shows_a_full_queue() {
+        let ack = Seen::AckProbe(AckProbe { to: "10.2.0.10:80".parse().expect("addr"), sent: 2, resets: 2, answer_ttl: None });
+        check(vec![connect("10.2.0.10:80", Role::Target, silent()), connect("10.2.0.10:22", Role::Control, reset()), ack], Some((0.62, true)));
+    }
+}

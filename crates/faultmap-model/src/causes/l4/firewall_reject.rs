@@ -1,0 +1,142 @@
+//! A firewall refuses this port aloud: by an ICMP error with its sender, or by a RST that the host did not send.
+
+use crate::causes::{Cause, Claim, Tool};
+use crate::evidence::{Failure, How, Protocol};
+use crate::observation::{Echo, IcmpMeaning, TcpConnect};
+use crate::verdict::Where;
+use crate::{Evidence, Layer, ObservationId};
+
+/// `l4.firewall-reject`
+pub(super) static CAUSE: Cause = Cause {
+    id: "l4.firewall-reject",
+    layer: Layer::L4,
+    title: "a firewall rejects this port",
+    what: "A packet filter on the way, or on the host, refuses this port and says so: with an ICMP error (port unreachable, administratively \
+           prohibited, host unreachable), or with a RST that it makes in the host's name. Another port or protocol of the same host answers.",
+    shows: "An ICMP error that names its sender. A closed TCP port answers with RST, never with ICMP port unreachable, so that one is always a \
+            filter's. A forged RST shows by a TTL that differs from the host's own answers, or by coming from before the host.",
+    confirm: &[
+        Tool { run: "nft list ruleset; iptables-save", on: "the host or router that sent the ICMP error", why: "shows the reject rule" },
+        Tool { run: "tcpdump -nvi any 'icmp or (tcp port {port} and tcp[13] & 4 != 0)'", on: "here", why: "shows who answers, and the TTL of a RST" },
+    ],
+    fix: &["Allow {port}/tcp from this source in the filter of the host that answered.", "In a cloud, check the security group and the network policy that cover {ip}."],
+    claim,
+};
+
+fn claim(ev: &Evidence<'_>) -> Option<Claim> {
+    let failure = ev.failure()?;
+    if failure.how == How::Reset {
+        let (id, why) = forged_reset(ev, &failure)?;
+        if reset_at_first_hop(ev, &failure) {
+            return None;
+        }
+        let summary = format!("A firewall before {} resets connections to port {}: {why}.", failure.ip, failure.port);
+        return Some(Claim::proven(0.92, Where::Path, format!("before {}", failure.ip), summary).citing([failure.id, id]));
+    }
+    let icmp = failure.icmp()?;
+    if ev.is_self(icmp.from) || !rejects(ev, &failure, icmp.meaning(), icmp.from == failure.ip) {
+        return None;
+    }
+    let side = if icmp.from == failure.ip { Where::Remote } else { Where::Path };
+    let words = match icmp.meaning() {
+        IcmpMeaning::Prohibited => "administratively prohibited",
+        IcmpMeaning::PortUnreachable => "port unreachable",
+        _ => "unreachable",
+    };
+    let summary = format!(
+        "A firewall at {} rejects {} (ICMP {}/{}, {words}).",
+        icmp.from, failure.place(), icmp.icmp_type, icmp.code
+    );
+    Some(Claim::proven(0.95, side, icmp.from.to_string(), summary).citing([failure.id]).citing(ev.host_answers(failure.ip)))
+}
+
+/// The ICMP error can only be a filter's.
+fn rejects(ev: &Evidence<'_>, failure: &Failure<'_>, meaning: IcmpMeaning, from_target: bool) -> bool {
+    let others_pass = ev.host_answers(failure.ip).is_some();
+    match (meaning, failure.protocol) {
+        (IcmpMeaning::PortUnreachable | IcmpMeaning::ProtocolUnreachable, Protocol::Tcp) => true,
+        (IcmpMeaning::PortUnreachable, _) => !from_target,
+        (IcmpMeaning::Prohibited, _) => others_pass || from_target,
+        (IcmpMeaning::HostUnreachable | IcmpMeaning::NoRoute, _) => others_pass,
+        _ => false,
+    }
+}
+
+/// A RST that the target did not send: the observation that shows it, and why, in words.
+pub(super) fn forged_reset(ev: &Evidence<'_>, failure: &Failure<'_>) -> Option<(ObservationId, String)> {
+    if let Some(distance) = ev.distance(failure.ip) {
+        if let Some((id, ttl)) = ev.reset_before(failure.ip, distance) {
+            return Some((id, format!("the RST came with TTL {ttl}, and the host is {distance} hops away")));
+        }
+    }
+    let reset = hops_of(reset_ttl(ev, failure)?);
+    let (id, own) = host_ttl(ev, failure)?;
+    (hops_of(own) != reset).then(|| (id, format!("the RST has travelled {reset} hops, the host's own answers {}", hops_of(own))))
+}
+
+/// The RST has the TTL of the host's other answers.
+pub(super) fn reset_ttl_is_the_hosts(ev: &Evidence<'_>, failure: &Failure<'_>) -> bool {
+    match (reset_ttl(ev, failure), host_ttl(ev, failure)) {
+        (Some(reset), Some((_, own))) => hops_of(reset) == hops_of(own),
+        _ => false,
+    }
+}
+
+/// The RST answered a packet that could not leave our own link: our own host made it.
+pub(super) fn reset_at_first_hop(ev: &Evidence<'_>, failure: &Failure<'_>) -> bool {
+    ev.gateway(failure.ip).is_some() && ev.reset_before(failure.ip, 2).is_some()
+}
+
+fn reset_ttl(ev: &Evidence<'_>, failure: &Failure<'_>) -> Option<u8> {
+    ev.all::<TcpConnect>().find(|(id, _)| *id == failure.id).and_then(|(_, connect)| connect.answer_ttl)
+}
+
+/// TTL of an answer that is surely the host's: an open port's SYN-ACK, or an echo reply.
+fn host_ttl(ev: &Evidence<'_>, failure: &Failure<'_>) -> Option<(ObservationId, u8)> {
+    let open = ev.control_connects(failure.ip).filter(|(_, connect)| connect.outcome.connected());
+    let open = open.filter_map(|(id, connect)| connect.answer_ttl.map(|ttl| (id, ttl))).next();
+    let echoed = || ev.first::<Echo>(|echo| echo.to == failure.ip && echo.reply_ttl.is_some());
+    open.or_else(|| echoed().and_then(|(id, echo)| echo.reply_ttl.map(|ttl| (id, ttl))))
+}
+
+/// Hops travelled, from the usual initial values 64, 128 and 255.
+fn hops_of(ttl: u8) -> u8 {
+    let initial = [64, 128, 255].into_iter().find(|initial| ttl <= *initial).unwrap_or(255);
+    initial - ttl
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::tests_support::{connect, icmp_from, reset, route_via};
+    use super::*;
+    use crate::observation::{Hop, HopAnswer, HopSaid, Role, Walk, WalkProtocol};
+    use crate::testkit::{claims, recording};
+    use crate::Seen;
+
+    fn check(seen: Vec<Seen>, expect: Option<(f64, bool)>) {
+        assert_eq!(claims(&CAUSE, &recording("tcp://10.2.0.10:80", seen)), expect);
+    }
+
+    #[test]
+    fn icmp_port_unreachable_to_tcp_is_always_a_filter() {
+        check(vec![route_via("10.2.0.10"), connect("10.2.0.10:80", Role::Target, icmp_from("10.2.0.10", 3, 3))], Some((0.95, true)));
+    }
+
+    #[test]
+    fn prohibited_for_this_port_alone_is_a_filter() {
+        let refused = connect("10.2.0.10:80", Role::Target, icmp_from("10.9.0.2", 3, 13));
+        check(vec![refused.clone(), connect("10.2.0.10:22", Role::Control, reset())], Some((0.95, true)));
+        check(vec![refused], None);
+    }
+
+    #[test]
+    fn a_reset_from_before_the_host_is_forged() {
+        let answer = |said| vec![HopAnswer { from: "10.2.0.10".parse().expect("ip"), said, rtt_ms: 1.0 }];
+        let walk = |port: u16, role, hops, reached_ttl| {
+            Seen::Walk(Walk { to: format!("10.2.0.10:{port}").parse().expect("addr"), role, protocol: WalkProtocol::Tcp, hops, reached_ttl })
+        };
+        let forged = walk(80, Role::Target, vec![Hop { ttl: 2, sent: 1, answers: answer(HopSaid::Reset) }], None);
+        let real = walk(22, Role::Control, vec![Hop { ttl: 3, sent: 1, answers: answer(HopSaid::Reached) }], Some(3));
+        check(vec![route_via("10.2.0.10"), connect("10.2.0.10:80", Role::Target, reset()), forged, real], Some((0.92, true)));
+    }
+}

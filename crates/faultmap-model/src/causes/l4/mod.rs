@@ -1,0 +1,75 @@
+//! Causes of layer 4, transport: ports, connections, state tables.
+
+mod accept_queue_full;
+mod address_dead;
+mod conntrack_full;
+mod ephemeral_ports_exhausted;
+mod fd_exhausted;
+mod firewall_reject;
+mod local_firewall;
+mod port_closed;
+mod port_filtered;
+mod reset_mid_stream;
+mod retransmissions;
+mod snat_ports_exhausted;
+mod syn_backlog_full;
+mod udp_filtered;
+mod udp_port_unreachable;
+mod zero_window;
+
+use super::Cause;
+
+/// In the order of `faultmap causes`.
+pub(super) static CAUSES: &[&Cause] = &[
+    &port_closed::CAUSE,
+    &port_filtered::CAUSE,
+    &firewall_reject::CAUSE,
+    &local_firewall::CAUSE,
+    &accept_queue_full::CAUSE,
+    &syn_backlog_full::CAUSE,
+    &conntrack_full::CAUSE,
+    &ephemeral_ports_exhausted::CAUSE,
+    &snat_ports_exhausted::CAUSE,
+    &fd_exhausted::CAUSE,
+    &reset_mid_stream::CAUSE,
+    &retransmissions::CAUSE,
+    &zero_window::CAUSE,
+    &udp_port_unreachable::CAUSE,
+    &udp_filtered::CAUSE,
+    &address_dead::CAUSE,
+];
+
+use crate::observation::{Echo, HopSaid, TcpRepeat};
+use crate::{Evidence, ObservationId};
+use std::net::IpAddr;
+
+/// Some connects to the port pass and others do not, and it is not the path that loses them: the listen queue's pattern.
+fn queue_signs(ev: &Evidence<'_>, ip: IpAddr) -> Option<ObservationId> {
+    let passed_before = ev.connected().any(|(_, connect)| connect.to.ip() == ip);
+    let (id, _) = ev.first::<TcpRepeat>(|repeat| {
+        let passed = repeat.connected + repeat.connected_late > 0 || (passed_before && repeat.silent >= 5);
+        repeat.to.ip() == ip && repeat.failed == 0 && passed && repeat.silent + repeat.connected_late >= 2
+    })?;
+    (!path_loses(ev, ip)).then_some(id)
+}
+
+/// Echo requests to the address get lost: silence of single connects is explained by that.
+fn path_loses(ev: &Evidence<'_>, ip: IpAddr) -> bool {
+    ev.all::<Echo>().any(|(_, echo)| echo.to == ip && echo.received > 0 && echo.sent >= 10 && echo.received + 1 < echo.sent)
+}
+
+/// The failing port's packets stop at a hop beyond which the control's packets are seen at another router: the place is on the path.
+/// Gives the failing walk and the last router that saw the failing port's packets.
+fn stopped_before(ev: &Evidence<'_>, ip: IpAddr) -> Option<(ObservationId, IpAddr)> {
+    let (id, failed) = ev.failed_walk(ip)?;
+    let last = failed.last_answer_ttl();
+    let router = failed.last_router()?;
+    let goes_on = |answer: &HopSaid| matches!(answer, HopSaid::Icmp(icmp) if icmp.from != ip);
+    let beyond = ev.control_walks(ip).any(|(_, walk)| {
+        walk.reached_ttl.is_some() && walk.hops.iter().any(|hop| hop.ttl > last && hop.answers.iter().any(|answer| goes_on(&answer.said)))
+    });
+    beyond.then_some((id, router))
+}
+
+#[cfg(test)]
+pub(super) use super::tests_support;

@@ -1,0 +1,135 @@
+//! A firewall drops this port: silence on it, while the host answers otherwise.
+
+use super::{queue_signs, stopped_before};
+use crate::causes::{Cause, Claim, Tool};
+use crate::evidence::{Failure, Protocol};
+use crate::observation::{AckProbe, ArpProbe, Flows, NeighborState};
+use crate::verdict::Where;
+use crate::{Evidence, Layer};
+
+/// `l4.port-filtered`
+pub(super) static CAUSE: Cause = Cause {
+    id: "l4.port-filtered",
+    layer: Layer::L4,
+    title: "a firewall drops this port",
+    what: "Packets to this port disappear without a word, while another port or protocol of the same host answers: a packet filter on the host or \
+           on the way drops them. Clients hang until their connect timeout.",
+    shows: "Silence on the port where a control on the same host answers. The walk tells where: the failing port's packets stop after hop k while \
+            the control's go on. At the last hop a listener whose queue is full looks the same to a socket; a bare ACK (root) or the server's \
+            counters decide.",
+    confirm: &[
+        Tool { run: "nft list ruleset; iptables-save -c", on: "{ip} and the last router that answered", why: "shows the drop rule and its counter" },
+        Tool { run: "ss -ltn 'sport = :{port}'; nstat -az TcpExtListenOverflows TcpExtListenDrops", on: "{ip}", why: "a full listen queue shows Recv-Q above Send-Q" },
+        Tool { run: "tcpdump -ni any tcp port {port}", on: "{ip}", why: "no SYN arriving means that the filter is before the host" },
+    ],
+    fix: &["Allow {port}/tcp from this source on the filter at the named place.", "In a cloud, check security groups, network ACLs and network policies for {port}/tcp."],
+    claim,
+};
+
+fn claim(ev: &Evidence<'_>) -> Option<Claim> {
+    let failure = ev.failure().filter(|failure| failure.silent() && failure.protocol == Protocol::Tcp)?;
+    if ev.is_local(failure.ip) {
+        return None;
+    }
+    if let Some(id) = ev.ack_answers(failure.ip) {
+        return Some(Claim::contradicted(vec![id], format!("a bare ACK to port {} is answered: packets reach the listener", failure.port)));
+    }
+    if let Some(id) = queue_signs(ev, failure.ip) {
+        return Some(Claim::contradicted(vec![id], "some connects to the port pass"));
+    }
+    let Some(control) = ev.host_answers(failure.ip) else { return drops_everything(ev, &failure) };
+    let old_flows = ev.first::<Flows>(|flows| flows.to == Some(failure.ip) && flows.alive > 0);
+    let place = |at: &str| format!("{} answers otherwise, but packets to port {} disappear {at}.", failure.ip, failure.port);
+    if let Some((id, router)) = stopped_before(ev, failure.ip) {
+        let at = format!("after {router}");
+        let summary = format!("A firewall on the path drops the port: {}", place(&at));
+        // Old connections through the same place live: a NAT without ports does the same.
+        let claim = match old_flows {
+            Some(_) => Claim::likely(0.45, Where::Path, at, summary),
+            None => Claim::proven(0.95, Where::Path, at, summary),
+        };
+        return Some(claim.citing([failure.id, control, id]));
+    }
+    let at = match ev.last_router(failure.ip) {
+        Some((_, router)) => format!("between {router} and {}", failure.ip),
+        None => format!("at {}", failure.ip),
+    };
+    let summary = format!("A firewall drops the port: {}", place(&at));
+    let acked = ev.first::<AckProbe>(|ack| ack.to.ip() == failure.ip && ack.to.port() == failure.port && ack.sent > 0);
+    let claim = match acked {
+        Some((id, _)) if old_flows.is_none() => Claim::proven(0.93, Where::Remote, at, summary).citing([id]),
+        Some((id, _)) => Claim::likely(0.5, Where::Remote, at, summary).citing([id]),
+        None => Claim::likely(0.7, Where::Remote, at, summary).decided_by(
+            format!("sudo faultmap check {}", ev.target().input),
+            "here",
+            "a bare ACK is dropped by a filter, but answered with RST by a listener whose queue is full",
+        ),
+    };
+    Some(claim.citing([failure.id, control]))
+}
+
+/// The host is there by its neighbour entry, or its segment is reached, and it answers nothing at all: it may drop everything.
+fn drops_everything(ev: &Evidence<'_>, failure: &Failure<'_>) -> Option<Claim> {
+    let at = failure.ip.to_string();
+    if let Some(id) = crate::causes::l3::road_is_good(ev) {
+        let summary = format!("The road to the segment of {} is good, and the host answers nothing: it may drop everything.", failure.ip);
+        let claim = Claim::likely(0.35, Where::Remote, at, summary).citing([failure.id, id]);
+        return Some(claim.decided_by(format!("tcpdump -ni any host {}", failure.ip), failure.ip.to_string(), "packets that arrive without an answer: a filter there, or no way back"));
+    }
+    let (id, neighbor) = ev.next_hop_neighbor(failure.ip).filter(|_| ev.on_link(failure.ip))?;
+    let fresh = matches!(neighbor.before, NeighborState::None | NeighborState::Incomplete | NeighborState::Failed);
+    let confirmed = ev.first::<ArpProbe>(|probe| probe.address == failure.ip && probe.macs.len() == 1 && probe.macs.first() == neighbor.mac_after.as_ref());
+    if neighbor.mac_after.is_none() || !(fresh || confirmed.is_some()) {
+        return None;
+    }
+    let summary = format!("{} answers ARP on our own segment and nothing else: a firewall there drops everything.", failure.ip);
+    Some(Claim::likely(0.85, Where::Remote, at, summary).citing([failure.id, id]).citing(confirmed.map(|(id, _)| id)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::tests_support::{connect, reset, route_via, silent};
+    use super::*;
+    use crate::Seen;
+    use crate::observation::{Role, TcpRepeat};
+    use crate::testkit::{claims, recording};
+
+    fn check(seen: Vec<Seen>, expect: Option<(f64, bool)>) {
+        assert_eq!(claims(&CAUSE, &recording("tcp://10.2.0.10:80", seen)), expect);
+    }
+
+    fn silent_with_control() -> Vec<Seen> {
+        vec![route_via("10.2.0.10"), connect("10.2.0.10:80", Role::Target, silent()), connect("10.2.0.10:22", Role::Control, reset())]
+    }
+
+    fn ack(resets: u32) -> Seen {
+        Seen::AckProbe(AckProbe { to: "10.2.0.10:80".parse().expect("addr"), sent: 2, resets, answer_ttl: None })
+    }
+
+    #[test]
+    fn silence_with_an_answering_control_is_likely_a_filter() {
+        check(silent_with_control(), Some((0.7, true)));
+    }
+
+    #[test]
+    fn an_unanswered_bare_ack_proves_it() {
+        check([silent_with_control(), vec![ack(0)]].concat(), Some((0.93, true)));
+    }
+
+    #[test]
+    fn an_answered_bare_ack_refutes_it() {
+        check([silent_with_control(), vec![ack(2)]].concat(), None);
+    }
+
+    #[test]
+    fn some_connects_passing_refute_it() {
+        let to = "10.2.0.10:80".parse().expect("addr");
+        let some = Seen::TcpRepeat(TcpRepeat { to, tried: 10, connected: 3, connected_late: 0, failed: 0, silent: 7, waited_ms: 900.0 });
+        check([silent_with_control(), vec![some]].concat(), None);
+    }
+
+    #[test]
+    fn silence_alone_proves_nothing() {
+        check(vec![connect("10.2.0.10:80", Role::Target, silent())], None);
+    }
+}

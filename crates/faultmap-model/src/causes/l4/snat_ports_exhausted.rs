@@ -1,0 +1,63 @@
+//! The NAT on the path has no port left for this destination.
+
+use crate::causes::{Cause, Claim, Tool};
+use crate::evidence::Protocol;
+use crate::observation::Flows;
+use crate::verdict::Where;
+use crate::{Evidence, Layer};
+
+/// `l4.snat-ports-exhausted`
+pub(super) static CAUSE: Cause = Cause {
+    id: "l4.snat-ports-exhausted",
+    layer: Layer::L4,
+    title: "the NAT has no source port left",
+    what: "A NAT gives each flow to a destination one of its own source ports. With many flows to one destination it runs out (cloud NAT gateways \
+           allot as few as 64 to 1,024 per host): new connections are dropped, old ones live, and other protocols still pass.",
+    shows: "New TCP connections to the destination are silent while older ones to the same destination receive, and the host still answers otherwise \
+            (ping, other ports). A filter that lets established connections through looks the same from here.",
+    confirm: &[
+        Tool { run: "conntrack -S | grep -o 'insert_failed=[0-9]*'", on: "the NAT gateway", why: "rises when no port is left" },
+        Tool { run: "ss -tan dst {ip} | wc -l", on: "each client behind the NAT", why: "who holds the ports" },
+    ],
+    fix: &["Give the NAT more addresses or ports per host.", "Reuse connections; close idle ones.", "Reach the service by a private path that needs no NAT."],
+    claim,
+};
+
+fn claim(ev: &Evidence<'_>) -> Option<Claim> {
+    let failure = ev.failure().filter(|failure| failure.silent() && failure.protocol == Protocol::Tcp)?;
+    let control = ev.host_answers(failure.ip)?;
+    if ev.ack_answers(failure.ip).is_some() || ev.gateway(failure.ip).is_none() {
+        return None;
+    }
+    let (id, flows) = ev.first::<Flows>(|flows| flows.to == Some(failure.ip) && flows.alive > 0)?;
+    let summary = format!(
+        "New TCP connections to {} are dropped on the path while {} older one(s) are alive and the host answers otherwise: the NAT has no port left, or a filter lets only established flows pass.",
+        failure.place(), flows.alive
+    );
+    let claim = Claim::likely(0.72, Where::Path, "the NAT on the path", summary).citing([failure.id, control, id]);
+    Some(claim.decided_by("conntrack -S | grep -o 'insert_failed=[0-9]*'", "the NAT gateway", "rises when no port is left; a filter does not count there"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::tests_support::{connect, reset, route_via, silent};
+    use super::*;
+    use crate::Seen;
+    use crate::observation::Role;
+    use crate::testkit::{claims, recording};
+
+    #[test]
+    fn old_flows_live_and_the_host_answers_otherwise() {
+        let check = |alive: u32, control: bool, expect| {
+            let mut seen = vec![route_via("10.2.0.10"), connect("10.2.0.10:80", Role::Target, silent())];
+            seen.push(Seen::Flows(Flows { to: Some("10.2.0.10".parse().expect("ip")), alive, ..Flows::default() }));
+            if control {
+                seen.push(connect("10.2.0.10:22", Role::Control, reset()));
+            }
+            assert_eq!(claims(&CAUSE, &recording("tcp://10.2.0.10:80", seen)), expect);
+        };
+        check(4, true, Some((0.72, true)));
+        check(0, true, None);
+        check(4, false, None);
+    }
+}

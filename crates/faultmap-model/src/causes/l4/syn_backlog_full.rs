@@ -1,0 +1,95 @@
+//! The queue of half-open connections is full, as in a SYN flood.
+
+use super::queue_signs;
+use crate::causes::{Cause, Claim, Tool};
+use crate::observation::{ConnectOutcome, Counters, Echo, TcpRepeat};
+use crate::verdict::Where;
+use crate::{Evidence, Layer};
+
+/// `l4.syn-backlog-full`
+pub(super) static CAUSE: Cause = Cause {
+    id: "l4.syn-backlog-full",
+    layer: Layer::L4,
+    title: "the listener's SYN backlog is full",
+    what: "Every half-open connection takes a place in the SYN backlog until the handshake completes. A SYN flood, or clients whose last ACK is lost, \
+           fill it; without SYN cookies the kernel then drops further SYNs. Connections that do get in are served.",
+    shows: "New connects are silent while a bare ACK to the port (root) is answered and established connections are served. On the server \
+            TCPReqQFullDrop rises, or ListenDrops without ListenOverflows, and many sockets are in SYN-RECV. A full accept queue looks alike from outside.",
+    confirm: &[
+        Tool { run: "ss -tn state syn-recv 'sport = :{port}' | wc -l; nstat -az TcpExtTCPReqQFullDrop TcpExtTCPReqQFullDoCookies", on: "{ip}", why: "many SYN-RECV and rising drops: the backlog is full" },
+        Tool { run: "sysctl net.ipv4.tcp_syncookies net.ipv4.tcp_max_syn_backlog net.core.somaxconn", on: "{ip}", why: "cookies 0 lets the backlog fill" },
+    ],
+    fix: &["Set net.ipv4.tcp_syncookies=1 on {ip}.", "Raise net.ipv4.tcp_max_syn_backlog, net.core.somaxconn and the listen() backlog.", "Filter the flood's source upstream."],
+    claim,
+};
+
+fn claim(ev: &Evidence<'_>) -> Option<Claim> {
+    let failure = ev.failure().filter(crate::evidence::Failure::silent);
+    if let Some(failure) = failure {
+        let counted = ev.first::<Counters>(|counters| counters.rose.contains_key("TcpExt.TCPReqQFullDrop"));
+        if let Some((id, _)) = counted.filter(|_| ev.is_local(failure.ip)) {
+            let summary = format!("The local listener on port {} drops SYNs: its SYN backlog is full.", failure.port);
+            return Some(Claim::proven(0.96, Where::Local, failure.place(), summary).citing([failure.id, id]));
+        }
+        if super::accept_queue_full::answers_arrive(ev) {
+            return None;
+        }
+        if let Some(id) = ev.ack_answers(failure.ip) {
+            let summary = format!("Packets reach the listener at {}, but it answers no SYN: its SYN backlog may be full.", failure.place());
+            return Some(Claim::likely(0.35, Where::Remote, failure.place(), summary).citing([failure.id, id]));
+        }
+        let asked = ev.first::<crate::observation::AckProbe>(|ack| ack.to.ip() == failure.ip && ack.sent > 0);
+        let tcp = failure.protocol == crate::evidence::Protocol::Tcp && asked.is_none();
+        let control = ev.host_answers(failure.ip).filter(|_| tcp && !ev.is_local(failure.ip) && super::stopped_before(ev, failure.ip).is_none())?;
+        let summary = format!("{} answers otherwise, but no SYN to port {} is answered.", failure.ip, failure.port);
+        return Some(Claim::likely(0.12, Where::Remote, failure.place(), summary).citing([failure.id, control]));
+    }
+    // Connections that get in are served: the accept queue moves, so the queue that is full is the other one.
+    let (response, _) = ev.response()?;
+    let to = ev.main_address()?;
+    let Some(id) = queue_signs(ev, to.ip()) else { return first_syn_dropped(ev) };
+    let (_, repeat) = ev.first::<TcpRepeat>(|repeat| repeat.to.ip() == to.ip())?;
+    let summary = format!("{to} serves whoever gets in, but of {} connects {} hung: its SYN backlog may be full.", repeat.tried, repeat.silent + repeat.connected_late);
+    Some(Claim::likely(0.45, Where::Remote, to.to_string(), summary).citing([id, response]).despite_answers())
+}
+
+/// One SYN had to be sent again although the path loses nothing: the listener dropped it. Peers that got through once are let in at once
+/// (tcp_peer_is_proven, net/ipv4/tcp_metrics.c), so that later connects pass.
+fn first_syn_dropped(ev: &Evidence<'_>) -> Option<Claim> {
+    let main = ev.main_address()?;
+    let (connect, _) = ev.connected().find(|(_, c)| {
+        c.to == main && matches!(c.outcome, ConnectOutcome::Connected { retransmits, .. } if retransmits > 0)
+    })?;
+    let probes: Vec<_> = ev.all::<Echo>().filter(|(_, echo)| echo.to == main.ip()).collect();
+    let clean_echo = probes.iter().map(|(_, echo)| echo.sent).sum::<u32>() >= 50 && probes.iter().all(|(_, echo)| echo.received == echo.sent);
+    let repeats: Vec<_> = ev.all::<TcpRepeat>().filter(|(_, repeat)| repeat.to.ip() == main.ip()).collect();
+    let clean_connects = repeats.len() >= 2 && repeats.iter().all(|(_, repeat)| repeat.silent + repeat.connected_late == 0);
+    if !clean_connects || !(clean_echo || probes.is_empty()) {
+        return None;
+    }
+    let summary = format!("The listener at {main} dropped our first SYN, although the path loses nothing: one of its queues is full at times.");
+    let ids = repeats.iter().map(|(id, _)| *id).chain(probes.iter().map(|(id, _)| *id));
+    Some(Claim::degrades(0.5, Where::Remote, main.to_string(), summary).citing([connect]).citing(ids))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::tests_support::{connect, connected, reset, silent};
+    use super::*;
+    use crate::observation::{AckProbe, Role};
+    use crate::testkit::{claims, recording};
+    use crate::Seen;
+
+    #[test]
+    fn an_answered_bare_ack_leaves_the_backlog_possible() {
+        let ack = Seen::AckProbe(AckProbe { to: "10.2.0.10:80".parse().expect("addr"), sent: 2, resets: 1, answer_ttl: None });
+        let seen = vec![connect("10.2.0.10:80", Role::Target, silent()), connect("10.2.0.10:22", Role::Control, reset()), ack];
+        assert_eq!(claims(&CAUSE, &recording("tcp://10.2.0.10:80", seen)), Some((0.35, true)));
+    }
+
+    #[test]
+    fn a_good_connect_leaves_nothing_to_claim() {
+        let seen = vec![connect("10.2.0.10:80", Role::Target, connected())];
+        assert_eq!(claims(&CAUSE, &recording("tcp://10.2.0.10:80", seen)), None);
+    }
+}

@@ -1,0 +1,138 @@
+//! No application protocol that both ends speak within TLS, or another than was agreed.
+
+use super::offers::{accepted, failed};
+use crate::causes::l7::answer::exchange;
+use crate::causes::{Cause, Claim, Tool};
+use crate::observation::{HttpOutcome, TlsOutcome};
+use crate::verdict::Where;
+use crate::{Evidence, Layer, ObservationId};
+use std::net::SocketAddr;
+
+/// Alert no_application_protocol (RFC 7301 3.2).
+const NO_APPLICATION_PROTOCOL: u8 = 120;
+
+/// `l6.alpn-mismatch`
+pub(super) static CAUSE: Cause = Cause {
+    id: "l6.alpn-mismatch",
+    layer: Layer::L6,
+    title: "no common application protocol (ALPN)",
+    what: "Within TLS both ends agree on HTTP/2, HTTP/1.1 or another protocol. The server knows none of those offered, or it agrees on one and speaks \
+           another: a TLS terminator that promises h2 before a backend that speaks HTTP/1.1 only, or a gRPC port without ALPN.",
+    shows: "The alert no_application_protocol (120); or, after a complete handshake, first bytes of another protocol than the agreed one.",
+    confirm: &[
+        Tool {
+            run: "openssl s_client -connect {host}:{port} -servername {host} -alpn h2,http/1.1 </dev/null 2>/dev/null | grep -i alpn",
+            on: "here",
+            why: "which protocol the server agrees on",
+        },
+        Tool {
+            run: "curl -sk --http1.1 -o /dev/null -w '%{http_version} %{http_code}\\n' {url}; curl -sk --http2 -o /dev/null -w '%{http_version} %{http_code}\\n' {url}",
+            on: "here",
+            why: "which of the two works",
+        },
+    ],
+    fix: &[
+        "Let the TLS terminator offer only what its backend speaks (HAProxy: alpn http/1.1; nginx: http2 on).",
+        "For gRPC, enable h2 in the server's ALPN list.",
+    ],
+    claim,
+};
+
+/// How the protocols differ.
+pub(in crate::causes) struct Mismatch {
+    id: ObservationId,
+    to: SocketAddr,
+    what: String,
+    confidence: f64,
+}
+
+/// The server refuses our protocols, or speaks another than the agreed one.
+pub(in crate::causes) fn mismatch(ev: &Evidence<'_>) -> Option<Mismatch> {
+    if !ev.target().scheme.uses_tls() {
+        return None;
+    }
+    refused(ev).or_else(|| broken_promise(ev))
+}
+
+fn refused(ev: &Evidence<'_>) -> Option<Mismatch> {
+    let what = |offered: &str| format!("knows none of the protocols offered ({offered}): the alert no_application_protocol (120)");
+    if let Some((id, http)) = exchange(ev) {
+        return match http.outcome {
+            HttpOutcome::Alert { code: NO_APPLICATION_PROTOCOL, .. } => {
+                Some(Mismatch { id, to: http.to, what: what("h2, http/1.1"), confidence: 0.95 })
+            }
+            _ => None,
+        };
+    }
+    let failed = failed(ev)?;
+    let offered = ev.handshake().map(|(_, tls)| tls.offer.alpn.join(", ")).filter(|offered| !offered.is_empty());
+    let alerted = matches!(failed.outcome, TlsOutcome::Alert { code: NO_APPLICATION_PROTOCOL, .. });
+    alerted.then(|| Mismatch { id: failed.id, to: failed.to, what: what(offered.as_deref().unwrap_or("none")), confidence: 0.97 })
+}
+
+fn broken_promise(ev: &Evidence<'_>) -> Option<Mismatch> {
+    let (id, http) = exchange(ev)?;
+    let HttpOutcome::Malformed { looks_like: Some(spoken), .. } = &http.outcome else { return None };
+    let what = match (http.version.as_str(), spoken.as_str()) {
+        ("HTTP/2", "http") => "agreed on HTTP/2 and speaks HTTP/1.1",
+        ("HTTP/1.1", "http2") => "did not agree on HTTP/2 and speaks it all the same",
+        _ => return None,
+    };
+    Some(Mismatch { id, to: http.to, what: what.to_owned(), confidence: 0.94 })
+}
+
+fn claim(ev: &Evidence<'_>) -> Option<Claim> {
+    let mismatch = mismatch(ev)?;
+    let without = accepted(ev, "no-alpn").map(|taken| taken.id);
+    let summary = format!("{} {}.", mismatch.to, mismatch.what);
+    let claim = Claim::proven(mismatch.confidence, Where::Remote, mismatch.to.to_string(), summary);
+    Some(claim.citing([mismatch.id]).citing(without).citing(ev.handshake().map(|(id, _)| id)).despite_answers())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::Recording;
+    use crate::observation::{HttpExchange, TlsHandshake};
+    use crate::testkit::{alert, but, claims, healthy_http, healthy_https, recording, tls};
+
+    fn check(recording: &Recording, expect: Option<(f64, bool)>) {
+        assert_eq!(claims(&CAUSE, recording), expect);
+    }
+
+    fn spoken(recording: Recording, version: &str, looks_like: &str) -> Recording {
+        but::<HttpExchange>(recording, |http| {
+            http.version = version.to_owned();
+            http.outcome =
+                HttpOutcome::Malformed { why: "not so".to_owned(), first_bytes: String::new(), looks_like: Some(looks_like.to_owned()) };
+        })
+    }
+
+    #[test]
+    fn the_alert_proves_it() {
+        check(&recording("https://shop.test/", vec![tls("default", alert(120)).into()]), Some((0.97, true)));
+        let after = but::<HttpExchange>(healthy_https(), |http| {
+            http.outcome = HttpOutcome::Alert { code: 120, name: "no_application_protocol".to_owned() }
+        });
+        check(&after, Some((0.95, true)));
+        check(&recording("https://shop.test/", vec![tls("default", alert(40)).into()]), None);
+    }
+
+    #[test]
+    fn so_does_another_protocol_than_the_agreed_one() {
+        check(&spoken(healthy_https(), "HTTP/2", "http"), Some((0.94, true)));
+        check(&spoken(healthy_https(), "HTTP/1.1", "http2"), Some((0.94, true)));
+        check(&spoken(healthy_https(), "HTTP/1.1", "ssh"), None);
+        check(&spoken(healthy_http(), "HTTP/1.1", "http2"), None);
+    }
+
+    #[test]
+    fn a_server_without_alpn_that_speaks_http_1_is_well() {
+        let none = but::<TlsHandshake>(healthy_https(), |tls| {
+            if let TlsOutcome::Done { alpn, .. } = &mut tls.outcome {
+                *alpn = None;
+            }
+        });
+        check(&none, None);
+    }
+}

@@ -1,0 +1,71 @@
+//! Causes of layer 6, presentation: encryption, certificates, encodings.
+
+pub(in crate::causes) mod alpn;
+mod body;
+mod cert_trust;
+mod cert_validity;
+mod cert_wrong_host;
+mod certificate;
+pub(in crate::causes) mod client_cert;
+mod content;
+mod date;
+pub(in crate::causes) mod offers;
+mod plaintext_on_tls;
+pub(in crate::causes) mod sni;
+mod tls_cipher;
+mod tls_on_plaintext;
+mod tls_stalled;
+pub(in crate::causes) mod tls_version;
+
+use super::Cause;
+
+/// In the order of `faultmap causes`.
+pub static CAUSES: &[&Cause] = &[
+    &cert_validity::EXPIRED,
+    &cert_validity::NOT_YET_VALID,
+    &cert_validity::CLOCK_SKEW,
+    &cert_validity::EXPIRING_SOON,
+    &cert_wrong_host::CAUSE,
+    &cert_trust::SELF_SIGNED,
+    &cert_trust::UNTRUSTED_CA,
+    &cert_trust::CHAIN_INCOMPLETE,
+    &tls_version::CAUSE,
+    &tls_cipher::CAUSE,
+    &alpn::CAUSE,
+    &client_cert::CAUSE,
+    &sni::CAUSE,
+    &plaintext_on_tls::CAUSE,
+    &tls_on_plaintext::CAUSE,
+    &tls_stalled::CAUSE,
+    &content::ENCODING,
+    &content::TYPE,
+    &content::CHARSET,
+    &content::SERIALIZATION,
+];
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testkit::{claims, healthy_dns, healthy_http, healthy_https};
+
+    #[test]
+    fn healthy_services_yield_no_claim_of_this_layer() {
+        for recording in [healthy_https(), healthy_http(), healthy_dns()] {
+            for cause in CAUSES {
+                assert_eq!(claims(cause, &recording), None, "{} on {}", cause.id, recording.header.target.input);
+            }
+        }
+    }
+
+    #[test]
+    fn every_cause_is_of_this_layer_and_has_its_page() {
+        for cause in CAUSES {
+            assert!(cause.id.starts_with("l6.") && cause.layer == crate::Layer::L6, "{}", cause.id);
+            assert!(
+                !cause.what.is_empty() && !cause.shows.is_empty() && !cause.confirm.is_empty() && !cause.fix.is_empty(),
+                "{}",
+                cause.id
+            );
+        }
+    }
+}

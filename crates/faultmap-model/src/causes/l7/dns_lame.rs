@@ -1,0 +1,69 @@
+//! A DNS server that is asked for a name and neither owns its zone nor looks it up.
+
+use super::lookup::{Reply, capital, failing};
+use crate::causes::{Cause, Claim, Tool};
+use crate::verdict::Where;
+use crate::{Evidence, Layer};
+
+/// `l7.dns-lame-delegation`
+pub(super) static CAUSE: Cause = Cause {
+    id: "l7.dns-lame-delegation",
+    layer: Layer::L7,
+    title: "the DNS server is not authoritative for the name",
+    what: "A zone is delegated to this server, or a client is configured to ask it, and the server neither serves the zone nor looks names up for others: \
+           the zone was moved or never loaded there. Who happens to ask this server fails, others do not.",
+    shows: "NOERROR without any record, neither authoritative (AA) nor offering recursion (RA). An empty answer with AA means that the name has no such \
+            record.",
+    confirm: &[
+        Tool { run: "dig @SERVER +norec NAME SOA", on: "here", why: "no SOA and no aa flag: the zone is not loaded" },
+        Tool { run: "dig +trace NAME", on: "here", why: "shows whether the parent delegates to this server" },
+    ],
+    fix: &[
+        "Load the zone on this server, or take it out of the NS records at the parent (or out of /etc/resolv.conf).",
+        "Look in the server's log for a zone file that did not load or a transfer that failed.",
+    ],
+    claim,
+};
+
+fn claim(ev: &Evidence<'_>) -> Option<Claim> {
+    let questions = failing(ev).filter(|questions| questions.reply() == Reply::Lame)?;
+    let server = questions.server_replying(Reply::Lame)?;
+    let answers = questions.all_answers();
+    let who = questions.called(server);
+    let summary = format!(
+        "{} is lame for {}: it answers NOERROR with nothing, is not authoritative and offers no recursion.",
+        capital(&who),
+        questions.name
+    );
+    Some(Claim::proven(0.93, Where::Remote, who, summary).citing(answers.iter().map(|(id, ..)| *id)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::observation::{DnsOutcome, DnsQuery};
+    use crate::testkit::{but, claims, found, healthy_dns};
+
+    fn check(authoritative: bool, recursion: bool, addresses: &[&str], expect: Option<(f64, bool)>) {
+        let recording = but::<DnsQuery>(healthy_dns(), |query| {
+            query.outcome = found(addresses);
+            if let DnsOutcome::Answer(answer) = &mut query.outcome {
+                answer.authoritative = authoritative;
+                answer.recursion_available = recursion;
+            }
+        });
+        assert_eq!(claims(&CAUSE, &recording), expect);
+    }
+
+    #[test]
+    fn an_empty_answer_without_aa_and_ra_is_lame() {
+        check(false, false, &[], Some((0.93, true)));
+    }
+
+    #[test]
+    fn an_owner_without_the_record_or_a_resolver_is_not() {
+        check(true, false, &[], None);
+        check(false, true, &[], None);
+        check(false, false, &["10.2.0.10"], None);
+    }
+}

@@ -1,0 +1,167 @@
+//! Which cause a failing status belongs to: the one place where statuses get their names, and the words for each. Claims for all of them.
+
+use super::answer::{Answer, answer, answered_by, spoken, wanted, wants_client_certificate, wants_tls};
+use super::backend_intermittent::mixed;
+use crate::Evidence;
+use crate::causes::Claim;
+use crate::verdict::Where;
+
+/// The claim of the cause with this id, when the final status is its own.
+pub(super) fn claim_for(ev: &Evidence<'_>, id: &'static str) -> Option<Claim> {
+    let answer = answer(ev).filter(|answer| !wanted(ev, answer.response))?;
+    if named(&answer) != Some(id) || mixed(ev).is_some() {
+        return None;
+    }
+    let wish = match ev.header.expect.status {
+        Some(status) => format!(" ({status} was expected)"),
+        None => String::new(),
+    };
+    let summary = format!("{}{wish}.", words(&answer));
+    // A status below 400 that was not expected has no cause of its own: the claim stands, less certain of its name.
+    let confidence = if answer.response.status < 400 { 0.7 } else { 0.97 };
+    let mut claim = Claim::proven(confidence, Where::Remote, place(&answer), summary).citing([answer.id]);
+    claim.advice.extend(advice(&answer));
+    Some(claim)
+}
+
+/// The cause that a status belongs to; `None` when a cause of a lower layer has it.
+fn named(answer: &Answer<'_>) -> Option<&'static str> {
+    let response = answer.response;
+    if wants_tls(response) || wants_client_certificate(response) {
+        return None;
+    }
+    let cloudflare = response.header("server").is_some_and(|server| server.eq_ignore_ascii_case("cloudflare"));
+    let headers_too_large = response.status == 400 && response.body.excerpt.to_lowercase().contains("header or cookie too large");
+    Some(match response.status {
+        400 if headers_too_large => "l7.http-header-too-large",
+        400 => "l7.http-bad-request",
+        401 => "l7.http-unauthorized",
+        403 => "l7.http-forbidden",
+        404 | 410 => "l7.http-not-found",
+        405 => "l7.http-method-not-allowed",
+        415 => "l7.http-unsupported-media-type",
+        429 => "l7.http-rate-limited",
+        431 | 494 => "l7.http-header-too-large",
+        402..=499 => "l7.http-client-error",
+        502 => "l7.http-bad-gateway",
+        503 => "l7.http-unavailable",
+        504 => "l7.http-gateway-timeout",
+        // Cloudflare's own codes for an origin that cannot be connected, or that does not answer.
+        522 | 524 if cloudflare => "l7.http-gateway-timeout",
+        520..=530 if cloudflare => "l7.http-bad-gateway",
+        511 => "l7.captive-portal",
+        _ => "l7.http-server-error",
+    })
+}
+
+fn words(answer: &Answer<'_>) -> String {
+    let response = answer.response;
+    let header = |name: &str| response.header(name).map(|value| format!(" ({name}: {value})")).unwrap_or_default();
+    let head = format!("{} answers {} {}", answered_by(answer), response.status, phrase(response.status));
+    let said = said(answer);
+    let url = &answer.http.url;
+    let after = spoken(response.ttfb_ms);
+    match response.status {
+        401 => format!("{head} for {url}{}: credentials are missing or refused{said}", header("www-authenticate")),
+        403 => format!("{head} for {url}: access is refused{said}"),
+        404 | 410 => format!("{head}: there is nothing at {url}{said}"),
+        405 => format!("{head} to {} {url}{}", answer.http.method, header("allow")),
+        429 => format!("{head}: too many requests{}{said}", header("retry-after")),
+        502 | 503 | 504 | 520..=530 => format!("{head} after {after}: {}{}{said}", behind(answer), header("retry-after")),
+        500..=599 => format!("{head} after {after}{said}"),
+        301 | 302 | 303 | 307 | 308 => format!("{head} for {url}{}", header("location")),
+        _ => format!("{head} for {url}{said}"),
+    }
+}
+
+/// What a gateway's error tells of the backend, by its timing and its own words.
+fn behind(answer: &Answer<'_>) -> String {
+    let response = answer.response;
+    let flags = response.header("x-envoy-response-flags").map(|flags| format!(", Envoy's flags are {flags}")).unwrap_or_default();
+    let by_itself = response.body.sniffed == "json" && response.header("via").is_none();
+    let what = match response.status {
+        503 if response.header("retry-after").is_some() => "it is overloaded or in maintenance",
+        503 if by_itself => "the service itself says that it cannot serve",
+        503 => "it has no healthy backend, or refuses for load",
+        504 | 522 | 524 => "its backend did not answer within the balancer's time limit",
+        _ if response.ttfb_ms >= 900.0 => "its backend could not be reached or broke off",
+        _ => "its backend refused the connection or broke off at once",
+    };
+    format!("{what}{flags}")
+}
+
+/// The body's own words, when they add something.
+fn said(answer: &Answer<'_>) -> String {
+    let excerpt: String = answer.response.body.excerpt.trim().chars().take(100).collect();
+    let status = answer.response.status.to_string();
+    let adds = !excerpt.is_empty() && !excerpt.starts_with(&status) && !excerpt.eq_ignore_ascii_case(phrase(answer.response.status));
+    if adds { format!("; it says {excerpt:?}") } else { String::new() }
+}
+
+fn advice(answer: &Answer<'_>) -> Vec<String> {
+    let response = answer.response;
+    let mut advice = Vec::new();
+    if let Some(wait) = response.header("retry-after") {
+        advice.push(format!("Ask again after {wait} (seconds or a date): the server says so."));
+    }
+    let wall = response.header("server").filter(|server| {
+        let server = server.to_ascii_lowercase();
+        ["cloudflare", "akamaighost", "awselb", "sucuri", "imperva"].iter().any(|wall| server.contains(wall))
+    });
+    if let (403, Some(wall)) = (response.status, wall) {
+        advice.push(format!("The refusal comes from {wall}: look at its firewall rules, not at the origin."));
+    }
+    advice
+}
+
+fn place(answer: &Answer<'_>) -> String {
+    match answer.response.status {
+        502..=504 | 520..=530 => format!("behind {}", answer.http.to),
+        _ => answer.http.to.to_string(),
+    }
+}
+
+/// Reason phrases of RFC 9110 and RFC 6585, for the statuses that one meets.
+const fn phrase(status: u16) -> &'static str {
+    match status {
+        200 => "OK",
+        201 => "Created",
+        204 => "No Content",
+        301 => "Moved Permanently",
+        302 => "Found",
+        303 => "See Other",
+        304 => "Not Modified",
+        307 => "Temporary Redirect",
+        308 => "Permanent Redirect",
+        400 => "Bad Request",
+        401 => "Unauthorized",
+        402 => "Payment Required",
+        403 => "Forbidden",
+        404 => "Not Found",
+        405 => "Method Not Allowed",
+        406 => "Not Acceptable",
+        407 => "Proxy Authentication Required",
+        408 => "Request Timeout",
+        409 => "Conflict",
+        410 => "Gone",
+        411 => "Length Required",
+        412 => "Precondition Failed",
+        413 => "Content Too Large",
+        414 => "URI Too Long",
+        415 => "Unsupported Media Type",
+        421 => "Misdirected Request",
+        422 => "Unprocessable Content",
+        426 => "Upgrade Required",
+        429 => "Too Many Requests",
+        431 => "Request Header Fields Too Large",
+        451 => "Unavailable For Legal Reasons",
+        500 => "Internal Server Error",
+        501 => "Not Implemented",
+        502 => "Bad Gateway",
+        503 => "Service Unavailable",
+        504 => "Gateway Timeout",
+        505 => "HTTP Version Not Supported",
+        511 => "Network Authentication Required",
+        _ => "",
+    }
+}

@@ -1,0 +1,96 @@
+//! Causes of layer 7, application: names and HTTP.
+
+pub(in crate::causes) mod answer;
+pub(in crate::causes) mod backend_intermittent;
+mod dns_disagreement;
+mod dns_failing;
+mod dns_hosts_override;
+mod dns_lame;
+mod dns_missing;
+mod dns_slow;
+mod dns_tcp_blocked;
+mod dns_timeout;
+mod dns_ttl_zero;
+mod http_client_status;
+mod http_server_status;
+mod http_status;
+mod lookup;
+mod malformed;
+mod not_cacheable;
+mod protocol_mismatch;
+mod redirect_loop;
+mod service_mute;
+mod service_slow;
+
+use super::Cause;
+
+/// In the order of `faultmap causes`.
+pub static CAUSES: &[&Cause] = &[
+    &dns_missing::NXDOMAIN,
+    &dns_missing::NO_ADDRESS,
+    &dns_failing::SERVFAIL,
+    &dns_failing::REFUSED,
+    &dns_timeout::CAUSE,
+    &dns_slow::CAUSE,
+    &dns_ttl_zero::CAUSE,
+    &dns_lame::CAUSE,
+    &dns_failing::DNSSEC_BOGUS,
+    &dns_disagreement::CAUSE,
+    &dns_hosts_override::CAUSE,
+    &dns_tcp_blocked::CAUSE,
+    &http_client_status::CLIENT_ERROR,
+    &http_client_status::BAD_REQUEST,
+    &http_client_status::UNAUTHORIZED,
+    &http_client_status::FORBIDDEN,
+    &http_client_status::NOT_FOUND,
+    &http_client_status::METHOD_NOT_ALLOWED,
+    &http_client_status::UNSUPPORTED_MEDIA_TYPE,
+    &http_client_status::RATE_LIMITED,
+    &http_client_status::HEADER_TOO_LARGE,
+    &http_server_status::SERVER_ERROR,
+    &http_server_status::BAD_GATEWAY,
+    &http_server_status::UNAVAILABLE,
+    &http_server_status::GATEWAY_TIMEOUT,
+    &redirect_loop::CAUSE,
+    &malformed::CAUSE,
+    &backend_intermittent::CAUSE,
+    &service_mute::CAUSE,
+    &service_slow::CAUSE,
+    &http_server_status::CAPTIVE_PORTAL,
+    &protocol_mismatch::CAUSE,
+    &not_cacheable::CAUSE,
+];
+
+/// The hosts file or a resolver led to an address that is not the service: what is seen there is a consequence.
+pub(in crate::causes) fn misled_by_names(ev: &crate::Evidence<'_>) -> bool {
+    [&dns_hosts_override::CAUSE, &dns_disagreement::CAUSE]
+        .into_iter()
+        .any(|cause| (cause.claim)(ev).is_some_and(|claim| matches!(claim.standing, super::Standing::Proven(_))))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testkit::{claims, healthy_dns, healthy_http, healthy_https};
+
+    #[test]
+    fn healthy_services_yield_no_claim_of_this_layer() {
+        for recording in [healthy_https(), healthy_http(), healthy_dns()] {
+            for cause in CAUSES {
+                assert_eq!(claims(cause, &recording), None, "{} on {}", cause.id, recording.header.target.input);
+            }
+        }
+    }
+
+    #[test]
+    fn every_cause_is_of_this_layer_and_has_its_page() {
+        for cause in CAUSES {
+            assert!(cause.id.starts_with("l7.") && cause.layer == crate::Layer::L7, "{}", cause.id);
+            assert!(
+                !cause.what.is_empty() && !cause.shows.is_empty() && !cause.confirm.is_empty() && !cause.fix.is_empty(),
+                "{}",
+                cause.id
+            );
+        }
+    }
+}

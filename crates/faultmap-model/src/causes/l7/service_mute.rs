@@ -1,0 +1,161 @@
+//! Connected, the request acknowledged by the peer's kernel, and no answer: the application does not get to it.
+
+use super::answer::{exchange, small_segments_pass, spoken, unanswered};
+use super::backend_intermittent::mixed;
+use crate::causes::{Cause, Claim, Tool};
+use crate::observation::{BodyEnd, HttpExchange, HttpOutcome, TcpHealth};
+use crate::verdict::Where;
+use crate::{Evidence, Layer, ObservationId};
+
+/// `l7.service-mute`
+pub(super) static CAUSE: Cause = Cause {
+    id: "l7.service-mute",
+    layer: Layer::L7,
+    title: "the service accepts and never answers",
+    what: "The kernel of the server completes the handshake and acknowledges the request, but the application does not answer: it is frozen, \
+           deadlocked, out of workers, or waits for something that waits for ever.",
+    shows: "Connected, nothing of ours unacknowledged, and no byte of an answer. Unacknowledged data would blame the path; an answer to a request with \
+            small segments would blame a size limit on the path. A very slow service looks the same until it answers.",
+    confirm: &[
+        Tool {
+            run: "ss -tnp 'sport = :{port}' | head",
+            on: "{ip}",
+            why: "Recv-Q above 0 on established connections: the application does not read",
+        },
+        Tool {
+            run: "top -H -p PID; cat /proc/PID/wchan; gdb -p PID -batch -ex 'thread apply all bt'",
+            on: "{ip}",
+            why: "what the threads wait for; state T means stopped",
+        },
+        Tool {
+            run: "curl -sko /dev/null -m 60 -w '%{http_code} %{time_starttransfer}\\n' {url}",
+            on: "here",
+            why: "an answer within a minute means slow, not mute",
+        },
+    ],
+    fix: &[
+        "Restart the service; before it, take a stack dump of its threads.",
+        "Raise the number of workers, or bound the time of what they wait for (database, locks, upstreams).",
+        "Let a health check that asks a real page restart it next time.",
+    ],
+    claim,
+};
+
+/// Where the answer stops.
+enum Stop {
+    /// Before its first byte.
+    Head { waited_ms: f64 },
+    /// After some bytes.
+    Middle { bytes: u64 },
+}
+
+fn claim(ev: &Evidence<'_>) -> Option<Claim> {
+    let (id, http) = exchange(ev)?;
+    let stop = stop(http)?;
+    if !delivered(http.tcp.as_ref()) || small_segments_pass(ev) || mixed(ev).is_some() {
+        return None;
+    }
+    let mut because = vec![id];
+    let clamped = ev.exchange_for("clamped-mss").filter(|(_, other)| self::stop(other).is_some());
+    because.extend(clamped.map(|(id, _)| id));
+    let second = ev.exchange_for("second-try").filter(|(_, other)| matches!(other.outcome, HttpOutcome::Response(_)));
+    because.extend(second.map(|(id, _)| id));
+    let summary = summary(http, &stop, second.map(|(id, _)| id));
+    let to = http.to.to_string();
+    let claim = match (&stop, clamped.is_some(), second.is_some()) {
+        (_, _, true) => Claim::likely(0.6, Where::Remote, to, summary),
+        (Stop::Head { .. }, true, _) => Claim::proven(0.95, Where::Remote, to, summary),
+        (Stop::Head { .. }, false, _) => Claim::proven(0.88, Where::Remote, to, summary),
+        (Stop::Middle { .. }, true, _) => Claim::proven(0.85, Where::Remote, to, summary),
+        (Stop::Middle { .. }, false, _) => Claim::likely(0.55, Where::Remote, to, summary),
+    };
+    Some(claim.citing(because).despite_answers())
+}
+
+fn stop(http: &HttpExchange) -> Option<Stop> {
+    match &http.outcome {
+        HttpOutcome::Silent { waited_ms, .. } if http.said_nothing() => Some(Stop::Head { waited_ms: *waited_ms }),
+        HttpOutcome::Silent { received_bytes, .. } => Some(Stop::Middle { bytes: *received_bytes }),
+        HttpOutcome::Response(response) if response.body.end == BodyEnd::Stalled => Some(Stop::Middle { bytes: response.body.wire_bytes }),
+        _ => None,
+    }
+}
+
+/// All that we sent was acknowledged, nothing came out of order, and our window is not what holds the peer back.
+fn delivered(tcp: Option<&TcpHealth>) -> bool {
+    tcp.is_some_and(|tcp| tcp.unacked == 0 && tcp.backoff == 0 && tcp.out_of_order == 0)
+}
+
+fn summary(http: &HttpExchange, stop: &Stop, second: Option<ObservationId>) -> String {
+    let again = if second.is_some() { " A second request was answered." } else { "" };
+    match stop {
+        Stop::Head { waited_ms } => {
+            format!(
+                "{} accepts the connection and acknowledges the request, but does not answer within {}.{again}",
+                http.to,
+                spoken(*waited_ms)
+            )
+        }
+        Stop::Middle { bytes } => {
+            format!("{} stops in the middle of its answer, after {bytes} bytes, with nothing lost on the way.{again}", http.to)
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::Recording;
+    use crate::testkit::{but, but_response, claims, exchange, healthy_https, json_response, plus};
+
+    fn silent(received_bytes: u64) -> HttpOutcome {
+        HttpOutcome::Silent { waited_ms: 9_000.0, received_bytes }
+    }
+
+    fn mute() -> Recording {
+        but::<HttpExchange>(healthy_https(), |http| http.outcome = silent(0))
+    }
+
+    fn answered(purpose: &str) -> HttpExchange {
+        exchange(purpose, HttpOutcome::Response(Box::new(json_response(200))))
+    }
+
+    fn check(recording: &Recording, expect: Option<(f64, bool)>) {
+        assert_eq!(claims(&CAUSE, recording), expect);
+    }
+
+    #[test]
+    fn an_acknowledged_request_without_answer_is_a_mute_service() {
+        check(&mute(), Some((0.88, true)));
+        check(&plus(mute(), exchange("clamped-mss", silent(0))), Some((0.95, true)));
+        check(&plus(mute(), answered("second-try")), Some((0.6, true)));
+    }
+
+    #[test]
+    fn the_opening_frames_of_http_2_are_no_answer() {
+        let two = but::<HttpExchange>(mute(), |http| {
+            http.version = "HTTP/2".to_owned();
+            http.outcome = silent(40);
+        });
+        check(&two, Some((0.88, true)));
+    }
+
+    #[test]
+    fn unacknowledged_data_blames_the_path() {
+        check(&but::<HttpExchange>(mute(), |http| http.tcp = Some(TcpHealth { unacked: 1, backoff: 2, ..TcpHealth::default() })), None);
+        check(&plus(mute(), answered("clamped-mss")), None);
+    }
+
+    #[test]
+    fn a_body_that_stops_with_nothing_lost_is_the_services_own() {
+        let stalled = but_response(healthy_https(), |response| response.body.end = BodyEnd::Stalled);
+        check(&stalled, Some((0.55, true)));
+        check(&plus(stalled, exchange("clamped-mss", silent(40))), Some((0.85, true)));
+    }
+
+    #[test]
+    fn an_answer_is_an_answer() {
+        check(&healthy_https(), None);
+        check(&but::<HttpExchange>(healthy_https(), |http| http.outcome = HttpOutcome::Closed { received_bytes: 0 }), None);
+    }
+}

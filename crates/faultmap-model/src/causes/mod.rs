@@ -1,0 +1,58 @@
+//! The registry of causes: one file a cause, one line here. Judge, `explain`, docs and web read this list.
+
+pub mod claim;
+pub mod l1;
+pub mod l2;
+pub mod l3;
+pub mod l4;
+pub mod l5;
+pub mod l6;
+pub mod l7;
+#[cfg(test)]
+pub(crate) mod tests_support;
+
+pub use claim::{Claim, Severity, Standing};
+
+use crate::{Evidence, Layer};
+
+/// One way in which a layer fails.
+pub struct Cause {
+    /// Stable id, such as `l4.port-filtered`.
+    pub id: &'static str,
+    /// The layer that the verdict names.
+    pub layer: Layer,
+    /// A short noun phrase: `a firewall drops this port`.
+    pub title: &'static str,
+    /// What it is and why it happens, a short paragraph in plain words.
+    pub what: &'static str,
+    /// What proves it, and what it is easily confused with.
+    pub shows: &'static str,
+    /// Commands that confirm it. `{host}`, `{port}`, `{ip}`, `{iface}`, `{gateway}` are filled in from the evidence.
+    pub confirm: &'static [Tool],
+    /// How to mend it, most likely remedy first. The same placeholders.
+    pub fix: &'static [&'static str],
+    /// Looks at the whole evidence and claims, or not.
+    pub claim: fn(&Evidence<'_>) -> Option<Claim>,
+}
+
+/// A command for the next step.
+pub struct Tool {
+    /// The command.
+    pub run: &'static str,
+    /// Where: `here`, `{host}`, `the last router`, `the resolver`.
+    pub on: &'static str,
+    /// What its answer tells.
+    pub why: &'static str,
+}
+
+/// Every cause that the judge knows, lowest layer first. The order is that of `faultmap causes`.
+#[must_use]
+pub fn all() -> impl Iterator<Item = &'static Cause> {
+    [l1::CAUSES, l2::CAUSES, l3::CAUSES, l4::CAUSES, l5::CAUSES, l6::CAUSES, l7::CAUSES].into_iter().flatten().copied()
+}
+
+/// The cause with this id.
+#[must_use]
+pub fn find(id: &str) -> Option<&'static Cause> {
+    all().find(|cause| cause.id.eq_ignore_ascii_case(id))
+}

@@ -1,0 +1,199 @@
+//! The attempt whose failure is to be explained: one reading for TCP, UDP, ICMP and DNS, for the target and for a resolver.
+//!
+//! A check tries many addresses. When none works, the one that got furthest is explained, for mending that one mends the check; that this
+//! host has no IPv6 at all does not explain why the service refuses over IPv4. When a name cannot be resolved because no resolver can be
+//! reached, the failed attempt is the one at the resolver, so that the causes of L1 to L4 judge the way to the resolver as any other.
+
+use super::Evidence;
+use crate::observation::{
+    ConnectOutcome, DnsOutcome, DnsQuery, Echo, IcmpError, Role, TcpConnect, UdpOutcome, UdpProbe,
+};
+use crate::{ObservationId, Scheme};
+use std::net::IpAddr;
+
+/// What was sent.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[allow(missing_docs, reason = "the names say it")]
+pub enum Protocol {
+    Tcp,
+    Udp,
+    Icmp,
+}
+
+/// How an attempt failed.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub enum How<'a> {
+    /// A RST answered.
+    Reset,
+    /// An ICMP error, with its sender; the sender may be this host itself.
+    Icmp(IcmpError),
+    /// Our own kernel refused, by this errno, with no ICMP error behind it.
+    Errno(&'a str),
+    /// Nothing came.
+    Silent {
+        /// How long we waited.
+        waited_ms: f64,
+    },
+}
+
+/// The failed attempt that got furthest.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Failure<'a> {
+    /// The observation.
+    pub id: ObservationId,
+    /// `Target`, or `Resolver` when resolution failed for want of a reachable resolver.
+    pub role: Role,
+    /// The address that was tried.
+    pub ip: IpAddr,
+    /// The port; 0 for ICMP.
+    pub port: u16,
+    /// What was sent.
+    pub protocol: Protocol,
+    /// How it failed.
+    pub how: How<'a>,
+}
+
+impl Failure<'_> {
+    /// The ICMP error, if one ended it.
+    #[must_use]
+    pub const fn icmp(&self) -> Option<IcmpError> {
+        match self.how {
+            How::Icmp(icmp) => Some(icmp),
+            _ => None,
+        }
+    }
+
+    /// Nothing came.
+    #[must_use]
+    pub const fn silent(&self) -> bool {
+        matches!(self.how, How::Silent { .. })
+    }
+
+    /// errno of our own kernel.
+    #[must_use]
+    pub const fn errno(&self) -> Option<&str> {
+        match self.how {
+            How::Errno(errno) => Some(errno),
+            _ => None,
+        }
+    }
+
+    /// `10.2.0.10 port 443`, or the address alone for ICMP.
+    #[must_use]
+    pub fn place(&self) -> String {
+        if self.port == 0 { self.ip.to_string() } else { format!("{} port {}", self.ip, self.port) }
+    }
+
+    /// How far the packets got, as a rank: an answer from the far end outranks one from the way, that outranks silence, that outranks a refusal at home.
+    const fn progress(&self) -> u8 {
+        match self.how {
+            How::Reset => 4,
+            How::Icmp(_) => 3,
+            How::Silent { .. } => 2,
+            How::Errno(_) => 1,
+        }
+    }
+}
+
+impl<'a> Evidence<'a> {
+    /// The failed attempt to explain; `None` when the target (or some address of it) answered at its transport, or when nothing was tried.
+    #[must_use]
+    pub fn failure(&self) -> Option<Failure<'a>> {
+        let attempts = self.attempts(Role::Target);
+        if attempts.iter().any(Option::is_none) {
+            return None;
+        }
+        if !attempts.is_empty() {
+            return furthest(attempts);
+        }
+        let at_resolvers = self.attempts(Role::Resolver);
+        if self.target().literal().is_some() || at_resolvers.iter().any(Option::is_none) || !self.name_unresolved() {
+            return None;
+        }
+        furthest(at_resolvers)
+    }
+
+    /// Failed attempts at addresses of the target although another address of it works.
+    #[must_use]
+    pub fn partial_failures(&self) -> Vec<Failure<'a>> {
+        let attempts = self.attempts(Role::Target);
+        if attempts.iter().any(Option::is_none) { attempts.into_iter().flatten().collect() } else { Vec::new() }
+    }
+
+    /// No resolver and no hosts file gave an address.
+    #[must_use]
+    pub fn name_unresolved(&self) -> bool {
+        !self.all::<crate::observation::SystemLookup>().any(|(_, lookup)| !lookup.addresses.is_empty())
+            && !self.all::<crate::observation::HostsFile>().any(|(_, hosts)| !hosts.addresses.is_empty())
+    }
+
+    /// Every attempt at the role's addresses; `None` in the list for one that was answered.
+    fn attempts(&self, role: Role) -> Vec<Option<Failure<'a>>> {
+        let mut found = Vec::new();
+        if role == Role::Target {
+            found.extend(self.target_connects().map(|(id, connect)| tcp_failure(id, connect)));
+        }
+        if role == Role::Target && self.target().scheme == Scheme::Udp {
+            found.extend(self.all::<UdpProbe>().filter(|(_, udp)| udp.role == role).map(|(id, udp)| udp_failure(id, udp)));
+        }
+        if role == Role::Target && self.target().scheme == Scheme::Icmp {
+            found.extend(self.all::<Echo>().filter(|(_, echo)| echo.role == role).map(|(id, echo)| echo_failure(id, echo)));
+        }
+        if role == Role::Resolver || self.target().scheme == Scheme::Dns {
+            found.extend(self.all::<DnsQuery>().filter(|(_, query)| query.role == role).map(|(id, query)| dns_failure(id, query)));
+        }
+        found
+    }
+}
+
+fn furthest(attempts: Vec<Option<Failure<'_>>>) -> Option<Failure<'_>> {
+    attempts.into_iter().flatten().rev().max_by_key(Failure::progress)
+}
+
+fn tcp_failure(id: ObservationId, connect: &TcpConnect) -> Option<Failure<'_>> {
+    let how = match &connect.outcome {
+        ConnectOutcome::Connected { .. } => return None,
+        ConnectOutcome::Failed { icmp: Some(icmp), .. } | ConnectOutcome::Silent { icmp: Some(icmp), .. } => How::Icmp(*icmp),
+        outcome if outcome.reset() => How::Reset,
+        ConnectOutcome::Failed { errno, .. } => How::Errno(errno),
+        ConnectOutcome::Silent { waited_ms, .. } => How::Silent { waited_ms: *waited_ms },
+    };
+    Some(Failure { id, role: connect.role, ip: connect.to.ip(), port: connect.to.port(), protocol: Protocol::Tcp, how })
+}
+
+fn udp_failure(id: ObservationId, udp: &UdpProbe) -> Option<Failure<'_>> {
+    let how = match &udp.outcome {
+        UdpOutcome::Answer { .. } => return None,
+        UdpOutcome::Failed { icmp: Some(icmp), .. } => How::Icmp(*icmp),
+        UdpOutcome::Failed { errno, .. } => How::Errno(errno),
+        UdpOutcome::Silent { waited_ms } => How::Silent { waited_ms: *waited_ms },
+    };
+    Some(Failure { id, role: udp.role, ip: udp.to.ip(), port: udp.to.port(), protocol: Protocol::Udp, how })
+}
+
+fn echo_failure(id: ObservationId, echo: &Echo) -> Option<Failure<'_>> {
+    if echo.received > 0 {
+        return None;
+    }
+    let how = match (&echo.icmp, &echo.errno) {
+        (Some(icmp), _) => How::Icmp(*icmp),
+        (None, Some(errno)) => How::Errno(errno),
+        (None, None) => How::Silent { waited_ms: 0.0 },
+    };
+    Some(Failure { id, role: echo.role, ip: echo.to, port: 0, protocol: Protocol::Icmp, how })
+}
+
+fn dns_failure(id: ObservationId, query: &DnsQuery) -> Option<Failure<'_>> {
+    let how = match &query.outcome {
+        DnsOutcome::Answer(_) => return None,
+        DnsOutcome::Failed { icmp: Some(icmp), .. } => How::Icmp(*icmp),
+        DnsOutcome::Failed { errno, .. } if query.transport == crate::observation::Transport::Tcp && errno == "ECONNREFUSED" => How::Reset,
+        DnsOutcome::Failed { errno, .. } => How::Errno(errno),
+        DnsOutcome::Silent { waited_ms, .. } => How::Silent { waited_ms: *waited_ms },
+    };
+    let protocol = match query.transport {
+        crate::observation::Transport::Udp => Protocol::Udp,
+        crate::observation::Transport::Tcp => Protocol::Tcp,
+    };
+    Some(Failure { id, role: query.role, ip: query.resolver.ip(), port: query.resolver.port(), protocol, how })
+}

@@ -1,0 +1,78 @@
+//! What is said when no cause claims: a healthy target, or a failure that the evidence does not explain.
+
+use crate::evidence::How;
+use crate::observation::{HttpOutcome, Role, TlsOutcome};
+use crate::verdict::{Candidate, Locus, Status, Verdict, Where};
+use crate::{Evidence, Layer, ObservationId};
+
+/// One sentence for a target that works.
+pub(super) fn healthy_summary(evidence: &Evidence<'_>) -> String {
+    let target = evidence.target();
+    let total = evidence.header.total_ms;
+    match evidence.response() {
+        Some((_, response)) => format!("{} answers with HTTP {} in {total:.0} ms; every layer is well.", target.host_port(), response.status),
+        None if evidence.handshake_done() => format!("{} completes the TLS handshake in {total:.0} ms; every layer up to L6 is well.", target.host_port()),
+        None => format!("{} answers in {total:.0} ms; every layer up to {} is well.", target.host_port(), target.scheme.top()),
+    }
+}
+
+/// A failure that no cause explains: inconclusive, with the layers at which the answers stop.
+pub(super) fn unexplained(evidence: &Evidence<'_>) -> Option<Verdict> {
+    let (layer, id, words) = stopped_at(evidence)?;
+    let (likeliest, second) = match layer {
+        Layer::L7 => ("l7.service-mute", "l5.closed-without-answer"),
+        Layer::L6 => ("l6.tls-handshake-stalled", "l4.reset-mid-stream"),
+        Layer::L5 => ("l5.closed-without-answer", "l4.reset-mid-stream"),
+        Layer::L4 => ("l4.port-filtered", "l3.remote-blackhole"),
+        _ => ("l3.remote-blackhole", "l4.port-filtered"),
+    };
+    let named = |cause: &str, confidence| {
+        let layer = cause.get(..2).and_then(|text| text.parse().ok()).unwrap_or(layer);
+        Candidate { layer, cause: cause.to_owned(), confidence }
+    };
+    Some(Verdict {
+        status: Status::Inconclusive,
+        layer: Some(layer),
+        cause: Some(likeliest.to_owned()),
+        confidence: 0.3,
+        locus: Some(Locus { side: Where::Path, at: evidence.target().host_port() }),
+        summary: format!("{words}; the evidence does not tell why."),
+        because: vec![id],
+        candidates: vec![named(likeliest, 0.3), named(second, 0.2)],
+        ruled_out: Vec::new(),
+        also: Vec::new(),
+        next: Vec::new(),
+        fix: Vec::new(),
+    })
+}
+
+/// The layer at which the answers stop, with the observation and words for it; `None` when the target did what was asked.
+fn stopped_at(evidence: &Evidence<'_>) -> Option<(Layer, ObservationId, String)> {
+    if let Some(failure) = evidence.failure() {
+        let what = if failure.role == Role::Resolver { "the resolver" } else { "the target" };
+        let how = match failure.how {
+            How::Reset => "refuses",
+            How::Icmp(_) => "is reported unreachable",
+            How::Errno(_) => "cannot be tried from here",
+            How::Silent { .. } => "is silent",
+        };
+        return Some((Layer::L4, failure.id, format!("{what} {} {how}", failure.place())));
+    }
+    if let Some((id, tls)) = evidence.handshake() {
+        if !matches!(tls.outcome, TlsOutcome::Done { .. }) {
+            return Some((Layer::L6, id, format!("the TLS handshake with {} does not complete", tls.to)));
+        }
+    }
+    if let Some((id, http)) = evidence.exchange() {
+        if !matches!(http.outcome, HttpOutcome::Response(_)) {
+            return Some((Layer::L7, id, format!("the request to {} gets no answer", http.to)));
+        }
+    }
+    let lookup = evidence.all::<crate::observation::SystemLookup>().last();
+    match lookup {
+        Some((id, lookup)) if evidence.name_unresolved() && evidence.addresses().is_empty() => {
+            Some((Layer::L7, id, format!("the name {} does not resolve", lookup.name)))
+        }
+        _ => None,
+    }
+}

@@ -1,0 +1,235 @@
+//! The tower: for each layer a status, one line, and its time.
+
+use super::{LayerReport, LayerStatus, got_response};
+use crate::observation::{
+    ConnectOutcome, DnsOutcome, DnsQuery, Echo, HttpExchange, HttpOutcome, NeighborState, Role, RouteOutcome, SystemLookup, TlsChain,
+    TlsOutcome, UdpOutcome, UdpProbe, Walk,
+};
+use crate::verdict::{Status, Verdict};
+use crate::{Evidence, Layer};
+use std::net::IpAddr;
+
+/// The seven layers, L1 first.
+pub(super) fn tower(evidence: &Evidence<'_>, verdict: &Verdict) -> Vec<LayerReport> {
+    Layer::ALL.into_iter().map(|layer| storey(evidence, verdict, layer)).collect()
+}
+
+fn storey(evidence: &Evidence<'_>, verdict: &Verdict, layer: Layer) -> LayerReport {
+    let (summary, ms) = match layer {
+        Layer::L1 => (link_line(evidence), None),
+        Layer::L2 => (neighbor_line(evidence), None),
+        Layer::L3 => path_line(evidence),
+        Layer::L4 => transport_line(evidence),
+        Layer::L5 => (session_line(evidence), None),
+        Layer::L6 => presentation_line(evidence),
+        Layer::L7 => application_line(evidence),
+    };
+    LayerReport { layer, status: status(evidence, verdict, layer, summary.is_some()), summary: summary.unwrap_or_default(), ms }
+}
+
+fn status(evidence: &Evidence<'_>, verdict: &Verdict, layer: Layer, seen: bool) -> LayerStatus {
+    let answered = evidence.answered_up_to().map(|(layer, _)| layer);
+    let named = verdict.layer == Some(layer);
+    match verdict.status {
+        Status::Fault | Status::Inconclusive if named => return LayerStatus::Fail,
+        Status::Degraded if named => return LayerStatus::Warn,
+        Status::Inconclusive if verdict.candidates.iter().any(|candidate| candidate.layer == layer) => return LayerStatus::Unknown,
+        _ => {}
+    }
+    if answered.is_some_and(|answered| layer <= answered) || host_answer_clears(evidence, layer) {
+        return LayerStatus::Ok;
+    }
+    let above = verdict.layer.is_some_and(|at| layer > at) && verdict.status != Status::Degraded;
+    if above || layer > evidence.target().scheme.top() {
+        return LayerStatus::NotReached;
+    }
+    if locally_proven(evidence, layer) {
+        return LayerStatus::Ok;
+    }
+    if seen && verdict.layer.is_none() { LayerStatus::Ok } else { LayerStatus::Unknown }
+}
+
+/// The far host answered something: everything up to L3 works toward it.
+fn host_answer_clears(evidence: &Evidence<'_>, layer: Layer) -> bool {
+    let Some(failure) = evidence.failure() else { return false };
+    let answered = failure.how == crate::evidence::How::Reset || evidence.host_answers(failure.ip).is_some();
+    layer <= Layer::L3 && answered
+}
+
+/// L1 and L2 have local proofs of their own.
+fn locally_proven(evidence: &Evidence<'_>, layer: Layer) -> bool {
+    let Some(ip) = focus(evidence) else { return false };
+    let neighbor = evidence.next_hop_neighbor(ip).map(|(_, neighbor)| neighbor.after);
+    let confirmed = matches!(neighbor, Some(NeighborState::Reachable | NeighborState::Delay | NeighborState::Probe | NeighborState::Stale));
+    match layer {
+        Layer::L1 => confirmed || evidence.link_toward(ip).is_some_and(|(_, link)| link.up && link.carrier == Some(true)),
+        Layer::L2 => confirmed,
+        _ => false,
+    }
+}
+
+/// The address that the report is about.
+fn focus(evidence: &Evidence<'_>) -> Option<IpAddr> {
+    let failure = evidence.failure().map(|failure| failure.ip);
+    failure.or_else(|| evidence.main_address().map(|main| main.ip())).or_else(|| evidence.target().literal())
+}
+
+fn link_line(evidence: &Evidence<'_>) -> Option<String> {
+    let (_, link) = evidence.link_toward(focus(evidence)?)?;
+    if link.loopback {
+        return Some(format!("{}: loopback, no medium", link.iface));
+    }
+    let state = match (link.up, link.carrier) {
+        (false, _) => "administratively down".to_owned(),
+        (true, Some(false)) => "no carrier".to_owned(),
+        (true, Some(true)) => "up, carrier".to_owned(),
+        (true, None) => format!("up, {}", link.operstate),
+    };
+    let speed = link.speed_mbps.map_or_else(|| "speed unknown".to_owned(), |mbps| format!("{mbps} Mb/s"));
+    Some(format!("{}: {state}, {speed}, MTU {}", link.iface, link.mtu))
+}
+
+fn neighbor_line(evidence: &Evidence<'_>) -> Option<String> {
+    let ip = focus(evidence)?;
+    if evidence.is_local(ip) {
+        return Some("own address, no neighbour needed".to_owned());
+    }
+    let (_, neighbor) = evidence.next_hop_neighbor(ip)?;
+    let who = if neighbor.role == Role::Gateway { "gateway " } else { "" };
+    let mac = neighbor.mac_after.as_deref().or(neighbor.mac_before.as_deref()).unwrap_or("no MAC");
+    Some(format!("{who}{} is at {mac} ({})", neighbor.address, format!("{:?}", neighbor.after).to_lowercase()))
+}
+
+fn path_line(evidence: &Evidence<'_>) -> (Option<String>, Option<f64>) {
+    let Some(ip) = focus(evidence) else { return (None, None) };
+    let Some((_, route)) = evidence.route(ip) else { return (None, None) };
+    let via = match &route.outcome {
+        RouteOutcome::Found { iface, local: true, .. } => format!("{ip} is local ({iface})"),
+        RouteOutcome::Found { iface, gateway: Some(gateway), .. } => format!("{ip} via {gateway} on {iface}"),
+        RouteOutcome::Found { iface, gateway: None, .. } => format!("{ip} on-link on {iface}"),
+        RouteOutcome::NoRoute => format!("no route to {ip}"),
+        RouteOutcome::Rejected { route_type, .. } => format!("a {route_type} route covers {ip}"),
+        RouteOutcome::Unknown { why } => format!("route to {ip} unknown: {why}"),
+    };
+    let hops = evidence.distance(ip).map(|ttl| format!(", {ttl} hops"));
+    let last = || {
+        let walked = evidence.all::<Walk>().any(|(_, walk)| walk.to.ip() == ip);
+        let router = evidence.last_router(ip).filter(|_| walked);
+        router.map(|(ttl, router)| format!(", last answer from {router} at hop {ttl}"))
+    };
+    let rtt = evidence.first::<Echo>(|echo| echo.to == ip).and_then(|(_, echo)| echo.rtts_ms.iter().copied().reduce(f64::min));
+    (Some(format!("{via}{}", hops.or_else(last).unwrap_or_default())), rtt)
+}
+
+fn transport_line(evidence: &Evidence<'_>) -> (Option<String>, Option<f64>) {
+    let main = evidence.main_address();
+    if let Some((id, connect)) = evidence.target_connects().filter(|(_, c)| Some(c.to) == main).last() {
+        let took = evidence.get(id).map(|observation| observation.took_ms);
+        return (Some(format!("tcp {}: {}", connect.to, connect_words(&connect.outcome))), took);
+    }
+    let udp = evidence.first::<UdpProbe>(|udp| udp.role == Role::Target);
+    let words = udp.map(|(_, udp)| match &udp.outcome {
+        UdpOutcome::Answer { bytes } => format!("udp {}: answered, {bytes} bytes", udp.to),
+        UdpOutcome::Failed { errno, .. } => format!("udp {}: {errno}", udp.to),
+        UdpOutcome::Silent { waited_ms } => format!("udp {}: silent for {waited_ms:.0} ms", udp.to),
+    });
+    (words, None)
+}
+
+fn connect_words(outcome: &ConnectOutcome) -> String {
+    match outcome {
+        ConnectOutcome::Connected { rtt_ms, retransmits: 0, .. } => format!("connected, round trip {rtt_ms:.1} ms"),
+        ConnectOutcome::Connected { rtt_ms, retransmits, .. } => format!("connected after {retransmits} lost SYN, round trip {rtt_ms:.1} ms"),
+        ConnectOutcome::Failed { errno, icmp: Some(icmp) } => format!("{errno}, ICMP {}/{} from {}", icmp.icmp_type, icmp.code, icmp.from),
+        ConnectOutcome::Failed { errno, icmp: None } => errno.clone(),
+        ConnectOutcome::Silent { waited_ms, .. } => format!("silent for {:.1} s", waited_ms / 1e3),
+    }
+}
+
+fn session_line(evidence: &Evidence<'_>) -> Option<String> {
+    let exchange = evidence.exchange().map(|(_, http)| &http.outcome);
+    match exchange {
+        Some(HttpOutcome::Response(response)) => {
+            let kept = response.header("connection").is_none_or(|value| !value.eq_ignore_ascii_case("close"));
+            Some(if kept { "session answered and kept open" } else { "session answered, closed after each request" }.to_owned())
+        }
+        Some(HttpOutcome::Closed { .. }) => Some("accepted, then closed without an answer".to_owned()),
+        Some(HttpOutcome::Reset { .. }) => Some("accepted, then reset without an answer".to_owned()),
+        Some(HttpOutcome::Silent { .. }) => Some("accepted, no answer".to_owned()),
+        _ => evidence.connected().next().map(|_| "session opened".to_owned()),
+    }
+}
+
+fn presentation_line(evidence: &Evidence<'_>) -> (Option<String>, Option<f64>) {
+    if evidence.target().scheme.uses_http() && !evidence.target().scheme.uses_tls() {
+        let words = evidence.response().map(|(_, response)| match &response.body.declared_type {
+            Some(kind) => format!("no TLS; body declared {kind}, looks like {}", response.body.sniffed),
+            None => "no TLS".to_owned(),
+        });
+        return (words, None);
+    }
+    let Some((id, tls)) = evidence.handshake() else { return (None, None) };
+    let took = evidence.get(id).map(|observation| observation.took_ms);
+    let words = match &tls.outcome {
+        TlsOutcome::Done { version, cipher, .. } => format!("{version}, {cipher}{}", chain_words(evidence)),
+        TlsOutcome::Accepted { version, .. } => format!("{version} accepted"),
+        TlsOutcome::Alert { code, name, .. } => format!("alert {code} {name}"),
+        TlsOutcome::NotTls { looks_like, .. } => format!("not TLS: {}", looks_like.as_deref().unwrap_or("unknown protocol")),
+        TlsOutcome::Rejected { why } => why.clone(),
+        TlsOutcome::Closed { .. } => "closed during the handshake".to_owned(),
+        TlsOutcome::Reset { .. } => "reset during the handshake".to_owned(),
+        TlsOutcome::Silent { waited_ms, .. } => format!("handshake silent for {:.1} s", waited_ms / 1e3),
+        TlsOutcome::NoConnection { errno } => format!("no connection: {errno}"),
+    };
+    (Some(words), took)
+}
+
+fn chain_words(evidence: &Evidence<'_>) -> String {
+    let Some((_, chain)) = evidence.all::<TlsChain>().last() else { return String::new() };
+    let Some(leaf) = chain.certificates.first() else { return ", no certificate".to_owned() };
+    let days = (leaf.not_after_unix - chain.now_unix).div_euclid(86_400);
+    format!(", certificate for {}, {days} days left, {}", chain.name, format!("{:?}", chain.trust).to_lowercase())
+}
+
+fn application_line(evidence: &Evidence<'_>) -> (Option<String>, Option<f64>) {
+    if let Some((_, http)) = evidence.exchange() {
+        return (Some(http_words(http)), evidence.response().map(|(_, response)| response.ttfb_ms));
+    }
+    if let Some((id, query)) = evidence.all::<DnsQuery>().filter(|(_, query)| query.role == Role::Target).last() {
+        return (Some(format!("DNS {}: {}", query.name, dns_words(&query.outcome))), evidence.get(id).map(|o| o.took_ms));
+    }
+    let lookup = evidence.first::<SystemLookup>(|_| true);
+    let words = lookup.map(|(_, lookup)| match &lookup.error {
+        Some(error) => format!("{} does not resolve: {error}", lookup.name),
+        None => format!("{} resolves to {} addresses", lookup.name, lookup.addresses.len()),
+    });
+    (words, None)
+}
+
+fn http_words(http: &HttpExchange) -> String {
+    match &http.outcome {
+        outcome if got_response(outcome) => match outcome {
+            HttpOutcome::Response(response) => format!("{} {}: status {}", http.version, http.method, response.status),
+            _ => String::new(),
+        },
+        HttpOutcome::Malformed { why, .. } => format!("not HTTP: {why}"),
+        HttpOutcome::Silent { waited_ms, .. } => format!("no answer in {:.1} s", waited_ms / 1e3),
+        HttpOutcome::Alert { name, .. } => format!("TLS alert {name} instead of an answer"),
+        HttpOutcome::NoConnection { why } => format!("not asked: {why}"),
+        _ => "no answer".to_owned(),
+    }
+}
+
+fn dns_words(outcome: &DnsOutcome) -> String {
+    match outcome {
+        DnsOutcome::Answer(answer) => match answer.rcode {
+            0 => format!("NOERROR, {} records", answer.records),
+            2 => "SERVFAIL".to_owned(),
+            3 => "NXDOMAIN".to_owned(),
+            5 => "REFUSED".to_owned(),
+            code => format!("RCODE {code}"),
+        },
+        DnsOutcome::Silent { waited_ms, .. } => format!("silent for {:.1} s", waited_ms / 1e3),
+        DnsOutcome::Failed { errno, .. } => errno.clone(),
+    }
+}

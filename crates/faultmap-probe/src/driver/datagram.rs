@@ -1,0 +1,153 @@
+//! Targets without a TCP connection: `udp://`, `icmp://`, `dns://`; and the quiet listening on plain `tcp://`.
+
+use super::reach::Opened;
+use super::{Check, split};
+use crate::dns::{self, DnsAsk};
+use crate::questions::{EchoAsk, WalkAsk, echo, udp, walk};
+use crate::sock::{no_delay_dup, tcp_health};
+use faultmap_model::observation::{
+    DnsOutcome, RecordType, Role, SessionEnd, SessionOutcome, Transport, UdpOutcome, WalkProtocol,
+};
+use futures_util::future::join_all;
+use std::net::{IpAddr, SocketAddr};
+use std::time::{Duration, Instant};
+use tokio::io::AsyncReadExt;
+
+const UDP_WAIT: Duration = Duration::from_millis(2_500);
+/// A refusing or crashing server closes at once; one that waits for us to speak first does nothing.
+const LISTEN: Duration = Duration::from_millis(60);
+
+impl Check<'_> {
+    /// `udp://`: a question that the port's usual protocol answers, else a byte.
+    pub(super) async fn speak_udp(&self, addresses: &[IpAddr]) {
+        join_all(addresses.iter().map(|ip| self.speak_udp_to(SocketAddr::new(*ip, self.target.port)))).await;
+    }
+
+    async fn speak_udp_to(&self, to: SocketAddr) {
+        self.approach(to.ip(), Role::Target);
+        let payload = self.options.data.clone().unwrap_or_else(|| question_for(to.port()));
+        let ask = udp(to, Role::Target, &payload, 3, Duration::from_millis(700), self.within(UDP_WAIT));
+        let answer = self.rec.ask(ask).await;
+        if !matches!(answer.outcome, UdpOutcome::Answer { .. }) && !self.is_local(to.ip()) {
+            self.split_datagram(to, Role::Target).await;
+        }
+    }
+
+    /// A datagram's port is silent or refused: the same controls as for TCP.
+    async fn split_datagram(&self, to: SocketAddr, role: Role) {
+        tokio::join!(self.controls(to, Duration::from_millis(900)), self.walk(to, WalkProtocol::Udp, role, 3), async {
+            let control = split::CONTROL_PORTS.into_iter().find(|port| *port != to.port()).unwrap_or(9);
+            self.walk(SocketAddr::new(to.ip(), control), WalkProtocol::Tcp, Role::Control, 2).await;
+        });
+    }
+
+    /// `icmp://`: a train of echo requests to each address.
+    pub(super) async fn speak_icmp(&self, addresses: &[IpAddr]) {
+        join_all(addresses.iter().map(|ip| self.speak_icmp_to(*ip))).await;
+    }
+
+    async fn speak_icmp_to(&self, to: IpAddr) {
+        self.approach(to, Role::Target);
+        let asked = Instant::now();
+        let ask = EchoAsk {
+            to,
+            role: Role::Target,
+            count: 5,
+            interval: Duration::from_millis(40),
+            payload_bytes: 56,
+            dont_fragment: false,
+            wait: self.within(Duration::from_millis(3_400)),
+        };
+        let answer = echo(&ask).await;
+        let answered = self.keep(asked, answer).is_some_and(|echo| echo.received > 0);
+        if !answered && !self.is_local(to) {
+            self.split_datagram(SocketAddr::new(to, split::CONTROL_UDP_PORT), Role::Control).await;
+            let asked = Instant::now();
+            let ask = WalkAsk { to: SocketAddr::new(to, 0), protocol: WalkProtocol::Icmp, role: Role::Target, max_ttl: 24, tries: 2, wait: Duration::from_millis(500) };
+            let answer = walk(&ask).await;
+            self.keep(asked, answer);
+        }
+    }
+
+    /// `dns://SERVER/NAME`: the server itself is the target.
+    pub(super) async fn speak_dns(&self, addresses: &[IpAddr]) {
+        join_all(addresses.iter().map(|ip| self.speak_dns_to(SocketAddr::new(*ip, self.target.port)))).await;
+    }
+
+    async fn speak_dns_to(&self, server: SocketAddr) {
+        self.approach(server.ip(), Role::Target);
+        let name = if self.target.path.is_empty() { "." } else { &self.target.path };
+        let (v4, v6) = tokio::join!(self.ask_server(server, name, RecordType::A), self.ask_server(server, name, RecordType::Aaaa));
+        if !v4 && !v6 && !self.is_local(server.ip()) {
+            self.split_datagram(server, Role::Target).await;
+        }
+    }
+
+    async fn ask_server(&self, server: SocketAddr, name: &str, record_type: RecordType) -> bool {
+        let wait = self.within(self.options.dns_wait.min(Duration::from_millis(3_600)));
+        let asked = Instant::now();
+        let ask = DnsAsk { wait, ..DnsAsk::new(server, Role::Target, Transport::Udp, name, record_type) };
+        let answers = dns::query_with_fallback(&ask).await;
+        let mut answered = false;
+        let mut failed = false;
+        for answer in answers {
+            if let DnsOutcome::Answer(message) = &answer.outcome {
+                answered = true;
+                failed |= message.rcode == 2;
+            }
+            self.rec.note(asked, answer);
+        }
+        if failed {
+            let asked = Instant::now();
+            let ask = DnsAsk { checking_disabled: true, wait: self.within(Duration::from_secs(2)), ..ask };
+            self.rec.note(asked, dns::query(&ask).await);
+        }
+        answered
+    }
+
+    /// `tcp://`: the connection is up; does the peer greet, wait, or hang up?
+    pub(super) async fn listen_after_connect(&self, opened: Opened) {
+        let Opened { to, mut stream } = opened;
+        let asked = Instant::now();
+        let tcp = no_delay_dup(&stream);
+        let mut greeting = [0_u8; 256];
+        let outcome = match tokio::time::timeout(self.within(LISTEN), stream.read(&mut greeting)).await {
+            Err(_) => SessionOutcome::Open,
+            Ok(Ok(0)) => SessionOutcome::Closed,
+            Ok(Ok(count)) => SessionOutcome::Greeting { first_bytes: crate::recorder::printable(&greeting[..count.min(greeting.len())], 128) },
+            Ok(Err(error)) if error.kind() == std::io::ErrorKind::ConnectionReset => SessionOutcome::Reset,
+            Ok(Err(error)) => SessionOutcome::Failed { why: error.kind().to_string() },
+        };
+        self.rec.note(asked, SessionEnd { to, outcome, tcp: tcp.as_ref().and_then(tcp_health) });
+    }
+}
+
+/// A datagram that the port's usual protocol answers.
+fn question_for(port: u16) -> Vec<u8> {
+    match port {
+        // DNS: "." NS, recursion desired (RFC 1035 4.1).
+        53 => vec![0x66, 0x6d, 1, 0, 0, 1, 0, 0, 0, 0, 0, 0, 0, 0, 2, 0, 1],
+        // NTP version 4, mode 3 client (RFC 5905 7.3).
+        123 => {
+            let mut packet = vec![0_u8; 48];
+            packet[0] = 0b00_100_011;
+            packet
+        }
+        // QUIC: a long header of a reserved version makes any server answer with Version Negotiation (RFC 9000 6.1, 15); 1200 bytes at least.
+        443 | 8443 => {
+            let mut packet = vec![0_u8; 1200];
+            packet[..6].copy_from_slice(&[0xc0, 0x0a, 0x1a, 0x2a, 0x3a, 8]);
+            packet[6..14].copy_from_slice(b"faultmap");
+            packet[14] = 8;
+            packet[15..23].copy_from_slice(b"faultmap");
+            packet
+        }
+        // STUN binding request (RFC 8489 5).
+        3478 => {
+            let mut packet = vec![0, 1, 0, 0, 0x21, 0x12, 0xa4, 0x42];
+            packet.extend(b"faultmap-ask");
+            packet
+        }
+        _ => b"\n".to_vec(),
+    }
+}

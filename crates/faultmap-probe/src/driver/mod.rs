@@ -1,0 +1,173 @@
+//! Walks the stack for one target: what to ask first, what a failure makes us ask next, and when enough is known.
+//!
+//! The driver sets every deadline and gives every answer its time. It decides which question comes next by outcomes only; what they mean is
+//! for the judge.
+
+mod converse;
+mod datagram;
+mod local;
+mod quality;
+mod reach;
+mod resolve;
+mod split;
+
+use crate::recorder::{Listener, Recorder, ms};
+use crate::tls::TrustStore;
+use crate::{CheckOptions, ProbeError};
+use faultmap_host::Snapshot;
+use faultmap_model::observation::NotAsked;
+use faultmap_model::recording::{Expect, Header, SCHEMA};
+use faultmap_model::{Recording, Scheme, Target};
+use std::cell::{Cell, OnceCell, RefCell};
+use std::net::IpAddr;
+use std::path::PathBuf;
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+/// Time that is kept at the end of the budget for the last readings of the kernel.
+const KEPT_FOR_LAST: Duration = Duration::from_millis(300);
+
+/// One check under way.
+struct Check<'a> {
+    target: &'a Target,
+    options: &'a CheckOptions,
+    rec: &'a Recorder<'a>,
+    /// No question outlives this.
+    deadline: Instant,
+    raw: bool,
+    approaches: RefCell<Vec<local::Approach>>,
+    store: OnceCell<TrustStore>,
+    /// Packets received and not delivered since boot, at the start; IPv4, IPv6.
+    undelivered_at_start: [Option<u64>; 2],
+    /// The same within one window while nothing was provoked yet.
+    quiet: [Cell<Option<u64>>; 2],
+}
+
+/// Checks one target: asks, and gives the evidence. It does not judge.
+///
+/// # Errors
+/// Only for faultmap's own failures, such as an unreadable `--ca` file. A sick network is in the recording.
+pub async fn check(target: &Target, options: &CheckOptions, listener: Option<Listener<'_>>) -> Result<Recording, ProbeError> {
+    let started = SystemTime::now();
+    let recorder = Recorder::new(listener);
+    let before = Snapshot::take();
+    let privileges = faultmap_host::privileges();
+    let check = Check {
+        target,
+        options,
+        rec: &recorder,
+        deadline: recorder.start() + options.budget.saturating_sub(KEPT_FOR_LAST),
+        raw: privileges.iter().any(|held| held == "CAP_NET_RAW"),
+        approaches: RefCell::default(),
+        store: OnceCell::new(),
+        undelivered_at_start: [split::undelivered(false), split::undelivered(true)],
+        quiet: [Cell::new(None), Cell::new(None)],
+    };
+    let cut_short = check.run_within_budget().await?;
+    check.last_readings(&before);
+    let total_ms = ms(recorder.elapsed());
+    let header = Header {
+        schema: SCHEMA.to_owned(),
+        target: target.clone(),
+        started_unix_ms: unix_ms(started),
+        total_ms,
+        cut_short,
+        privileges,
+        expect: expectations(options),
+    };
+    Ok(Recording { header, observations: recorder.finish() })
+}
+
+impl Check<'_> {
+    /// True when the budget or the user ended it.
+    async fn run_within_budget(&self) -> Result<bool, ProbeError> {
+        let interrupted = async {
+            match &self.options.interrupt {
+                Some(notify) => notify.notified().await,
+                None => std::future::pending().await,
+            }
+        };
+        tokio::select! {
+            done = self.run() => done.map(|()| false),
+            () = tokio::time::sleep_until(self.deadline.into()) => Ok(true),
+            () = interrupted => Ok(true),
+        }
+    }
+
+    async fn run(&self) -> Result<(), ProbeError> {
+        let ca_file = self.options.ca_file.clone();
+        let store = async {
+            if self.target.scheme.uses_tls() {
+                let _ = self.store.set(load_store(ca_file).await?);
+            }
+            Ok::<(), ProbeError>(())
+        };
+        let (stored, resolved) = tokio::join!(store, self.resolve());
+        stored?;
+        let walk = async {
+            match self.target.scheme {
+                Scheme::Udp => self.speak_udp(&resolved.addresses).await,
+                Scheme::Icmp => self.speak_icmp(&resolved.addresses).await,
+                Scheme::Dns => self.speak_dns(&resolved.addresses).await,
+                Scheme::Https | Scheme::Http | Scheme::Tcp | Scheme::Tls => self.reach(&resolved.addresses).await,
+            }
+        };
+        tokio::join!(walk, resolved.rest);
+        self.try_what_dns_says(&resolved.addresses, &resolved.direct).await;
+        Ok(())
+    }
+
+    /// Time left before the deadline, at most `most`.
+    fn within(&self, most: Duration) -> Duration {
+        most.min(self.deadline.saturating_duration_since(Instant::now()))
+    }
+
+    /// Keeps the answer of a question that privilege may forbid; gives it back when it was asked.
+    fn keep<T: Into<faultmap_model::Seen> + Clone>(&self, asked: Instant, answer: Result<T, NotAsked>) -> Option<T> {
+        match answer {
+            Ok(answer) => {
+                self.rec.note(asked, answer.clone());
+                Some(answer)
+            }
+            Err(skipped) => {
+                let known = self.rec.look(|seen| seen.iter().any(|o| matches!(&o.seen, faultmap_model::Seen::NotAsked(n) if *n == skipped)));
+                if !known {
+                    self.rec.note(asked, skipped);
+                }
+                None
+            }
+        }
+    }
+
+    fn store(&self) -> Option<&TrustStore> {
+        self.store.get()
+    }
+}
+
+/// Reading the system's roots takes tens of milliseconds: beside name resolution, on a thread of its own.
+async fn load_store(ca_file: Option<PathBuf>) -> Result<TrustStore, ProbeError> {
+    let loaded = tokio::task::spawn_blocking(move || TrustStore::load(ca_file.as_deref())).await;
+    loaded.map_err(|error| ProbeError::Own { doing: "loading the trust store", source: std::io::Error::other(error) })?
+}
+
+fn expectations(options: &CheckOptions) -> Expect {
+    let accept = options.headers.iter().find(|(name, _)| name.eq_ignore_ascii_case("accept")).map(|(_, value)| value.trim());
+    let media_type = accept.filter(|value| !value.contains(['*', ','])).map(|value| value.split(';').next().unwrap_or(value).to_owned());
+    Expect { status: options.expect_status, body: options.expect_body.is_some(), media_type }
+}
+
+fn unix_ms(time: SystemTime) -> i64 {
+    time.duration_since(UNIX_EPOCH).map_or(0, |since| i64::try_from(since.as_millis()).unwrap_or(i64::MAX))
+}
+
+fn now_unix() -> i64 {
+    unix_ms(SystemTime::now()).div_euclid(1000)
+}
+
+/// The family of the user's choice.
+fn wanted(options: &CheckOptions, address: &IpAddr) -> bool {
+    match options.only_family {
+        None => true,
+        Some(crate::options::Family::V4) => address.is_ipv4(),
+        Some(crate::options::Family::V6) => address.is_ipv6(),
+    }
+}

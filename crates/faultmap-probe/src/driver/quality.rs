@@ -1,0 +1,130 @@
+//! Works, but how well? A light train of echo requests beside every check, and a closer look when something hints at loss or delay.
+
+use super::{Check, split};
+use crate::questions::{EchoAsk, WalkAsk, echo, repeat, size, walk};
+use faultmap_model::observation::{ConnectOutcome, HttpOutcome, Role, RouteOutcome, TcpHealth, WalkProtocol};
+use faultmap_model::{Observation, Scheme, Seen};
+use std::net::{IpAddr, SocketAddr};
+use std::time::{Duration, Instant};
+
+/// Round trips from this on are explained by a walk.
+const FAR_MS: f64 = 80.0;
+
+impl Check<'_> {
+    /// Ten echo requests within 20 ms, where the kernel lets us send them.
+    pub(super) async fn light_train(&self, ip: IpAddr) {
+        if self.is_local(ip) {
+            return;
+        }
+        let asked = Instant::now();
+        let ask = EchoAsk {
+            to: ip,
+            role: Role::Control,
+            count: 10,
+            interval: Duration::from_millis(2),
+            payload_bytes: 56,
+            dont_fragment: false,
+            wait: self.within(Duration::from_millis(400)),
+        };
+        let train = async {
+            let answer = echo(&ask).await;
+            self.keep(asked, answer);
+        };
+        let stations = async {
+            // Two stations that claim one address show only here: everything else may well work.
+            if self.raw {
+                self.fresh_arp(ip, Duration::from_millis(30)).await;
+            }
+        };
+        tokio::join!(train, stations);
+    }
+
+    /// After the conversation: look closer where something hints at loss, a size limit, or distance.
+    pub(super) async fn examine_quality(&self, to: SocketAddr) {
+        if self.is_local(to.ip()) {
+            return;
+        }
+        let (lossy, far, stalled) =
+            self.rec.look(|seen| (seen.iter().any(hints_at_loss), seen.iter().any(hints_at_distance), seen.iter().any(hints_at_stall)));
+        if lossy {
+            tokio::join!(self.long_train(to.ip()), self.connect_train(to), self.walk_rounds(to));
+        } else if far {
+            self.walk_rounds(to).await;
+        }
+        if stalled || self.target.scheme == Scheme::Tcp {
+            self.sizes(to.ip(), stalled).await;
+        }
+    }
+
+    async fn long_train(&self, ip: IpAddr) {
+        let asked = Instant::now();
+        let ask = EchoAsk {
+            to: ip,
+            role: Role::Control,
+            count: 50,
+            interval: Duration::from_millis(20),
+            payload_bytes: 400,
+            dont_fragment: false,
+            wait: self.within(Duration::from_millis(600)),
+        };
+        let answer = echo(&ask).await;
+        self.keep(asked, answer);
+    }
+
+    async fn connect_train(&self, to: SocketAddr) {
+        let control = split::CONTROL_PORTS.into_iter().rev().find(|port| *port != to.port()).unwrap_or(9);
+        let wait = self.within(Duration::from_millis(900));
+        tokio::join!(self.rec.ask(repeat(to, 16, wait)), self.rec.ask(repeat(SocketAddr::new(to.ip(), control), 16, wait)));
+    }
+
+    /// Three walks: a hop that is silent in one and answers in another is lossy or rate-limited, not absent.
+    async fn walk_rounds(&self, to: SocketAddr) {
+        for _ in 0..3 {
+            let asked = Instant::now();
+            let wait = self.within(Duration::from_millis(500));
+            let ask = WalkAsk { to, protocol: WalkProtocol::Tcp, role: Role::Target, max_ttl: 24, tries: 1, wait };
+            let answer = walk(&ask).await;
+            self.keep(asked, answer);
+        }
+    }
+
+    /// Small and large datagrams that must not be fragmented.
+    async fn sizes(&self, ip: IpAddr, patient: bool) {
+        let RouteOutcome::Found { iface, .. } = self.approach(ip, Role::Target) else { return };
+        let mtu = faultmap_host::Snapshot::take().links().into_iter().find(|link| link.iface == iface).map_or(1500, |link| link.mtu);
+        let asked = Instant::now();
+        let wait = self.within(if patient { Duration::from_millis(500) } else { Duration::from_millis(150) });
+        let answer = size(ip, split::CONTROL_UDP_PORT, 128, mtu.min(1500), 2, wait).await;
+        self.keep(asked, answer);
+    }
+}
+
+fn hints_at_loss(observation: &Observation) -> bool {
+    let sick = |tcp: &Option<TcpHealth>| tcp.as_ref().is_some_and(|tcp| tcp.retransmits > 0 || tcp.out_of_order > 2 || tcp.dsack_dups > 0);
+    match &observation.seen {
+        Seen::TcpConnect(connect) if connect.role == Role::Target => {
+            matches!(connect.outcome, ConnectOutcome::Connected { retransmits, .. } if retransmits > 0)
+        }
+        Seen::Echo(echo) => echo.received > 0 && echo.received < echo.sent,
+        Seen::TlsHandshake(tls) => sick(&tls.tcp),
+        Seen::HttpExchange(http) => sick(&http.tcp),
+        _ => false,
+    }
+}
+
+fn hints_at_distance(observation: &Observation) -> bool {
+    matches!(&observation.seen, Seen::TcpConnect(connect) if connect.role == Role::Target
+        && matches!(connect.outcome, ConnectOutcome::Connected { rtt_ms, .. } if rtt_ms >= FAR_MS))
+}
+
+fn hints_at_stall(observation: &Observation) -> bool {
+    match &observation.seen {
+        Seen::HttpExchange(http) => match &http.outcome {
+            HttpOutcome::Silent { .. } => true,
+            HttpOutcome::Response(response) => response.body.end == faultmap_model::observation::BodyEnd::Stalled,
+            _ => false,
+        },
+        Seen::TlsHandshake(tls) => matches!(tls.outcome, faultmap_model::observation::TlsOutcome::Silent { .. }),
+        _ => false,
+    }
+}

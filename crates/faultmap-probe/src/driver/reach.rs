@@ -1,0 +1,122 @@
+//! Every address of every family is connected; the first good one in the order of Happy Eyeballs (RFC 8305) carries the conversation.
+
+use super::Check;
+use crate::questions::{ConnectAsk, connect};
+use crate::sock::AnswerTap;
+use faultmap_model::observation::Role;
+use futures_util::stream::{FuturesUnordered, StreamExt};
+use std::net::{IpAddr, SocketAddr};
+use std::time::{Duration, Instant};
+use tokio::net::TcpStream;
+
+/// RFC 8305 5: the delay between two connection attempts.
+const ATTEMPT_DELAY: Duration = Duration::from_millis(250);
+/// A SYN unanswered for so long is suspicious: the first retransmission comes at 1 s.
+const SUSPECT: Duration = Duration::from_millis(700);
+/// Silence is concluded no earlier: a dead neighbour is reported after 3.07 s (three solicitations, one second apart).
+const CONCLUDE: Duration = Duration::from_millis(4_200);
+
+/// A connection with its address.
+pub(super) struct Opened {
+    /// The peer.
+    pub(super) to: SocketAddr,
+    /// The connection.
+    pub(super) stream: TcpStream,
+}
+
+impl Check<'_> {
+    /// Connects to all addresses side by side and speaks over the one that Happy Eyeballs would choose.
+    pub(super) async fn reach(&self, addresses: &[IpAddr]) {
+        let started = Instant::now();
+        let attempt = |(rank, ip): (usize, &IpAddr)| {
+            let to = SocketAddr::new(*ip, self.target.port);
+            async move { (rank, self.attempt(to).await) }
+        };
+        let mut attempts: FuturesUnordered<_> = addresses.iter().enumerate().map(attempt).collect();
+        let mut best: Option<(usize, Opened)> = None;
+        loop {
+            // A better-ranked address gets the head start that RFC 8305 gives it.
+            let head_start = best.as_ref().map_or(Duration::MAX, |(rank, _)| ATTEMPT_DELAY * u32::try_from(*rank).unwrap_or(u32::MAX));
+            let give_up = async {
+                match started.checked_add(head_start) {
+                    Some(at) if best.is_some() => tokio::time::sleep_until(at.into()).await,
+                    _ => std::future::pending().await,
+                }
+            };
+            tokio::select! {
+                done = attempts.next() => match done {
+                    Some((rank, Some(opened))) if best.as_ref().is_none_or(|(known, _)| rank < *known) => best = Some((rank, opened)),
+                    Some(_) => {}
+                    None => break,
+                },
+                () = give_up => break,
+            }
+            if matches!(best, Some((0, _))) {
+                break;
+            }
+        }
+        let rest = async { while attempts.next().await.is_some() {} };
+        match best {
+            Some((_, opened)) => {
+                tokio::join!(self.converse(opened), rest);
+            }
+            None => rest.await,
+        }
+    }
+
+    /// One address: connect; on failure, ask what splits the candidates.
+    async fn attempt(&self, to: SocketAddr) -> Option<Opened> {
+        self.approach(to.ip(), Role::Target);
+        let asked = Instant::now();
+        let ask = ConnectAsk::new(to, Role::Target, self.within(patience(self.options.connect_wait)));
+        let connecting = connect(&ask);
+        tokio::pin!(connecting);
+        let early = tokio::time::timeout(SUSPECT, &mut connecting).await;
+        let was_early = early.is_ok();
+        let (mut answer, stream) = match early {
+            Ok(done) => done,
+            Err(_) => {
+                let split = self.split_silence(to);
+                tokio::pin!(split);
+                tokio::select! {
+                    done = &mut connecting => {
+                        if done.1.is_none() {
+                            split.await;
+                        }
+                        done
+                    }
+                    () = &mut split => connecting.await,
+                }
+            }
+        };
+        if answer.outcome.reset() && self.raw && !self.is_local(to.ip()) {
+            answer.answer_ttl = self.ttl_of_answer(to).await;
+        }
+        let outcome = answer.outcome.clone();
+        self.rec.note(asked, answer);
+        if was_early && stream.is_none() {
+            self.split_answered(to, &outcome).await;
+        }
+        stream.map(|stream| Opened { to, stream })
+    }
+
+    /// Connects once more under a raw listener that reads the TTL of the answer. (A listener on every connect would cost milliseconds.)
+    pub(super) async fn ttl_of_answer(&self, to: SocketAddr) -> Option<u8> {
+        let mut tap = AnswerTap::open(to.ip())?;
+        let ask = ConnectAsk::new(to, Role::Target, self.within(Duration::from_millis(500)));
+        let (again, _) = connect(&ask).await;
+        tap.ttl_of(to, again.local)
+    }
+
+    /// A fresh connection to an address that has been reached before.
+    pub(super) async fn reopen(&self, to: SocketAddr, wait: Duration, max_seg: Option<u32>) -> Option<TcpStream> {
+        let ask = ConnectAsk { max_seg, ..ConnectAsk::new(to, Role::Target, self.within(wait)) };
+        connect(&ask).await.1
+    }
+}
+
+/// The kernel would go on sending SYNs for two minutes; silence is concluded much earlier, unless the user asks for more patience.
+fn patience(connect_wait: Duration) -> Duration {
+    let default = crate::CheckOptions::default().connect_wait;
+    if connect_wait > default { connect_wait } else { connect_wait.min(CONCLUDE) }
+}

@@ -1,0 +1,363 @@
+//! The questions that split the candidates of a failed attempt: other ports and protocols of the same host, walks, repeats, our own firewall.
+//!
+//! Gentle by rule: a handful of packets to four well-known control ports and one UDP port, never a scan.
+
+use super::Check;
+use crate::dns::{self, DnsAsk};
+use crate::questions::{ConnectAsk, EchoAsk, WalkAsk, ack_probe, arp_probe, connect, echo, repeat, udp, walk};
+use crate::sock::AnswerTap;
+use faultmap_model::observation::{
+    ConnectOutcome, IcmpMeaning, IngressGap, NeighborState, RecordType, Role, RouteOutcome, Transport, WalkProtocol,
+};
+use faultmap_model::{Observation, Seen};
+use futures_util::future::join_all;
+use std::net::{IpAddr, SocketAddr};
+use std::time::{Duration, Instant};
+
+/// Ports that serve as controls: two that are often open, one for administration, one (discard, RFC 863) that is almost always closed.
+pub(super) const CONTROL_PORTS: [u16; 4] = [443, 80, 22, 9];
+/// The UDP port of the classic traceroute: closed on most hosts, so that a live host answers "port unreachable".
+pub(super) const CONTROL_UDP_PORT: u16 = 33_434;
+/// Hops walked at the most.
+const MOST_HOPS: u8 = 24;
+const CONTROL_WAIT: Duration = Duration::from_millis(900);
+const WALK_WAIT: Duration = Duration::from_millis(500);
+/// Connects of the listen-queue test.
+const REPEATS: u32 = 10;
+/// The controls have answered by then, if they ever do.
+const SIBLING_AFTER: Duration = Duration::from_millis(950);
+/// A router reports a failed resolution after three seconds.
+const SIBLING_WAIT: Duration = Duration::from_millis(3_300);
+const REPEAT_WAIT: Duration = Duration::from_millis(900);
+/// One window of the ingress reading.
+const INGRESS_WINDOW: Duration = Duration::from_millis(220);
+/// A stale entry runs DELAY (5 s) and PROBE (3 s) before the kernel gives it up (net/core/neighbour.c).
+const STALE_RUNS_OUT: Duration = Duration::from_millis(9_300);
+
+impl Check<'_> {
+    /// A TCP connect stays silent.
+    pub(super) async fn split_silence(&self, to: SocketAddr) {
+        let ip = to.ip();
+        if self.is_local(ip) {
+            self.listen_queue_pattern(to).await;
+            return;
+        }
+        let main = async {
+            tokio::join!(
+                self.controls(to, CONTROL_WAIT),
+                self.walk(to, WalkProtocol::Tcp, Role::Target, 3),
+                self.control_walk(to),
+                self.walk(SocketAddr::new(ip, CONTROL_UDP_PORT), WalkProtocol::Udp, Role::Control, 2),
+                self.fresh_arp(ip, Duration::from_millis(500)),
+                self.bare_ack(to),
+            );
+            if self.host_answered(ip) {
+                self.listen_queue_pattern(to).await;
+            }
+            self.ingress_gap(to).await;
+        };
+        self.note_quiet_period(ip.is_ipv6());
+        tokio::join!(main, self.sibling_walk(ip));
+        self.wait_for_stale_neighbor(ip).await;
+    }
+
+    /// When nothing of the host answers: does the road to its segment carry packets? One address beside the target's is walked to;
+    /// its router answers "host unreachable" after three seconds if it went to look for that host.
+    async fn sibling_walk(&self, ip: IpAddr) {
+        tokio::time::sleep(SIBLING_AFTER).await;
+        let routed = matches!(self.approach(ip, Role::Target), RouteOutcome::Found { gateway: Some(_), .. });
+        if self.host_answered(ip) || !routed {
+            return;
+        }
+        let walk_to = |sibling: Option<IpAddr>, wait| async move {
+            let Some(sibling) = sibling else { return };
+            let asked = Instant::now();
+            let to = SocketAddr::new(sibling, CONTROL_PORTS[3]);
+            let ask = WalkAsk { to, protocol: WalkProtocol::Tcp, role: Role::Control, max_ttl: MOST_HOPS, tries: 1, wait: self.within(wait) };
+            let answer = walk(&ask).await;
+            self.keep(asked, answer);
+        };
+        tokio::join!(walk_to(self.sibling_of(ip), SIBLING_WAIT), walk_to(first_of_segment(ip), WALK_WAIT * 2));
+    }
+
+    /// An address of the same small block that is neither ours nor a router we know.
+    fn sibling_of(&self, ip: IpAddr) -> Option<IpAddr> {
+        let known = self.rec.look(|seen| {
+            let hops = seen.iter().filter_map(|o| match &o.seen {
+                Seen::Walk(walk) => Some(walk),
+                _ => None,
+            });
+            hops.flat_map(|walk| &walk.hops).flat_map(faultmap_model::observation::Hop::routers).collect::<Vec<_>>()
+        });
+        (1..=3).map(|bits| flip_last(ip, bits)).find(|candidate| usable_host(*candidate) && !known.contains(candidate))
+    }
+
+    /// A connect failed by an answer or by our own kernel: few questions, all short.
+    pub(super) async fn split_answered(&self, to: SocketAddr, outcome: &ConnectOutcome) {
+        let ip = to.ip();
+        if self.is_local(ip) {
+            return;
+        }
+        let from_self = outcome.icmp().is_some_and(|icmp| self.is_own(icmp.from));
+        if outcome.reset() {
+            let wait = Duration::from_millis(350);
+            tokio::join!(
+                self.controls(to, wait),
+                self.walk(to, WalkProtocol::Tcp, Role::Target, 1),
+                self.control_walk(to),
+                self.fresh_arp(ip, Duration::from_millis(60))
+            );
+        } else if from_self || outcome.icmp().is_none() {
+            // Our own kernel said no: a control tells whether it says so to every port.
+            self.controls(to, Duration::from_millis(300)).await;
+        } else {
+            let looping = outcome.icmp().is_some_and(|icmp| icmp.meaning() == IcmpMeaning::TtlExceeded);
+            let rounds = if looping { 1 } else { 2 };
+            tokio::join!(self.controls(to, Duration::from_millis(700)), self.walk(to, WalkProtocol::Tcp, Role::Target, rounds));
+        }
+    }
+
+    /// A resolver is silent, or the question could not be sent: its path is examined like any other.
+    pub(super) async fn split_resolver(&self, resolver: SocketAddr) {
+        let ip = resolver.ip();
+        if !matches!(self.approach(ip, Role::Resolver), RouteOutcome::Found { .. }) || self.is_local(ip) {
+            return;
+        }
+        let over_tcp = async {
+            let ask = ConnectAsk::new(resolver, Role::Resolver, self.within(CONTROL_WAIT));
+            self.rec.ask(async { connect(&ask).await.0 }).await;
+        };
+        let same_over_tcp = async {
+            let wait = self.within(Duration::from_millis(1_500));
+            let ask = DnsAsk { wait, ..DnsAsk::new(resolver, Role::Control, Transport::Tcp, &self.target.host, RecordType::A) };
+            self.rec.ask(dns::query(&ask)).await;
+        };
+        tokio::join!(
+            over_tcp,
+            same_over_tcp,
+            self.controls(resolver, CONTROL_WAIT),
+            self.walk(resolver, WalkProtocol::Udp, Role::Resolver, 3),
+            self.walk(SocketAddr::new(ip, CONTROL_PORTS[0]), WalkProtocol::Tcp, Role::Control, 2),
+            self.fresh_arp(ip, Duration::from_millis(500)),
+        );
+        if !self.host_answered(ip) {
+            tokio::join!(self.ingress_gap(SocketAddr::new(ip, 53)), self.sibling_walk(ip));
+        }
+    }
+
+    /// Other ports and protocols of the same host.
+    pub(super) async fn controls(&self, to: SocketAddr, wait: Duration) {
+        let ip = to.ip();
+        let ports = CONTROL_PORTS.into_iter().filter(|port| *port != to.port());
+        let connects = join_all(ports.map(|port| self.control_connect(SocketAddr::new(ip, port), wait)));
+        let datagram = async {
+            let to = SocketAddr::new(ip, CONTROL_UDP_PORT);
+            self.rec.ask(udp(to, Role::Control, &[0], 2, Duration::from_millis(300), self.within(wait))).await;
+        };
+        tokio::join!(connects, datagram, self.echo_control(ip, wait));
+    }
+
+    async fn control_connect(&self, to: SocketAddr, wait: Duration) {
+        let ask = ConnectAsk::new(to, Role::Control, self.within(wait));
+        self.rec.ask(async { connect(&ask).await.0 }).await;
+    }
+
+    async fn echo_control(&self, ip: IpAddr, wait: Duration) {
+        let asked = Instant::now();
+        let ask = EchoAsk {
+            to: ip,
+            role: Role::Control,
+            count: 3,
+            interval: Duration::from_millis(100),
+            payload_bytes: 56,
+            dont_fragment: false,
+            wait: self.within(wait),
+        };
+        let answer = echo(&ask).await;
+        self.keep(asked, answer);
+    }
+
+    pub(super) async fn walk(&self, to: SocketAddr, protocol: WalkProtocol, role: Role, tries: u32) {
+        let asked = Instant::now();
+        let ask = WalkAsk { to, protocol, role, max_ttl: MOST_HOPS, tries, wait: self.within(WALK_WAIT) };
+        let answer = walk(&ask).await;
+        self.keep(asked, answer);
+    }
+
+    /// The walk to compare with: another well-known port of the same host.
+    async fn control_walk(&self, to: SocketAddr) {
+        let port = CONTROL_PORTS.into_iter().find(|port| *port != to.port()).unwrap_or(9);
+        self.walk(SocketAddr::new(to.ip(), port), WalkProtocol::Tcp, Role::Control, 2).await;
+    }
+
+    /// Who answers ARP for the next hop now?
+    pub(super) async fn fresh_arp(&self, ip: IpAddr, wait: Duration) {
+        let Some((hop, iface, _)) = self.next_hop(ip) else { return };
+        let asked = Instant::now();
+        let answer = arp_probe(hop, &iface, 2, self.within(wait)).await;
+        self.keep(asked, answer);
+    }
+
+    /// Do segments that are no SYN reach a TCP stack on that port?
+    async fn bare_ack(&self, to: SocketAddr) {
+        let Some(from) = self.source_toward(to.ip()) else { return };
+        let asked = Instant::now();
+        let answer = ack_probe(to, from, 2, self.within(Duration::from_millis(600))).await;
+        self.keep(asked, answer);
+    }
+
+    pub(super) async fn listen_queue_pattern(&self, to: SocketAddr) {
+        self.rec.ask(repeat(to, REPEATS, self.within(REPEAT_WAIT))).await;
+    }
+
+    /// Packets that reach this host's IP layer and are not delivered, while the target is provoked against while it is not.
+    async fn ingress_gap(&self, to: SocketAddr) {
+        let v6 = to.is_ipv6();
+        let asked = Instant::now();
+        let Some(idle) = undelivered(v6) else { return };
+        let before = faultmap_host::Snapshot::take();
+        let mut tap = if self.raw { AnswerTap::open(to.ip()) } else { None };
+        let provoked = 4;
+        let pattern = repeat(to, provoked, INGRESS_WINDOW).await;
+        let Some(end) = undelivered(v6) else { return };
+        if pattern.connected > 0 {
+            self.rec.note(asked, pattern);
+            return;
+        }
+        let gap = IngressGap {
+            to,
+            provoked,
+            lost_with: end.saturating_sub(idle),
+            lost_idle: self.quiet_loss(v6),
+            rp_filtered: rp_filtered_since(&before),
+            answers_on_wire: tap.as_mut().map(|tap| tap.count_from(to)),
+        };
+        self.rec.note(asked, gap);
+    }
+
+    /// Before the split only one SYN for each address had been sent: what was lost until now is the host's usual noise. Later the peer's
+    /// own retransmissions of SYN-ACK fill every window.
+    fn note_quiet_period(&self, v6: bool) {
+        let quiet = &self.quiet[usize::from(v6)];
+        if quiet.get().is_none() {
+            let lost = undelivered(v6).zip(self.undelivered_at_start[usize::from(v6)]);
+            let elapsed_ms = self.rec.elapsed().as_millis().max(1);
+            let in_window = |lost: u64| u128::from(lost) * INGRESS_WINDOW.as_millis() / elapsed_ms;
+            quiet.set(lost.and_then(|(now, start)| u64::try_from(in_window(now.saturating_sub(start))).ok()));
+        }
+    }
+
+    /// Losses that one window would have seen in the quiet period.
+    fn quiet_loss(&self, v6: bool) -> u64 {
+        self.quiet[usize::from(v6)].get().unwrap_or(0)
+    }
+
+    /// Without CAP_NET_RAW only the kernel's own probes tell whether an old neighbour entry still answers: they take eight seconds.
+    async fn wait_for_stale_neighbor(&self, ip: IpAddr) {
+        if self.raw || self.host_answered(ip) || self.any_router_answered(ip) {
+            return;
+        }
+        let Some((_, _, state)) = self.next_hop(ip) else { return };
+        if !matches!(state, NeighborState::Stale | NeighborState::Delay | NeighborState::Probe) {
+            return;
+        }
+        let end = self.rec.start() + STALE_RUNS_OUT;
+        while Instant::now() < end {
+            tokio::time::sleep(Duration::from_millis(200)).await;
+            match self.next_hop(ip) {
+                Some((_, _, NeighborState::Stale | NeighborState::Delay | NeighborState::Probe)) => {}
+                _ => break,
+            }
+        }
+    }
+
+    pub(super) fn is_local(&self, ip: IpAddr) -> bool {
+        ip.is_loopback() || matches!(self.approach(ip, Role::Target), RouteOutcome::Found { local: true, .. })
+    }
+
+    fn is_own(&self, ip: IpAddr) -> bool {
+        matches!(faultmap_host::route(ip, Role::Control).outcome, RouteOutcome::Found { local: true, .. })
+    }
+
+    fn source_toward(&self, ip: IpAddr) -> Option<IpAddr> {
+        match self.approach(ip, Role::Target) {
+            RouteOutcome::Found { source, .. } => source,
+            _ => None,
+        }
+    }
+
+    /// The host answered some port or protocol.
+    pub(super) fn host_answered(&self, ip: IpAddr) -> bool {
+        self.rec.look(|seen| seen.iter().any(|o| answers_for(o, ip)))
+    }
+
+    fn any_router_answered(&self, ip: IpAddr) -> bool {
+        self.rec.look(|seen| {
+            seen.iter().any(|o| matches!(&o.seen, Seen::Walk(walk) if walk.to.ip() == ip && walk.last_answer_ttl() > 0))
+        })
+    }
+}
+
+/// The resolver's path has been examined already.
+pub(super) fn already_split(seen: &[Observation], ip: IpAddr) -> bool {
+    seen.iter().any(|o| matches!(&o.seen, Seen::Walk(walk) if walk.to.ip() == ip))
+}
+
+fn answers_for(observation: &Observation, ip: IpAddr) -> bool {
+    match &observation.seen {
+        Seen::TcpConnect(connect) => connect.to.ip() == ip && (connect.outcome.connected() || connect.outcome.reset()),
+        Seen::Echo(echo) => echo.to == ip && echo.received > 0,
+        Seen::Walk(walk) => walk.to.ip() == ip && walk.reached_ttl.is_some(),
+        Seen::AckProbe(ack) => ack.to.ip() == ip && ack.resets > 0,
+        _ => false,
+    }
+}
+
+fn flip_last(ip: IpAddr, bits: u8) -> IpAddr {
+    match ip {
+        IpAddr::V4(ip) => {
+            let [a, b, c, d] = ip.octets();
+            IpAddr::from([a, b, c, d ^ bits])
+        }
+        IpAddr::V6(ip) => {
+            let mut octets = ip.octets();
+            octets[15] ^= bits;
+            IpAddr::from(octets)
+        }
+    }
+}
+
+/// The address that by custom is the router of the target's segment.
+fn first_of_segment(ip: IpAddr) -> Option<IpAddr> {
+    let first = match ip {
+        IpAddr::V4(ip) => {
+            let [a, b, c, _] = ip.octets();
+            IpAddr::from([a, b, c, 1])
+        }
+        IpAddr::V6(ip) => {
+            let mut octets = ip.octets();
+            octets[8..].copy_from_slice(&[0, 0, 0, 0, 0, 0, 0, 1]);
+            IpAddr::from(octets)
+        }
+    };
+    (first != ip).then_some(first)
+}
+
+/// Not the network or broadcast address of a /24, nor the usual router's.
+fn usable_host(ip: IpAddr) -> bool {
+    match ip {
+        IpAddr::V4(ip) => !matches!(ip.octets()[3], 0 | 1 | 255),
+        IpAddr::V6(ip) => !matches!(ip.octets()[15], 0 | 1),
+    }
+}
+
+/// Packets that reached IP and were neither delivered nor dropped for a reason that IP counts, since boot.
+pub(super) fn undelivered(v6: bool) -> Option<u64> {
+    let (received, delivered, explained) = faultmap_host::ip_in_counts(v6)?;
+    Some(received.saturating_sub(delivered).saturating_sub(explained))
+}
+
+fn rp_filtered_since(before: &faultmap_host::Snapshot) -> u64 {
+    let counters = before.counters(&faultmap_host::Snapshot::take(), None);
+    counters.rose.get("TcpExt.IPReversePathFilter").copied().unwrap_or(0)
+}

@@ -1,0 +1,66 @@
+//! One HTTP request on one connection, and everything that can be said of its answer. Redirects are not followed; nothing here judges.
+
+mod body;
+mod charset;
+mod coding;
+mod content;
+mod exchange;
+mod failure;
+mod headers;
+mod request;
+mod wire;
+
+#[cfg(test)]
+mod tests;
+
+pub use exchange::exchange;
+pub use request::validate;
+
+use crate::tls::TlsStream;
+use std::net::SocketAddr;
+use std::time::Duration;
+use tokio::net::TcpStream;
+
+/// What the request travels on.
+#[derive(Debug)]
+pub enum Connection {
+    /// Plain TCP: HTTP/1.1.
+    Plain(TcpStream),
+    /// Plain TCP, HTTP/2 by prior knowledge (gRPC without TLS).
+    PlainHttp2(TcpStream),
+    /// TLS: HTTP/2 when ALPN chose `h2`, else HTTP/1.1.
+    Tls(TlsStream),
+}
+
+/// One request.
+#[derive(Debug, Clone, Copy)]
+pub struct HttpAsk<'a> {
+    /// The server, as connected.
+    pub to: SocketAddr,
+    /// Method, such as `GET`.
+    pub method: &'a str,
+    /// `Host` header (`:authority`): host, and port when it is not the scheme's.
+    pub host_header: &'a str,
+    /// Path and query, as sent. May hold secrets: never recorded.
+    pub path_and_query: &'a str,
+    /// Further headers, `(name, value)`; they replace our defaults of the same name. May hold secrets: never recorded.
+    pub headers: &'a [(String, String)],
+    /// Request body.
+    pub body: Option<&'a [u8]>,
+    /// Send `Accept-Encoding: gzip, deflate, br, zstd`.
+    pub accept_encoding: bool,
+    /// Bound from the first byte of the request to the head of the answer.
+    pub wait: Duration,
+    /// Most bytes of the body to read.
+    pub body_limit: usize,
+    /// Bound of reading the body.
+    pub body_wait: Duration,
+    /// Why this request (see `HttpExchange::purpose`).
+    pub purpose: &'a str,
+    /// Text that must be in the decoded body.
+    pub expect_body: Option<&'a str>,
+    /// The URL to record, without credentials.
+    pub shown_url: &'a str,
+    /// Our clock, Unix seconds.
+    pub now_unix: i64,
+}

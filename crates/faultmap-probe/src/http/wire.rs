@@ -1,0 +1,96 @@
+//! A hyper client connection driven by the question itself: nothing is spawned, so dropping the question closes everything.
+
+use crate::tls::Tap;
+use bytes::Bytes;
+use http::{Request, Response};
+use http_body_util::Full;
+use hyper::body::Incoming;
+use hyper::client::conn::{http1, http2};
+use hyper::rt::Executor;
+use hyper_util::rt::TokioIo;
+use std::cell::RefCell;
+use std::future::poll_fn;
+use std::pin::{Pin, pin};
+use std::rc::Rc;
+use std::task::Context;
+use tokio::io::{AsyncRead, AsyncWrite};
+
+/// Largest head that we take; nginx and Apache send under 8 KiB, hyper's own default is 400 KiB.
+const HEAD: usize = 256 * 1024;
+
+type Local<T> = Pin<Box<dyn Future<Output = T>>>;
+
+/// Futures that HTTP/2 wants to run beside the connection.
+#[derive(Clone, Default)]
+struct Beside(Rc<RefCell<Vec<Local<()>>>>);
+
+impl<F: Future + 'static> Executor<F> for Beside {
+    fn execute(&self, future: F) {
+        self.0.borrow_mut().push(Box::pin(async move {
+            future.await;
+        }));
+    }
+}
+
+impl Beside {
+    fn poll(&self, cx: &mut Context<'_>) {
+        // Taken out while polled, since a future may add others.
+        let mut running = std::mem::take(&mut *self.0.borrow_mut());
+        running.retain_mut(|future| future.as_mut().poll(cx).is_pending());
+        let mut added = self.0.borrow_mut();
+        if !added.is_empty() {
+            cx.waker().wake_by_ref();
+        }
+        running.append(&mut added);
+        *added = running;
+    }
+}
+
+/// A connection that runs while one of its users waits.
+pub(super) struct Wire {
+    connection: Option<Local<hyper::Result<()>>>,
+    beside: Beside,
+}
+
+impl Wire {
+    /// Waits for `wanted` while the connection runs.
+    pub(super) async fn run<F: Future>(&mut self, wanted: F) -> F::Output {
+        let mut wanted = pin!(wanted);
+        poll_fn(|cx| {
+            self.poll(cx);
+            wanted.as_mut().poll(cx)
+        })
+        .await
+    }
+
+    fn poll(&mut self, cx: &mut Context<'_>) {
+        if let Some(connection) = &mut self.connection {
+            // Its error also reaches the request or the body, and the tap.
+            if connection.as_mut().poll(cx).is_ready() {
+                self.connection = None;
+            }
+        }
+        self.beside.poll(cx);
+    }
+}
+
+/// Sends the request on HTTP/1.1; gives the head.
+pub(super) async fn http1<S>(wire: &mut Option<Wire>, stream: Tap<S>, request: Request<Full<Bytes>>) -> hyper::Result<Response<Incoming>>
+where
+    S: AsyncRead + AsyncWrite + Unpin + 'static,
+{
+    let (mut sender, connection) = http1::Builder::new().max_buf_size(HEAD).handshake(TokioIo::new(stream)).await?;
+    let wire = wire.insert(Wire { connection: Some(Box::pin(connection)), beside: Beside::default() });
+    wire.run(sender.send_request(request)).await
+}
+
+/// Sends the request on HTTP/2; gives the head.
+pub(super) async fn http2<S>(wire: &mut Option<Wire>, stream: Tap<S>, request: Request<Full<Bytes>>) -> hyper::Result<Response<Incoming>>
+where
+    S: AsyncRead + AsyncWrite + Unpin + 'static,
+{
+    let beside = Beside::default();
+    let (mut sender, connection) = http2::Builder::new(beside.clone()).handshake(TokioIo::new(stream)).await?;
+    let wire = wire.insert(Wire { connection: Some(Box::pin(connection)), beside });
+    wire.run(sender.send_request(request)).await
+}

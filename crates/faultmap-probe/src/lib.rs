@@ -1,0 +1,17 @@
+//! Questions asked of the network, and the driver that walks the stack.
+//!
+//! A question returns what it saw as a payload of `faultmap_model::observation`; the driver adds number and time. Nothing here judges.
+
+pub mod dns;
+mod driver;
+pub mod error;
+pub mod http;
+pub mod options;
+pub mod questions;
+pub mod recorder;
+pub mod sock;
+pub mod tls;
+
+pub use driver::check;
+pub use error::ProbeError;
+pub use options::CheckOptions;

@@ -1,0 +1,70 @@
+//! What a user can ask of a check. The defaults are those of the contract.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+/// Options of one check.
+#[derive(Debug, Clone)]
+pub struct CheckOptions {
+    /// `--budget`: bound of the whole check.
+    pub budget: Duration,
+    /// `--dns-timeout`.
+    pub dns_wait: Duration,
+    /// `--connect-timeout`.
+    pub connect_wait: Duration,
+    /// `--tls-timeout`.
+    pub tls_wait: Duration,
+    /// `--request-timeout`.
+    pub request_wait: Duration,
+    /// `--ca FILE`: roots beside the system's.
+    pub ca_file: Option<PathBuf>,
+    /// `--method`.
+    pub method: String,
+    /// `--header`, as `(name, value)`. Values may be secret: never recorded.
+    pub headers: Vec<(String, String)>,
+    /// `--data`.
+    pub data: Option<Vec<u8>>,
+    /// The path and query to request, secrets included. Never recorded.
+    pub request_path: String,
+    /// `--expect-status`.
+    pub expect_status: Option<u16>,
+    /// `--expect-body TEXT`: must be in the decoded body.
+    pub expect_body: Option<String>,
+    /// `--samples N`: equal requests.
+    pub samples: u32,
+    /// `--ipv4` / `--ipv6`: only this family.
+    pub only_family: Option<Family>,
+    /// Notified when the user interrupts: the check ends with what it has.
+    pub interrupt: Option<std::sync::Arc<tokio::sync::Notify>>,
+}
+
+/// An address family.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Family {
+    /// IPv4.
+    V4,
+    /// IPv6.
+    V6,
+}
+
+impl Default for CheckOptions {
+    fn default() -> Self {
+        Self {
+            budget: Duration::from_secs(15),
+            dns_wait: Duration::from_secs(5),
+            connect_wait: Duration::from_secs(10),
+            tls_wait: Duration::from_secs(10),
+            request_wait: Duration::from_secs(30),
+            ca_file: None,
+            method: "GET".to_owned(),
+            headers: Vec::new(),
+            data: None,
+            request_path: "/".to_owned(),
+            expect_status: None,
+            expect_body: None,
+            samples: 1,
+            only_family: None,
+            interrupt: None,
+        }
+    }
+}

@@ -1,0 +1,34 @@
+//! TLS as a client sees it: one handshake, the chain held against store, name and clock, and raw offers of one version.
+//!
+//! How it ended is always one of: done, alert, not TLS, our own refusal, FIN, RST, silence; each with what was received. Nothing here judges.
+
+mod alert;
+mod certificate;
+mod chain;
+mod failure;
+mod greeting;
+mod handshake;
+mod hello;
+mod offer;
+mod record;
+mod store;
+mod stream;
+mod tap;
+mod verifier;
+
+#[cfg(test)]
+mod chain_tests;
+#[cfg(test)]
+pub(crate) mod testkit;
+#[cfg(test)]
+mod tests;
+
+pub use greeting::looks_like;
+pub use handshake::{TlsAsk, TlsResult, handshake};
+pub use offer::{OfferAsk, OfferKind, TlsVersion, offer};
+pub use store::TrustStore;
+pub use stream::TlsStream;
+
+pub(crate) use alert::alert_name;
+pub(crate) use failure::FIRST_BYTES;
+pub(crate) use tap::{End, Seen, Tap, Traffic};
