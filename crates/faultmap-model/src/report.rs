@@ -2,7 +2,8 @@
 
 mod layers;
 
-use crate::observation::{HttpOutcome, NotAsked, SystemLookup};
+use crate::observation::{NotAsked, SystemLookup};
+use crate::verdict::Status;
 use crate::{Evidence, Layer, Observation, Recording, Target, Verdict};
 use serde::Serialize;
 
@@ -104,7 +105,7 @@ impl Report {
         let evidence = Evidence::new(&recording);
         let layers = layers::tower(&evidence, &verdict);
         let timing = timing(&evidence);
-        let limits = limits(&evidence);
+        let limits = limits(&evidence, &verdict);
         let Target { input, scheme, host, port, .. } = recording.header.target;
         let target = ShownTarget { input, scheme, host, port };
         Self { schema: SCHEMA, target, verdict, layers, timing, observations: recording.observations, limits }
@@ -126,9 +127,13 @@ fn timing(evidence: &Evidence<'_>) -> Timing {
     }
 }
 
-fn limits(evidence: &Evidence<'_>) -> Vec<Limit> {
+/// A verdict that leaves nothing open needs no further evidence: what could not be asked is then no limit.
+const SETTLED: f64 = 0.95;
+
+fn limits(evidence: &Evidence<'_>, verdict: &Verdict) -> Vec<Limit> {
     let mut limits: Vec<Limit> = Vec::new();
-    for (_, skipped) in evidence.all::<NotAsked>() {
+    let open = verdict.status == Status::Inconclusive || verdict.confidence < SETTLED;
+    for (_, skipped) in evidence.all::<NotAsked>().filter(|_| open) {
         if skipped.would_settle.is_empty() {
             continue;
         }
@@ -142,9 +147,4 @@ fn limits(evidence: &Evidence<'_>) -> Vec<Limit> {
         limits.push(Limit { missing: "time".to_owned(), would_settle: "questions that the budget left unasked; raise --budget".to_owned() });
     }
     limits
-}
-
-/// A response came, of any status.
-pub(crate) fn got_response(outcome: &HttpOutcome) -> bool {
-    matches!(outcome, HttpOutcome::Response(_))
 }

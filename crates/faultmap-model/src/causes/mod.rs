@@ -46,7 +46,6 @@ pub struct Tool {
 }
 
 /// Every cause that the judge knows, lowest layer first. The order is that of `faultmap causes`.
-#[must_use]
 pub fn all() -> impl Iterator<Item = &'static Cause> {
     [l1::CAUSES, l2::CAUSES, l3::CAUSES, l4::CAUSES, l5::CAUSES, l6::CAUSES, l7::CAUSES].into_iter().flatten().copied()
 }

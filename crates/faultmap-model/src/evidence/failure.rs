@@ -139,10 +139,25 @@ impl<'a> Evidence<'a> {
         if role == Role::Target && self.target().scheme == Scheme::Icmp {
             found.extend(self.all::<Echo>().filter(|(_, echo)| echo.role == role).map(|(id, echo)| echo_failure(id, echo)));
         }
+        if role == Role::Target && self.target().scheme == Scheme::Icmp && found.is_empty() {
+            found.extend(self.substitutes_for_echo());
+        }
         if role == Role::Resolver || self.target().scheme == Scheme::Dns {
             found.extend(self.all::<DnsQuery>().filter(|(_, query)| query.role == role).map(|(id, query)| dns_failure(id, query)));
         }
         found
+    }
+}
+
+impl<'a> Evidence<'a> {
+    /// Without the right to send echo requests, other questions to the host stand in for them: any answer shows that it is reached.
+    fn substitutes_for_echo(&self) -> Vec<Option<Failure<'a>>> {
+        let controls = self.all::<UdpProbe>().filter(|(_, udp)| udp.role == Role::Control);
+        let reading = |(id, udp): (ObservationId, &'a UdpProbe)| match self.host_answers(udp.to.ip()) {
+            Some(_) => None,
+            None => udp_failure(id, udp),
+        };
+        controls.map(reading).collect()
     }
 }
 

@@ -217,6 +217,10 @@ impl<'a> Evidence<'a> {
         if let Some((id, _)) = self.first::<UdpProbe>(datagram) {
             return Some((Layer::L4, id));
         }
+        if self.target().scheme == crate::Scheme::Icmp && !self.all::<Echo>().any(|(_, echo)| echo.role == Role::Target) {
+            let reached = self.all::<UdpProbe>().find_map(|(_, udp)| self.host_answers(udp.to.ip()));
+            return reached.map(|id| (Layer::L3, id));
+        }
         let echoed = |echo: &Echo| echo.role == Role::Target && echo.received > 0 && self.target().scheme == crate::Scheme::Icmp;
         self.first::<Echo>(echoed).map(|(id, _)| (Layer::L3, id))
     }

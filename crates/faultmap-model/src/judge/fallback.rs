@@ -19,7 +19,9 @@ pub(super) fn healthy_summary(evidence: &Evidence<'_>) -> String {
 /// A failure that no cause explains: inconclusive, with the layers at which the answers stop.
 pub(super) fn unexplained(evidence: &Evidence<'_>) -> Option<Verdict> {
     let (layer, id, words) = stopped_at(evidence)?;
+    let nameless = evidence.addresses().is_empty() && evidence.target().literal().is_none();
     let (likeliest, second) = match layer {
+        Layer::L7 if nameless => ("l7.dns-timeout", "l7.dns-servfail"),
         Layer::L7 => ("l7.service-mute", "l5.closed-without-answer"),
         Layer::L6 => ("l6.tls-handshake-stalled", "l4.reset-mid-stream"),
         Layer::L5 => ("l5.closed-without-answer", "l4.reset-mid-stream"),
@@ -58,16 +60,14 @@ fn stopped_at(evidence: &Evidence<'_>) -> Option<(Layer, ObservationId, String)>
         };
         return Some((Layer::L4, failure.id, format!("{what} {} {how}", failure.place())));
     }
-    if let Some((id, tls)) = evidence.handshake() {
-        if !matches!(tls.outcome, TlsOutcome::Done { .. }) {
+    if let Some((id, tls)) = evidence.handshake()
+        && !matches!(tls.outcome, TlsOutcome::Done { .. }) {
             return Some((Layer::L6, id, format!("the TLS handshake with {} does not complete", tls.to)));
         }
-    }
-    if let Some((id, http)) = evidence.exchange() {
-        if !matches!(http.outcome, HttpOutcome::Response(_)) {
+    if let Some((id, http)) = evidence.exchange()
+        && !matches!(http.outcome, HttpOutcome::Response(_)) {
             return Some((Layer::L7, id, format!("the request to {} gets no answer", http.to)));
         }
-    }
     let lookup = evidence.all::<crate::observation::SystemLookup>().last();
     match lookup {
         Some((id, lookup)) if evidence.name_unresolved() && evidence.addresses().is_empty() => {

@@ -1,6 +1,6 @@
 //! The tower: for each layer a status, one line, and its time.
 
-use super::{LayerReport, LayerStatus, got_response};
+use super::{LayerReport, LayerStatus};
 use crate::observation::{
     ConnectOutcome, DnsOutcome, DnsQuery, Echo, HttpExchange, HttpOutcome, NeighborState, Role, RouteOutcome, SystemLookup, TlsChain,
     TlsOutcome, UdpOutcome, UdpProbe, Walk,
@@ -208,10 +208,7 @@ fn application_line(evidence: &Evidence<'_>) -> (Option<String>, Option<f64>) {
 
 fn http_words(http: &HttpExchange) -> String {
     match &http.outcome {
-        outcome if got_response(outcome) => match outcome {
-            HttpOutcome::Response(response) => format!("{} {}: status {}", http.version, http.method, response.status),
-            _ => String::new(),
-        },
+        HttpOutcome::Response(response) => format!("{} {}: status {}", http.version, http.method, response.status),
         HttpOutcome::Malformed { why, .. } => format!("not HTTP: {why}"),
         HttpOutcome::Silent { waited_ms, .. } => format!("no answer in {:.1} s", waited_ms / 1e3),
         HttpOutcome::Alert { name, .. } => format!("TLS alert {name} instead of an answer"),

@@ -202,6 +202,17 @@ async fn what_does_not_match_is_passed_over_until_the_answer_comes() {
 }
 
 #[tokio::test(flavor = "current_thread")]
+async fn an_answer_behind_a_hundred_forged_ones_is_found() {
+    let answer = answer(|asked| {
+        let mut all = vec![b"garbage".to_vec(); 100];
+        all.extend(one_address(asked));
+        all
+    })
+    .await;
+    assert_eq!(answer.records, 1);
+}
+
+#[tokio::test(flavor = "current_thread")]
 async fn answers_that_never_match_leave_silence_with_their_count() {
     let script: Script = |asked| {
         let mut wrong_id = asked.answer();

@@ -35,7 +35,7 @@ pub(super) async fn exchange(to: SocketAddr, question: &Question, deadline: Inst
         Ok(socket) => socket,
         Err(error) => return Exchange { sent: 0, outcome: failed(errno::of(&error)) },
     };
-    let mut asking = Asking { socket, question, id, mismatched: 0, buffer: vec![0; MOST_BYTES] };
+    let mut asking = Asking { socket, question, id, mismatched: 0, buffer: vec![0; MOST_BYTES], drained: false };
     let mut sent = 0;
     for (number, at) in SENDS.iter().enumerate() {
         if number > 0 && started + *at >= deadline {
@@ -71,6 +71,8 @@ struct Asking<'q> {
     id: u16,
     mismatched: u32,
     buffer: Vec<u8>,
+    /// The socket had nothing more to read when we last looked.
+    drained: bool,
 }
 
 impl Asking<'_> {
@@ -96,12 +98,17 @@ impl Asking<'_> {
     /// The answer or an error that ends the question, until `until`.
     async fn hear(&mut self, until: Instant) -> Option<DnsOutcome> {
         loop {
-            let heard = self.take();
+            let heard = self.take(until);
             if heard.is_some() || Instant::now() >= until {
                 return heard;
             }
+            if !self.drained {
+                // What is left raises no new edge; let others run and look again.
+                tokio::task::yield_now().await;
+                continue;
+            }
             let Ok(Ok(mut guard)) = timeout_at(until, self.socket.ready(Interest::READABLE | Interest::ERROR)).await else {
-                return self.take();
+                return self.take(until);
             };
             // Cleared before the next look: what arrives after the look raises a new edge.
             guard.clear_ready();
@@ -109,15 +116,24 @@ impl Asking<'_> {
     }
 
     /// What waits in the socket already. An answer is preferred to an error about another of our datagrams.
-    fn take(&mut self) -> Option<DnsOutcome> {
+    /// At least one datagram is looked at, also when `until` has passed.
+    fn take(&mut self, until: Instant) -> Option<DnsOutcome> {
         let mut refused = None;
-        for _ in 0..MOST_AT_ONCE {
+        self.drained = false;
+        for number in 0..MOST_AT_ONCE {
+            // A hostile message of 64 KiB takes a tenth of a second to read.
+            if number > 0 && Instant::now() >= until {
+                break;
+            }
             match self.socket.get_ref().read(&mut self.buffer) {
                 Ok(length) => match self.answer(length) {
                     Some(answer) => return Some(DnsOutcome::Answer(answer)),
                     None => self.mismatched = self.mismatched.saturating_add(1),
                 },
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => break,
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                    self.drained = true;
+                    break;
+                }
                 // The errno of a queued ICMP error, told once; what it is about is in the queue.
                 Err(error) => {
                     refused = Some(errno::of(&error));

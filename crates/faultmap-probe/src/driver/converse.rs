@@ -141,7 +141,7 @@ impl Check<'_> {
         };
         let result = handshake(stream, &ask).await;
         self.rec.note(asked, result.handshake);
-        let trusted = result.chain.as_ref().is_none_or(|chain| acceptable(chain));
+        let trusted = result.chain.as_ref().is_none_or(acceptable);
         if let Some(chain) = result.chain {
             self.rec.note(asked, chain);
         }
@@ -364,7 +364,7 @@ impl Check<'_> {
             clamped_mss: None,
         };
         let result = handshake(stream, &ask).await;
-        let trusted = result.chain.as_ref().is_some_and(|chain| acceptable(chain));
+        let trusted = result.chain.as_ref().is_some_and(acceptable);
         result.stream.filter(|_| trusted).map(Connection::Tls)
     }
 

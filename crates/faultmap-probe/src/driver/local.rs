@@ -120,11 +120,10 @@ impl Check<'_> {
         self.rec.look(|seen| {
             let mut found = Vec::new();
             for observation in seen {
-                if let Seen::Route(Route { outcome: RouteOutcome::Found { iface, .. }, .. }) = &observation.seen {
-                    if !found.contains(iface) {
+                if let Seen::Route(Route { outcome: RouteOutcome::Found { iface, .. }, .. }) = &observation.seen
+                    && !found.contains(iface) {
                         found.push(iface.clone());
                     }
-                }
             }
             found
         })

@@ -64,11 +64,10 @@ fn rejects(ev: &Evidence<'_>, failure: &Failure<'_>, meaning: IcmpMeaning, from_
 
 /// A RST that the target did not send: the observation that shows it, and why, in words.
 pub(super) fn forged_reset(ev: &Evidence<'_>, failure: &Failure<'_>) -> Option<(ObservationId, String)> {
-    if let Some(distance) = ev.distance(failure.ip) {
-        if let Some((id, ttl)) = ev.reset_before(failure.ip, distance) {
+    if let Some(distance) = ev.distance(failure.ip)
+        && let Some((id, ttl)) = ev.reset_before(failure.ip, distance) {
             return Some((id, format!("the RST came with TTL {ttl}, and the host is {distance} hops away")));
         }
-    }
     let reset = hops_of(reset_ttl(ev, failure)?);
     let (id, own) = host_ttl(ev, failure)?;
     (hops_of(own) != reset).then(|| (id, format!("the RST has travelled {reset} hops, the host's own answers {}", hops_of(own))))

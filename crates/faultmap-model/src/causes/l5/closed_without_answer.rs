@@ -1,7 +1,7 @@
 //! The peer accepts the connection and ends it without a byte of an answer.
 
 use crate::causes::l6::{alpn, client_cert, offers, sni, tls_version};
-use crate::causes::l7::answer::{exchange, unanswered};
+use crate::causes::l7::answer::exchange;
 use crate::causes::l7::backend_intermittent::mixed;
 use crate::causes::{Cause, Claim, Tool};
 use crate::observation::{HttpOutcome, SessionEnd, SessionOutcome, TcpHealth, TlsOutcome};

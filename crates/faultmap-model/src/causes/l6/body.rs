@@ -90,7 +90,7 @@ fn syntax(body: &BodyReading) -> Option<String> {
     // A byte order mark may be ignored (RFC 8259 8.1); guards against script inclusion are stripped by their clients.
     let tolerated =
         ["\u{feff}", "\\xef\\xbb\\xbf", "\\u{feff}", ")]}'", "while(1)", "for(;;)"].iter().any(|start| body.excerpt.starts_with(start));
-    let judged = body.end == BodyEnd::Complete && is_json(declared) && !tolerated;
+    let judged = body.end == BodyEnd::Complete && is_json(declared) && !tolerated && body.sniffed != "empty";
     body.syntax_error.clone().filter(|_| judged)
 }
 

@@ -1,7 +1,7 @@
 //! The server wants a certificate of the client (mutual TLS).
 
 use super::offers::{client_certificate_requested, failed};
-use crate::causes::l7::answer::{exchange, unanswered, wants_client_certificate};
+use crate::causes::l7::answer::{exchange, wants_client_certificate};
 use crate::causes::{Cause, Claim, Tool};
 use crate::observation::{HttpOutcome, TlsHandshake, TlsOutcome};
 use crate::verdict::Where;
@@ -80,12 +80,8 @@ fn at_request(ev: &Evidence<'_>) -> Option<Wanted> {
         (HttpOutcome::Alert { code: code @ (41..=46 | 48 | 49), name }, None) => {
             (format!("the alert {name} ({code}) at the first request"), 0.9)
         }
-        (HttpOutcome::Closed { received_bytes }, Some(_)) if unanswered(http, *received_bytes) => {
-            ("a close at the first request".to_owned(), 0.88)
-        }
-        (HttpOutcome::Reset { received_bytes }, Some(_)) if unanswered(http, *received_bytes) => {
-            ("a reset at the first request".to_owned(), 0.88)
-        }
+        (HttpOutcome::Closed { .. }, Some(_)) if http.said_nothing() => ("a close at the first request".to_owned(), 0.88),
+        (HttpOutcome::Reset { .. }, Some(_)) if http.said_nothing() => ("a reset at the first request".to_owned(), 0.88),
         (HttpOutcome::Response(response), _) if wants_client_certificate(response) => {
             (format!("HTTP {} with the words {:?}", response.status, response.body.excerpt), 0.95)
         }

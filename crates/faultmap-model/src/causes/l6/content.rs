@@ -164,6 +164,7 @@ mod tests {
         body.declared_encoding = Some("gzip".to_owned());
         body.decode_error = Some("gzip: invalid header".to_owned());
         body.decoded_bytes = 0;
+        body.sniffed = "empty".to_owned();
     }
 
     fn invalid_json(body: &mut BodyReading) {

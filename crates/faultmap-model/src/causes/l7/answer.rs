@@ -42,8 +42,7 @@ pub(in crate::causes) fn usable<'a>(ev: &Evidence<'a>) -> Option<Answer<'a>> {
     let status = answer.response.status;
     let success = (200..300).contains(&status) || ev.header.expect.status == Some(status);
     let bodiless = status == 204 || status == 304 || answer.http.method.eq_ignore_ascii_case("HEAD");
-    let body = &answer.response.body;
-    let there = body.wire_bytes > 0 && body.sniffed != "empty";
+    let there = answer.response.body.wire_bytes > 0;
     (success && wanted(ev, answer.response) && !bodiless && there).then_some(answer)
 }
 
@@ -51,11 +50,6 @@ pub(in crate::causes) fn usable<'a>(ev: &Evidence<'a>) -> Option<Answer<'a>> {
 pub(in crate::causes) fn small_segments_pass(ev: &Evidence<'_>) -> bool {
     let whole = |body: &BodyEnd| matches!(body, BodyEnd::Complete | BodyEnd::Limit);
     matches!(ev.exchange_for("clamped-mss"), Some((_, HttpExchange { outcome: HttpOutcome::Response(r), .. })) if whole(&r.body.end))
-}
-
-/// What came before the end is no part of an answer: nothing, or the frames with which HTTP/2 opens every connection (RFC 9113 3.4).
-pub(in crate::causes) fn unanswered(http: &HttpExchange, received_bytes: u64) -> bool {
-    received_bytes == 0 || http.version == "HTTP/2"
 }
 
 /// The server wants TLS on this port and says so in plain HTTP: nginx, Go, Apache and Java servers in their own words.

@@ -41,8 +41,8 @@ fn claim(ev: &Evidence<'_>) -> Option<Claim> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::observation::{DnsOutcome, DnsQuery};
-    use crate::testkit::{but, claims, found, healthy_dns};
+    use crate::observation::{DnsOutcome, DnsQuery, SystemLookup};
+    use crate::testkit::{but, claims, found, healthy_dns, healthy_https};
 
     fn check(authoritative: bool, recursion: bool, addresses: &[&str], expect: Option<(f64, bool)>) {
         let recording = but::<DnsQuery>(healthy_dns(), |query| {
@@ -58,6 +58,21 @@ mod tests {
     #[test]
     fn an_empty_answer_without_aa_and_ra_is_lame() {
         check(false, false, &[], Some((0.93, true)));
+    }
+
+    #[test]
+    fn a_configured_resolver_can_be_lame_too() {
+        let unresolved = but::<SystemLookup>(healthy_https(), |lookup| lookup.addresses.clear());
+        let lame = |recording| {
+            but::<DnsQuery>(recording, |query| {
+                query.outcome = found(&[]);
+                if let DnsOutcome::Answer(answer) = &mut query.outcome {
+                    answer.recursion_available = false;
+                }
+            })
+        };
+        assert_eq!(claims(&CAUSE, &lame(unresolved)), Some((0.93, true)));
+        assert_eq!(claims(&CAUSE, &lame(healthy_https())), None);
     }
 
     #[test]

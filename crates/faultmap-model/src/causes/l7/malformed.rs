@@ -1,6 +1,6 @@
 //! What came is not valid HTTP: no head that parses, a bad chunk, a body that ends before its length.
 
-use super::answer::{exchange, unanswered, wanted};
+use super::answer::{exchange, wanted};
 use super::backend_intermittent::mixed;
 use crate::causes::{Cause, Claim, Tool};
 use crate::observation::{BodyEnd, HttpExchange, HttpOutcome, TcpHealth};
@@ -46,7 +46,7 @@ fn broken(ev: &Evidence<'_>, http: &HttpExchange) -> Option<(String, f64)> {
             let other_version = looks_like.as_deref() == Some("http") && http.version == "HTTP/2";
             (!other_version).then(|| (format!("{why}{begins}"), 0.93))
         }
-        HttpOutcome::Closed { received_bytes } if !unanswered(http, *received_bytes) && sound(http.tcp.as_ref()) => {
+        HttpOutcome::Closed { received_bytes } if !http.said_nothing() && sound(http.tcp.as_ref()) => {
             Some((format!("the connection was closed after {received_bytes} bytes, within the head"), 0.85))
         }
         HttpOutcome::Response(response) if wanted(ev, response) => match &response.body.end {

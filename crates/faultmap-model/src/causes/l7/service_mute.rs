@@ -1,6 +1,6 @@
 //! Connected, the request acknowledged by the peer's kernel, and no answer: the application does not get to it.
 
-use super::answer::{exchange, small_segments_pass, spoken, unanswered};
+use super::answer::{exchange, small_segments_pass, spoken};
 use super::backend_intermittent::mixed;
 use crate::causes::{Cause, Claim, Tool};
 use crate::observation::{BodyEnd, HttpExchange, HttpOutcome, TcpHealth};
