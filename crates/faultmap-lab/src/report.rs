@@ -8,8 +8,8 @@ use serde::Serialize;
 use serde_json::{Value, json};
 
 use crate::host::Privilege;
-use crate::runner::{Ended, Grade, Results, Run, Variant};
-use crate::scenario::{Layer, Scenario, Status};
+use crate::runner::{Ended, Grade, Results, Run, Variant, Verdict};
+use crate::scenario::{Expect, Layer, Scenario, Status};
 
 /// The schema of [`json`].
 pub const SCHEMA: &str = "faultmap.lab/1";
@@ -23,9 +23,9 @@ pub struct Accuracy {
     pub faulty: usize,
     /// Of those, answers by grade.
     pub grades: BTreeMap<&'static str, usize>,
-    /// Share of faulty runs whose layer was named, 0 to 1.
+    /// Share of faulty runs whose layer the verdict holds, 0 to 1; for "inconclusive" that of its first candidate, as in the contract's JSON.
     pub layer: f64,
-    /// Share whose cause was named.
+    /// Share whose cause it holds, in the same way.
     pub cause: f64,
     /// Share answered "inconclusive".
     pub inconclusive: f64,
@@ -65,11 +65,15 @@ pub fn accuracy(results: &Results, privilege: Privilege) -> Accuracy {
         *grades.entry(run.grade.label()).or_insert(0) += 1;
     }
     let inconclusive = with(&[Grade::Honest, Grade::Vague]);
+    let first = |holds: fn(&Expect, &Verdict) -> bool| {
+        let undecided = faulty.iter().filter(|run| matches!(run.grade, Grade::Honest | Grade::Vague));
+        undecided.filter(|run| first_candidate_holds(results, run, holds)).count()
+    };
     Accuracy {
         privilege,
         faulty: faulty.len(),
-        layer: share(with(&[Grade::Right, Grade::RightLayer]), faulty.len()),
-        cause: share(with(&[Grade::Right]), faulty.len()),
+        layer: share(with(&[Grade::Right, Grade::RightLayer]) + first(|expect, verdict| verdict.layer == Some(expect.layer)), faulty.len()),
+        cause: share(with(&[Grade::Right]) + first(|expect, verdict| verdict.cause.as_deref().is_some_and(|cause| expect.accepts(cause))), faulty.len()),
         inconclusive: share(inconclusive, faulty.len()),
         honest: share(with(&[Grade::Honest]), inconclusive),
         as_expected: share(faulty.iter().filter(|run| run.as_expected).count(), faulty.len()),
@@ -78,6 +82,13 @@ pub fn accuracy(results: &Results, privilege: Privilege) -> Accuracy {
         verdict_ms: percentiles(faulty.iter().filter_map(|run| total_ms(run)).collect()),
         wall_ms: percentiles(faulty.iter().map(|run| run.result.wall_ms).collect()),
         grades,
+    }
+}
+
+fn first_candidate_holds(results: &Results, run: &Run, holds: fn(&Expect, &Verdict) -> bool) -> bool {
+    match (&run.result.ended, scenario(results, run)) {
+        (Ended::Verdict { verdict, .. }, Some(scenario)) => holds(&scenario.expect, verdict),
+        _ => false,
     }
 }
 
@@ -168,8 +179,8 @@ fn summary(out: &mut String, results: &Results, privilege: Privilege) {
     let mut row = |name: &str, value: String| {
         let _ = writeln!(out, "| {name} | {value} |");
     };
-    row("right layer named", format!("{} of {} faulty runs", percent(a.layer), a.faulty));
-    row("right cause named", percent(a.cause));
+    row("right layer (first candidate when inconclusive)", format!("{} of {} faulty runs", percent(a.layer), a.faulty));
+    row("right cause (the same)", percent(a.cause));
     row("answered \"inconclusive\"", percent(a.inconclusive));
     row("… with the truth among the candidates", percent(a.honest));
     row("as the scenario calls for, to the letter", percent(a.as_expected));

@@ -106,6 +106,8 @@ pub enum TargetError {
     BadPort(String),
     #[error("not a host name or address: {0:?}")]
     BadHost(String),
+    #[error("the user name or password holds a character that must be written as an escape (/ as %2F, @ as %40, : as %3A)")]
+    BadCredentials,
 }
 
 impl Target {
@@ -127,8 +129,11 @@ impl Target {
             Some((user, host)) => (Some(user), host),
             None => (None, authority),
         };
-        let (host, port) = split_port(host_port)?;
-        check_host(host)?;
+        // An unescaped password can look like a host or a port: it must not be quoted back.
+        let unescaped = credentials.is_none() && rest.contains('@') && !path.starts_with('?');
+        let quiet = |error| if unescaped { TargetError::BadCredentials } else { error };
+        let (host, port) = split_port(host_port).map_err(quiet)?;
+        check_host(host).map_err(quiet)?;
         let scheme = scheme.unwrap_or_else(|| scheme_for_port(port));
         let port = match port.or(scheme.default_port()) {
             Some(port) => port,
@@ -271,5 +276,6 @@ mod tests {
         assert!(matches!(Target::parse("gopher://x"), Err(TargetError::UnknownScheme(_))));
         assert!(matches!(Target::parse("host:99999"), Err(TargetError::BadPort(_))));
         assert!(matches!(Target::parse("https://a b/"), Err(TargetError::BadHost(_))));
+        assert_eq!(Target::parse("https://u:pa/ss@h/"), Err(TargetError::BadCredentials));
     }
 }

@@ -39,7 +39,7 @@ pub(super) fn unexplained(evidence: &Evidence<'_>) -> Option<Verdict> {
         confidence: 0.3,
         locus: Some(Locus { side: Where::Path, at: evidence.target().host_port() }),
         summary: format!("{words}; the evidence does not tell why."),
-        because: vec![id],
+        because: evidence.get(id).map(|observation| observation.id).into_iter().collect(),
         candidates: vec![named(likeliest, 0.3), named(second, 0.2)],
         ruled_out: Vec::new(),
         also: Vec::new(),
@@ -50,6 +50,24 @@ pub(super) fn unexplained(evidence: &Evidence<'_>) -> Option<Verdict> {
 
 /// The layer at which the answers stop, with the observation and words for it; `None` when the target did what was asked.
 fn stopped_at(evidence: &Evidence<'_>) -> Option<(Layer, ObservationId, String)> {
+    failed_at(evidence).or_else(|| unfinished_at(evidence))
+}
+
+/// Nothing failed, and yet the target did not do what was asked: the check ended too early to see it.
+fn unfinished_at(evidence: &Evidence<'_>) -> Option<(Layer, ObservationId, String)> {
+    let top = evidence.target().scheme.top();
+    let answered = evidence.answered_up_to();
+    if answered.is_some_and(|(layer, _)| layer >= top) {
+        return None;
+    }
+    let next = answered.map_or(Layer::L3, |(layer, _)| Layer::ALL.into_iter().find(|above| *above > layer).unwrap_or(top));
+    let last = answered.map(|(_, id)| id).or_else(|| evidence.observations().last().map(|observation| observation.id));
+    let why = if evidence.header.cut_short { "the check was cut short before it" } else { "the recording ends before it" };
+    Some((next, last.unwrap_or(0), format!("{} has not answered at {top}: {why}", evidence.target().host_port())))
+}
+
+/// Something failed that no cause claims.
+fn failed_at(evidence: &Evidence<'_>) -> Option<(Layer, ObservationId, String)> {
     if let Some(failure) = evidence.failure() {
         let what = if failure.role == Role::Resolver { "the resolver" } else { "the target" };
         let how = match failure.how {

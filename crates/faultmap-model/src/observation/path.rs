@@ -31,6 +31,14 @@ pub struct Echo {
     pub errno: Option<String>,
 }
 
+impl Echo {
+    /// Requests without a reply.
+    #[must_use]
+    pub const fn lost(&self) -> u32 {
+        self.sent.saturating_sub(self.received)
+    }
+}
+
 /// What a walk sends.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]

@@ -110,6 +110,20 @@ pub struct TcpRepeat {
     pub waited_ms: f64,
 }
 
+impl TcpRepeat {
+    /// Connects that passed, at once or late.
+    #[must_use]
+    pub const fn passed(&self) -> u32 {
+        self.connected.saturating_add(self.connected_late)
+    }
+
+    /// Connects whose first SYN got no answer.
+    #[must_use]
+    pub const fn hung(&self) -> u32 {
+        self.silent.saturating_add(self.connected_late)
+    }
+}
+
 /// A TCP segment with ACK set and no connection behind it (RFC 9293 3.10.7.2: a listener answers it with RST).
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct AckProbe {

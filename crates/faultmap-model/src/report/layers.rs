@@ -24,7 +24,10 @@ fn storey(evidence: &Evidence<'_>, verdict: &Verdict, layer: Layer) -> LayerRepo
         Layer::L6 => presentation_line(evidence),
         Layer::L7 => application_line(evidence),
     };
-    LayerReport { layer, status: status(evidence, verdict, layer, summary.is_some()), summary: summary.unwrap_or_default(), ms }
+    let status = status(evidence, verdict, layer, summary.is_some());
+    let at_resolver = || resolver_answered(evidence).filter(|_| status == LayerStatus::Ok);
+    let summary = summary.or_else(|| at_resolver().map(|resolver| format!("works toward the resolver {resolver}")));
+    LayerReport { layer, status, summary: summary.unwrap_or_default(), ms }
 }
 
 fn status(evidence: &Evidence<'_>, verdict: &Verdict, layer: Layer, seen: bool) -> LayerStatus {
@@ -38,6 +41,9 @@ fn status(evidence: &Evidence<'_>, verdict: &Verdict, layer: Layer, seen: bool) 
     }
     if answered.is_some_and(|answered| layer <= answered) || host_answer_clears(evidence, layer) {
         return LayerStatus::Ok;
+    }
+    if resolver_answered(evidence).is_some() {
+        return if layer <= Layer::L4 { LayerStatus::Ok } else { LayerStatus::NotReached };
     }
     let above = verdict.layer.is_some_and(|at| layer > at) && verdict.status != Status::Degraded;
     if above || layer > evidence.target().scheme.top() {
@@ -54,6 +60,15 @@ fn host_answer_clears(evidence: &Evidence<'_>, layer: Layer) -> bool {
     let Some(failure) = evidence.failure() else { return false };
     let answered = failure.how == crate::evidence::How::Reset || evidence.host_answers(failure.ip).is_some();
     layer <= Layer::L3 && answered
+}
+
+/// The name did not resolve, and a resolver said so itself: the road to the resolver is proven, and nothing beyond it was tried.
+fn resolver_answered(evidence: &Evidence<'_>) -> Option<IpAddr> {
+    if !evidence.addresses().is_empty() || evidence.target().literal().is_some() || !evidence.name_unresolved() {
+        return None;
+    }
+    let answered = evidence.first::<DnsQuery>(|query| query.role == Role::Resolver && matches!(query.outcome, DnsOutcome::Answer(_)));
+    answered.map(|(_, query)| query.resolver.ip())
 }
 
 /// L1 and L2 have local proofs of their own.

@@ -9,6 +9,7 @@ use crate::tls::{OfferAsk, OfferKind, TlsAsk, TlsStream, TlsVersion, handshake, 
 use faultmap_model::observation::{
     BodyEnd, HttpExchange, HttpOutcome, HttpSamples, Role, SampleRow, TlsHandshake, TlsOffer, TlsOutcome, Trust,
 };
+use faultmap_model::{Observation, Seen};
 use futures_util::future::join_all;
 use std::cell::Cell;
 use std::net::SocketAddr;
@@ -279,22 +280,27 @@ impl Check<'_> {
     /// What the outcome of the first conversation makes us ask.
     async fn after_conversation(&self, to: SocketAddr) {
         let failed_tls = self.rec.look(|seen| seen.iter().rev().find_map(|o| match &o.seen {
-            faultmap_model::Seen::TlsHandshake(tls) if tls.offer.name == "default" => Some(!matches!(tls.outcome, TlsOutcome::Done { .. })),
+            Seen::TlsHandshake(tls) if tls.offer.name == "default" => Some(!matches!(tls.outcome, TlsOutcome::Done { .. })),
             _ => None,
         }));
-        let mute = self.rec.look(|seen| seen.iter().any(|o| match &o.seen {
-            faultmap_model::Seen::TlsHandshake(tls) => tls.offer.name == "default" && matches!(tls.outcome, TlsOutcome::Silent { .. }),
-            faultmap_model::Seen::HttpExchange(http) => http.purpose == "default" && matches!(http.outcome, HttpOutcome::Silent { .. }),
-            _ => false,
-        }));
-        if mute {
-            self.listen_queue_pattern(to).await;
-        }
+        let (mute, unanswered) = self.rec.look(|seen| (seen.iter().any(mute), seen.iter().any(unanswered)));
+        tokio::join!(
+            async {
+                if mute {
+                    self.listen_queue_pattern(to).await;
+                }
+            },
+            async {
+                if unanswered {
+                    self.interposition(to).await;
+                }
+            }
+        );
         if failed_tls == Some(true) {
             self.other_offers(to).await;
         }
         let answer = self.rec.look(|seen| seen.iter().rev().find_map(|o| match &o.seen {
-            faultmap_model::Seen::HttpExchange(http) if http.purpose == "default" => Some(http.clone()),
+            Seen::HttpExchange(http) if http.purpose == "default" => Some(http.clone()),
             _ => None,
         }));
         let Some(answer) = answer else { return };
@@ -406,6 +412,25 @@ fn acceptable(chain: &faultmap_model::observation::TlsChain) -> bool {
     let now = chain.now_unix;
     let valid = chain.certificates.first().is_some_and(|leaf| leaf.not_before_unix <= now && now <= leaf.not_after_unix);
     chain.trust == Trust::Trusted && chain.name_matches && valid
+}
+
+/// The first conversation got silence.
+fn mute(observation: &Observation) -> bool {
+    match &observation.seen {
+        Seen::TlsHandshake(tls) => tls.offer.name == "default" && matches!(tls.outcome, TlsOutcome::Silent { .. }),
+        Seen::HttpExchange(http) => http.purpose == "default" && matches!(http.outcome, HttpOutcome::Silent { .. }),
+        _ => false,
+    }
+}
+
+/// The first conversation ended without a byte from the application.
+fn unanswered(observation: &Observation) -> bool {
+    let closed = match &observation.seen {
+        Seen::TlsHandshake(tls) => tls.offer.name == "default" && matches!(tls.outcome, TlsOutcome::Closed { .. } | TlsOutcome::Reset { .. }),
+        Seen::HttpExchange(http) => http.purpose == "default" && matches!(http.outcome, HttpOutcome::Closed { .. } | HttpOutcome::Reset { .. }),
+        _ => false,
+    };
+    closed || mute(observation)
 }
 
 fn stalled(answer: &HttpExchange) -> bool {

@@ -36,6 +36,8 @@ struct Check<'a> {
     raw: bool,
     approaches: RefCell<Vec<local::Approach>>,
     store: OnceCell<TrustStore>,
+    /// Connects to the target that are under way, with the time of their first SYN.
+    pending: RefCell<Vec<(std::net::SocketAddr, Instant)>>,
     /// Packets received and not delivered since boot, at the start; IPv4, IPv6.
     undelivered_at_start: [Option<u64>; 2],
     /// The same within one window while nothing was provoked yet.
@@ -59,10 +61,12 @@ pub async fn check(target: &Target, options: &CheckOptions, listener: Option<Lis
         raw: privileges.iter().any(|held| held == "CAP_NET_RAW"),
         approaches: RefCell::default(),
         store: OnceCell::new(),
+        pending: RefCell::default(),
         undelivered_at_start: [split::undelivered(false), split::undelivered(true)],
         quiet: [Cell::new(None), Cell::new(None)],
     };
     let cut_short = check.run_within_budget().await?;
+    check.note_pending();
     check.last_readings(&before);
     let total_ms = ms(recorder.elapsed());
     let header = Header {

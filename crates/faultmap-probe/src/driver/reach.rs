@@ -2,8 +2,9 @@
 
 use super::Check;
 use crate::questions::{ConnectAsk, connect};
+use crate::recorder::ms;
 use crate::sock::AnswerTap;
-use faultmap_model::observation::Role;
+use faultmap_model::observation::{ConnectOutcome, Role, TcpConnect};
 use futures_util::stream::{FuturesUnordered, StreamExt};
 use std::net::{IpAddr, SocketAddr};
 use std::time::{Duration, Instant};
@@ -69,6 +70,7 @@ impl Check<'_> {
         self.approach(to.ip(), Role::Target);
         let asked = Instant::now();
         let ask = ConnectAsk::new(to, Role::Target, self.within(patience(self.options.connect_wait)));
+        self.pending.borrow_mut().push((to, asked));
         let connecting = connect(&ask);
         tokio::pin!(connecting);
         let early = tokio::time::timeout(SUSPECT, &mut connecting).await;
@@ -89,6 +91,7 @@ impl Check<'_> {
                 }
             }
         };
+        self.pending.borrow_mut().retain(|(pending, _)| *pending != to);
         if answer.outcome.reset() && self.raw && !self.is_local(to.ip()) {
             answer.answer_ttl = self.ttl_of_answer(to).await;
         }
@@ -98,6 +101,14 @@ impl Check<'_> {
             self.split_answered(to, &outcome).await;
         }
         stream.map(|stream| Opened { to, stream })
+    }
+
+    /// The check is cut short: connects that were still waiting are recorded as the silence they met.
+    pub(super) fn note_pending(&self) {
+        for (to, asked) in self.pending.borrow_mut().drain(..) {
+            let outcome = ConnectOutcome::Silent { waited_ms: ms(asked.elapsed()), retransmits: 0, icmp: None };
+            self.rec.note(asked, TcpConnect { to, role: Role::Target, outcome, local: None, answer_ttl: None });
+        }
     }
 
     /// Connects once more under a raw listener that reads the TTL of the answer. (A listener on every connect would cost milliseconds.)

@@ -206,6 +206,21 @@ impl Check<'_> {
         self.keep(asked, answer);
     }
 
+    /// The connection is up and nothing is ever said on it: does somebody on the way answer every handshake? The closed control port, and
+    /// an address that nobody has (RFC 5737, RFC 3849), are tried once each.
+    pub(super) async fn interposition(&self, to: SocketAddr) {
+        let routed = matches!(self.approach(to.ip(), Role::Target), RouteOutcome::Found { gateway: Some(_), .. });
+        if !routed {
+            return;
+        }
+        let nobody: IpAddr = if to.is_ipv4() { [192, 0, 2, 1].into() } else { [0x2001, 0xdb8, 0, 0, 0, 0, 0, 1].into() };
+        let wait = Duration::from_millis(400);
+        tokio::join!(
+            self.control_connect(SocketAddr::new(to.ip(), CONTROL_PORTS[3]), wait),
+            self.control_connect(SocketAddr::new(nobody, CONTROL_PORTS[3]), wait)
+        );
+    }
+
     pub(super) async fn listen_queue_pattern(&self, to: SocketAddr) {
         self.rec.ask(repeat(to, REPEATS, self.within(REPEAT_WAIT))).await;
     }

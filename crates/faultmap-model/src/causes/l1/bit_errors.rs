@@ -38,15 +38,15 @@ fn claim(ev: &Evidence<'_>) -> Option<Claim> {
 
 fn checksum_errors(ev: &Evidence<'_>) -> Option<(u64, ObservationId, &'static str)> {
     let (id, counters) = ev.first::<Counters>(|_| true)?;
-    let count: u64 = CHECKSUM.iter().filter_map(|name| counters.rose.get(*name)).sum();
+    let count: u64 = CHECKSUM.iter().filter_map(|name| counters.rose.get(*name)).fold(0, |sum, rise| sum.saturating_add(*rise));
     let headers = counters.rose.get("Ip.InHdrErrors").copied().unwrap_or(0);
     // A single header error may be a TTL that ran out in a router; together with checksum errors it is the same damage.
-    (count >= 1).then_some((count + headers, id, "checksum errors"))
+    (count >= 1).then_some((count.saturating_add(headers), id, "checksum errors"))
 }
 
 fn frame_errors(ev: &Evidence<'_>) -> Option<(u64, ObservationId, &'static str)> {
     let (id, delta) = used_delta(ev)?;
-    let count = rise(delta, "rx_crc_errors") + rise(delta, "rx_frame_errors");
+    let count = rise(delta, "rx_crc_errors").saturating_add(rise(delta, "rx_frame_errors"));
     (count >= 1).then_some((count, id, "CRC or frame errors on the interface"))
 }
 

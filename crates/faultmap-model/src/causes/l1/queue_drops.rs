@@ -25,7 +25,8 @@ pub(super) static CAUSE: Cause = Cause {
 
 fn claim(ev: &Evidence<'_>) -> Option<Claim> {
     let (id, delta) = used_delta(ev)?;
-    let drops = rise(delta, "tx_dropped") + rise(delta, "rx_fifo_errors") + rise(delta, "tx_fifo_errors") + rise(delta, "qdisc_drops");
+    let counters = ["tx_dropped", "rx_fifo_errors", "tx_fifo_errors", "qdisc_drops"];
+    let drops = counters.iter().fold(0_u64, |sum, name| sum.saturating_add(rise(delta, name)));
     if drops < NOTABLE {
         return None;
     }

@@ -35,7 +35,7 @@ fn claim(ev: &Evidence<'_>, v4: bool) -> Option<Claim> {
     let failed: Vec<Failure<'_>> = ev.partial_failures().into_iter().filter(|failure| failure.ip.is_ipv4() == v4).collect();
     let first = failed.first()?;
     let (working, good) = ev.connected().find(|(_, connect)| connect.to.is_ipv4() != v4)?;
-    let lossy = ev.all::<Echo>().any(|(_, echo)| echo.to == good.to.ip() && echo.received + 2 <= echo.sent && echo.received > 0);
+    let lossy = ev.all::<Echo>().any(|(_, echo)| echo.to == good.to.ip() && echo.lost() >= 2 && echo.received > 0);
     if lossy {
         return None;
     }

@@ -46,8 +46,8 @@ fn by_echo_is_plain(lost: u32, sent: u32) -> bool {
 /// Echo requests that got lost while TCP, too, shows repair: a policer of ICMP alone is not loss.
 fn by_echo(ev: &Evidence<'_>, ip: IpAddr) -> Option<(u32, u32, Vec<ObservationId>)> {
     let trains: Vec<_> = ev.all::<Echo>().filter(|(_, echo)| echo.to == ip && echo.received > 0).collect();
-    let sent: u32 = trains.iter().map(|(_, echo)| echo.sent).sum();
-    let lost: u32 = trains.iter().map(|(_, echo)| echo.sent.saturating_sub(echo.received)).sum();
+    let sent = total(trains.iter().map(|(_, echo)| echo.sent));
+    let lost = total(trains.iter().map(|(_, echo)| echo.lost()));
     let notable = lost >= NOTABLE && sent >= 20 && f64::from(lost) >= f64::from(sent) * HURTS;
     let tcp_suffers = repaired(ev).is_some() || by_connects(ev, ip).is_some();
     (notable && tcp_suffers).then(|| (lost, sent, trains.into_iter().map(|(id, _)| id).collect()))
@@ -56,10 +56,15 @@ fn by_echo(ev: &Evidence<'_>, ip: IpAddr) -> Option<(u32, u32, Vec<ObservationId
 /// Connects to more than one port that needed a SYN sent again: no queue of one listener does that.
 fn by_connects(ev: &Evidence<'_>, ip: IpAddr) -> Option<(u32, u32, Vec<ObservationId>)> {
     let rows: Vec<_> = ev.all::<TcpRepeat>().filter(|(_, repeat)| repeat.to.ip() == ip && repeat.silent < repeat.tried).collect();
-    let ports = rows.iter().filter(|(_, repeat)| repeat.silent + repeat.connected_late > 0).count();
-    let lost: u32 = rows.iter().map(|(_, repeat)| repeat.silent + repeat.connected_late).sum();
-    let sent: u32 = rows.iter().map(|(_, repeat)| repeat.tried).sum();
+    let ports = rows.iter().filter(|(_, repeat)| repeat.hung() > 0).count();
+    let lost = total(rows.iter().map(|(_, repeat)| repeat.hung()));
+    let sent = total(rows.iter().map(|(_, repeat)| repeat.tried));
     (ports >= 2 && lost >= NOTABLE && sent >= 20).then(|| (lost, sent, rows.into_iter().map(|(id, _)| id).collect()))
+}
+
+/// A sum that a hostile recording cannot overflow.
+fn total(counts: impl Iterator<Item = u32>) -> u32 {
+    counts.fold(0, u32::saturating_add)
 }
 
 /// TCP repaired something.
@@ -69,7 +74,7 @@ fn repaired(ev: &Evidence<'_>) -> Option<ObservationId> {
     });
     let http = || ev.all::<HttpExchange>().find(|(_, http)| http.tcp.as_ref().is_some_and(|tcp| tcp.retransmits > 0 || tcp.out_of_order > 0));
     let tls = || ev.all::<TlsHandshake>().find(|(_, tls)| tls.tcp.as_ref().is_some_and(|tcp| tcp.retransmits > 0 || tcp.out_of_order > 0));
-    let repeat = || ev.all::<TcpRepeat>().find(|(_, repeat)| repeat.silent + repeat.connected_late > 0 && repeat.connected > 0);
+    let repeat = || ev.all::<TcpRepeat>().find(|(_, repeat)| repeat.hung() > 0 && repeat.connected > 0);
     connect.map(|(id, _)| id).or_else(|| http().map(|(id, _)| id)).or_else(|| tls().map(|(id, _)| id)).or_else(|| repeat().map(|(id, _)| id))
 }
 

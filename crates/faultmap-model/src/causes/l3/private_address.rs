@@ -25,6 +25,9 @@ fn claim(ev: &Evidence<'_>) -> Option<Claim> {
     if ev.target().literal().is_some() || ev.target().host.eq_ignore_ascii_case("localhost") || ev.host_answers(failure.ip).is_some() && !failure.ip.is_loopback() {
         return None;
     }
+    if matches!(failure.errno(), Some("EMFILE" | "ENFILE" | "EADDRNOTAVAIL" | "EPERM" | "ENOBUFS" | "ENOMEM")) {
+        return None;
+    }
     let block = block(failure.ip)?;
     let never_remote = matches!(block, Block::Loopback | Block::Documentation | Block::Unspecified);
     if !never_remote && (ours(ev, block) || !unreachable(ev, &failure)) {

@@ -56,7 +56,7 @@ fn by_pattern(ev: &Evidence<'_>) -> Option<Claim> {
         repeat.to,
         repeat.tried,
         repeat.connected,
-        repeat.silent + repeat.connected_late
+        repeat.hung()
     );
     let claim = if served {
         Claim::likely(0.5, Where::Remote, repeat.to.to_string(), summary)

@@ -41,7 +41,7 @@ fn here(ev: &Evidence<'_>, failure: &Failure<'_>) -> Option<Claim> {
     let (id, tables) = ev.first::<HostTables>(|_| true)?;
     let (count, max) = (tables.conntrack_count?, tables.conntrack_max.filter(|max| *max > 0)?);
     let drops = tables.conntrack_drops.unwrap_or(0);
-    if drops == 0 && count * 100 < max * 99 {
+    if drops == 0 && count.saturating_mul(100) < max.saturating_mul(99) {
         return None;
     }
     let summary = format!("This host's connection-tracking table is full ({count} of {max}, {drops} drops during the check): it drops new flows.");

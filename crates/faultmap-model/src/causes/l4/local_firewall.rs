@@ -103,7 +103,7 @@ fn dropped_incoming(ev: &Evidence<'_>, failure: &Failure<'_>) -> Option<Sign> {
         return Some((0.96, vec![id], format!("{on_wire} answers to {provoked} connects arrive on the wire and never reach the socket")));
     }
     let words = format!("{undelivered} answers to {provoked} connects reached its IP layer and were not delivered");
-    (undelivered * 2 >= provoked).then(|| (0.9, vec![id], words))
+    (undelivered.saturating_mul(2) >= provoked).then(|| (0.9, vec![id], words))
 }
 
 #[cfg(test)]

@@ -6,6 +6,7 @@ mod conntrack_full;
 mod ephemeral_ports_exhausted;
 mod fd_exhausted;
 mod firewall_reject;
+mod interposed_proxy;
 mod local_firewall;
 mod port_closed;
 mod port_filtered;
@@ -37,6 +38,7 @@ pub(super) static CAUSES: &[&Cause] = &[
     &udp_port_unreachable::CAUSE,
     &udp_filtered::CAUSE,
     &address_dead::CAUSE,
+    &interposed_proxy::CAUSE,
 ];
 
 use crate::observation::{Echo, HopSaid, TcpRepeat};
@@ -47,15 +49,15 @@ use std::net::IpAddr;
 fn queue_signs(ev: &Evidence<'_>, ip: IpAddr) -> Option<ObservationId> {
     let passed_before = ev.connected().any(|(_, connect)| connect.to.ip() == ip);
     let (id, _) = ev.first::<TcpRepeat>(|repeat| {
-        let passed = repeat.connected + repeat.connected_late > 0 || (passed_before && repeat.silent >= 5);
-        repeat.to.ip() == ip && repeat.failed == 0 && passed && repeat.silent + repeat.connected_late >= 2
+        let passed = repeat.passed() > 0 || (passed_before && repeat.silent >= 5);
+        repeat.to.ip() == ip && repeat.failed == 0 && passed && repeat.hung() >= 2
     })?;
     (!path_loses(ev, ip)).then_some(id)
 }
 
 /// Echo requests to the address get lost: silence of single connects is explained by that.
 fn path_loses(ev: &Evidence<'_>, ip: IpAddr) -> bool {
-    ev.all::<Echo>().any(|(_, echo)| echo.to == ip && echo.received > 0 && echo.sent >= 10 && echo.received + 1 < echo.sent)
+    ev.all::<Echo>().any(|(_, echo)| echo.to == ip && echo.received > 0 && echo.sent >= 10 && echo.lost() >= 2)
 }
 
 /// The failing port's packets stop at a hop beyond which the control's packets are seen at another router: the place is on the path.

@@ -49,7 +49,7 @@ fn claim(ev: &Evidence<'_>) -> Option<Claim> {
     let to = ev.main_address()?;
     let Some(id) = queue_signs(ev, to.ip()) else { return first_syn_dropped(ev) };
     let (_, repeat) = ev.first::<TcpRepeat>(|repeat| repeat.to.ip() == to.ip())?;
-    let summary = format!("{to} serves whoever gets in, but of {} connects {} hung: its SYN backlog may be full.", repeat.tried, repeat.silent + repeat.connected_late);
+    let summary = format!("{to} serves whoever gets in, but of {} connects {} hung: its SYN backlog may be full.", repeat.tried, repeat.hung());
     Some(Claim::likely(0.45, Where::Remote, to.to_string(), summary).citing([id, response]).despite_answers())
 }
 
@@ -61,9 +61,9 @@ fn first_syn_dropped(ev: &Evidence<'_>) -> Option<Claim> {
         c.to == main && matches!(c.outcome, ConnectOutcome::Connected { retransmits, .. } if retransmits > 0)
     })?;
     let probes: Vec<_> = ev.all::<Echo>().filter(|(_, echo)| echo.to == main.ip()).collect();
-    let clean_echo = probes.iter().map(|(_, echo)| echo.sent).sum::<u32>() >= 50 && probes.iter().all(|(_, echo)| echo.received == echo.sent);
+    let clean_echo = probes.iter().map(|(_, echo)| u64::from(echo.sent)).sum::<u64>() >= 50 && probes.iter().all(|(_, echo)| echo.received == echo.sent);
     let repeats: Vec<_> = ev.all::<TcpRepeat>().filter(|(_, repeat)| repeat.to.ip() == main.ip()).collect();
-    let clean_connects = repeats.len() >= 2 && repeats.iter().all(|(_, repeat)| repeat.silent + repeat.connected_late == 0);
+    let clean_connects = repeats.len() >= 2 && repeats.iter().all(|(_, repeat)| repeat.hung() == 0);
     if !clean_connects || !(clean_echo || probes.is_empty()) {
         return None;
     }

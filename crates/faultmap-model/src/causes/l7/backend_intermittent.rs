@@ -51,8 +51,8 @@ pub(in crate::causes) struct Mixed<'a> {
 pub(in crate::causes) fn mixed<'a>(ev: &Evidence<'a>) -> Option<Mixed<'a>> {
     let (id, samples) = ev.all::<HttpSamples>().last()?;
     let failures: Vec<&SampleRow> = samples.rows.iter().filter(|row| row.failed).collect();
-    let failed: u32 = failures.iter().map(|row| row.count).sum();
-    let succeeded: u32 = samples.rows.iter().filter(|row| !row.failed).map(|row| row.count).sum();
+    let failed: u32 = failures.iter().map(|row| row.count).fold(0, u32::saturating_add);
+    let succeeded: u32 = samples.rows.iter().filter(|row| !row.failed).map(|row| row.count).fold(0, u32::saturating_add);
     let throttled = failures.iter().all(|row| row.outcome == "429");
     (failed > 0 && succeeded > 0 && !throttled).then_some(Mixed { id, samples, failed, succeeded })
 }

@@ -1,0 +1,88 @@
+//! Files that a command writes: whole or not at all. It knows nothing of their contents.
+
+use anyhow::{Context as _, bail};
+use std::fs::{self, File, OpenOptions};
+use std::io::{self, Write as _};
+use std::path::{Path, PathBuf};
+
+/// Where a recording goes.
+pub(super) enum Sink {
+    Nowhere,
+    Stdout,
+    /// Replaced as a whole.
+    File(PathBuf),
+    /// A device or a pipe: written to, never replaced.
+    Special(PathBuf),
+}
+
+impl Sink {
+    /// Looks before the check whether it can be written to, for a check is not worth losing.
+    pub(super) fn prepare(path: Option<&Path>, json: bool) -> anyhow::Result<Self> {
+        let Some(path) = path else { return Ok(Self::Nowhere) };
+        if path == Path::new("-") {
+            if json {
+                bail!("--json and --record - both want stdout; give --record a file");
+            }
+            return Ok(Self::Stdout);
+        }
+        let sink = Self::at(path)?;
+        if let Self::File(path) = &sink {
+            let scratch = scratch_beside(path);
+            File::create_new(&scratch).and_then(|_| fs::remove_file(&scratch)).with_context(|| cannot(path))?;
+        }
+        Ok(sink)
+    }
+
+    fn at(path: &Path) -> anyhow::Result<Self> {
+        let Ok(path) = path.canonicalize() else { return Ok(Self::File(path.to_owned())) };
+        let kind = fs::metadata(&path).with_context(|| cannot(&path))?.file_type();
+        if kind.is_dir() {
+            bail!("{}: it is a folder; give --record a file", cannot(&path));
+        }
+        Ok(if kind.is_file() { Self::File(path) } else { Self::Special(path) })
+    }
+
+    /// stdout is taken.
+    pub(super) const fn is_stdout(&self) -> bool {
+        matches!(self, Self::Stdout)
+    }
+
+    /// Writes everything.
+    pub(super) fn write(&self, bytes: &[u8]) -> anyhow::Result<()> {
+        match self {
+            Self::Nowhere => Ok(()),
+            Self::Stdout => crate::terminal::print_bytes(bytes),
+            Self::File(path) => replace(path, bytes),
+            Self::Special(path) => {
+                let written = OpenOptions::new().write(true).open(path).and_then(|mut file| file.write_all(bytes));
+                written.with_context(|| cannot(path))
+            }
+        }
+    }
+}
+
+/// Puts a file in place in one step: readers see the old one or the new one, and a failure leaves no trace.
+pub(super) fn replace(path: &Path, bytes: &[u8]) -> anyhow::Result<()> {
+    let scratch = scratch_beside(path);
+    let written = write_new(&scratch, bytes).and_then(|()| fs::rename(&scratch, path));
+    if written.is_err() {
+        let _ = fs::remove_file(&scratch);
+    }
+    written.with_context(|| cannot(path))
+}
+
+fn write_new(path: &Path, bytes: &[u8]) -> io::Result<()> {
+    let mut file = File::create_new(path)?;
+    file.write_all(bytes)?;
+    file.sync_all()
+}
+
+/// A name in the same folder, so that the rename stays within one file system.
+fn scratch_beside(path: &Path) -> PathBuf {
+    let name = path.file_name().unwrap_or_default().to_string_lossy();
+    path.with_file_name(format!(".{name}.{}.tmp", std::process::id()))
+}
+
+fn cannot(path: &Path) -> String {
+    format!("cannot write {}", path.display())
+}

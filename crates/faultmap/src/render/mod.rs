@@ -1,0 +1,111 @@
+//! How things look on a terminal. Pure: a report in, styled text out; nothing is judged and nothing is written here.
+
+mod observations;
+mod pages;
+mod paper;
+mod progress;
+mod sentence;
+mod tcpip;
+mod tower;
+mod waterfall;
+
+pub(crate) use pages::{cause, causes, layer, layers};
+pub(crate) use paper::{BOLD, CYAN, DIM, GREEN, PLAIN, Paper, RED, YELLOW, guard};
+pub(crate) use progress::Progress;
+
+use crate::cli::Shown;
+use crate::terminal::Terminal;
+use anstyle::Style;
+use faultmap_model::report::LayerStatus;
+use faultmap_model::{Report, Status};
+
+/// The report as text for a terminal.
+pub(crate) fn report(report: &Report, shown: Shown, terminal: Terminal) -> String {
+    let mut paper = Paper::new(terminal);
+    if shown.quiet {
+        sentence::one_line(&mut paper, report);
+        return paper.finish();
+    }
+    let healthy = report.verdict.status == Status::Healthy;
+    sentence::header(&mut paper, report);
+    sentence::verdict(&mut paper, report);
+    paper.end();
+    if shown.tcpip {
+        tcpip::map(&mut paper, report);
+    } else {
+        tower::tower(&mut paper, report);
+    }
+    waterfall::waterfall(&mut paper, report);
+    if !healthy {
+        sentence::remaining(&mut paper, report);
+        sentence::because(&mut paper, report);
+        sentence::ruled_out(&mut paper, report);
+        sentence::also(&mut paper, report);
+        sentence::open(&mut paper, report);
+        sentence::next(&mut paper, report);
+        sentence::fix(&mut paper, report);
+    }
+    let cut_short = report.limits.iter().any(|limit| limit.missing == "time");
+    if healthy && (cut_short || shown.verbose) {
+        sentence::open(&mut paper, report);
+    }
+    if shown.verbose {
+        if healthy {
+            sentence::ruled_out(&mut paper, report);
+        }
+        observations::all(&mut paper, report);
+    }
+    paper.finish()
+}
+
+/// Sign and colour of a layer's status.
+fn sign(paper: &Paper, status: LayerStatus) -> (&'static str, Style) {
+    let utf8 = paper.utf8();
+    let pick = |sign, ascii| if utf8 { sign } else { ascii };
+    match status {
+        LayerStatus::Ok => (pick("✔", "+"), GREEN),
+        LayerStatus::Warn => ("!", YELLOW.bold()),
+        LayerStatus::Fail => (pick("✘", "x"), RED.bold()),
+        LayerStatus::Unknown => ("?", YELLOW),
+        LayerStatus::NotReached => (pick("·", "."), DIM),
+    }
+}
+
+/// A time a person can read: `0.4 ms`, `312 ms`, `3.0 s`.
+pub(crate) fn time(ms: f64) -> String {
+    match ms {
+        ms if !ms.is_finite() => "?".to_owned(),
+        ms if ms >= 99_950.0 => format!("{:.0} s", (ms / 1e3).min(999_999.0)),
+        ms if ms >= 999.5 => format!("{:.1} s", ms / 1e3),
+        ms if ms >= 9.95 => format!("{ms:.0} ms"),
+        ms if ms >= 0.095 => format!("{ms:.1} ms"),
+        ms => format!("{:.2} ms", ms.max(0.0)),
+    }
+}
+
+/// `1 SYN`, `2 SYNs`.
+pub(crate) fn count(number: impl Into<u64>, noun: &str) -> String {
+    let number = number.into();
+    format!("{number} {noun}{}", if number == 1 { "" } else { "s" })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::time;
+
+    #[test]
+    fn times_keep_two_digits_that_matter() {
+        for (ms, text) in [
+            (0.04, "0.04 ms"),
+            (0.44, "0.4 ms"),
+            (9.96, "10 ms"),
+            (312.4, "312 ms"),
+            (999.6, "1.0 s"),
+            (3004.0, "3.0 s"),
+            (1e300, "999999 s"),
+        ] {
+            assert_eq!(time(ms), text);
+        }
+        assert_eq!((time(-1.0), time(f64::NAN)), ("0.00 ms".to_owned(), "?".to_owned()));
+    }
+}
