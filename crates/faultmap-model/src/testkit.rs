@@ -25,13 +25,6 @@ pub(crate) fn recording(target: &str, seen: Vec<Seen>) -> Recording {
     }
 }
 
-/// The same, with CAP_NET_RAW and CAP_NET_ADMIN held.
-pub(crate) fn recording_as_root(target: &str, seen: Vec<Seen>) -> Recording {
-    let mut recording = recording(target, seen);
-    recording.header.privileges = vec!["CAP_NET_RAW".to_owned(), "CAP_NET_ADMIN".to_owned()];
-    recording
-}
-
 /// What one cause claims of a recording, as `(confidence, breaks)`; `None` when it keeps silent or contradicts.
 pub(crate) fn claims(cause: &crate::causes::Cause, recording: &Recording) -> Option<(f64, bool)> {
     let claim = (cause.claim)(&Evidence::new(recording))?;

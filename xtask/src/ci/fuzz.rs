@@ -12,6 +12,6 @@ pub(super) fn run() -> Result<Outcome> {
         return Ok(Outcome::Skipped("there is no fuzz package".to_owned()));
     }
     // It has its own lock file and build folder: the flags of fuzzing are not those of the product.
-    shell::run(shell::cargo().args(["test", "--manifest-path", "fuzz/Cargo.toml", "--locked"]))?;
+    shell::run(shell::cargo().args(["test", "--manifest-path", "fuzz/Cargo.toml", "--locked", "--target-dir", "target"]))?;
     Ok(Outcome::Passed("seeds and their mutations, replayed without a fuzzer".to_owned()))
 }
