@@ -11,7 +11,7 @@ use crate::host::Privilege;
 use crate::runner::{Ended, Grade, Results, Run, Variant, Verdict};
 use crate::scenario::{Expect, Layer, Scenario, Status};
 
-/// The schema of [`json`].
+/// The schema of [`json()`].
 pub const SCHEMA: &str = "faultmap.lab/1";
 
 /// How one kind of run went.

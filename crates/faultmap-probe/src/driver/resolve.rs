@@ -4,7 +4,7 @@ use super::{Check, wanted};
 use crate::dns::{self, DnsAsk};
 use crate::questions::{ConnectAsk, connect};
 use faultmap_model::observation::{
-    DnsAnswer, DnsOutcome, DnsQuery, DnsConfig, HostsFile, RecordType, Role, SystemLookup, Transport,
+    DnsAnswer, DnsOutcome, DnsQuery, DnsConfig, RecordType, Role, SystemLookup, Transport,
 };
 use futures_util::future::{LocalBoxFuture, join_all};
 use futures_util::FutureExt;
@@ -56,7 +56,7 @@ impl<'a> Check<'a> {
 
         let direct = Rc::new(Direct::default());
         let mut rest = self.ask_resolvers(config, Rc::clone(&direct)).boxed_local();
-        let system = self.ask_system(&hosts);
+        let system = self.ask_system();
         tokio::pin!(system);
         let lookup = tokio::select! {
             lookup = &mut system => Some(lookup),
@@ -72,7 +72,11 @@ impl<'a> Check<'a> {
             rest.await;
             rest = async {}.boxed_local();
         }
-        let mut addresses = if lookup.addresses.is_empty() { direct.addresses.borrow().clone() } else { lookup.addresses };
+        let mut addresses = match (lookup.addresses.is_empty(), in_hosts) {
+            (false, _) => lookup.addresses,
+            (true, true) => hosts.addresses,
+            (true, false) => direct.addresses.borrow().clone(),
+        };
         addresses.retain(|address| wanted(self.options, address));
         let mut addresses = dns::happy_eyeballs_order(&addresses);
         addresses.truncate(MOST_ADDRESSES);
@@ -93,7 +97,7 @@ impl<'a> Check<'a> {
         join_all(others.into_iter().take(2).map(ask)).await;
     }
 
-    async fn ask_system(&self, _hosts: &HostsFile) -> SystemLookup {
+    async fn ask_system(&self) -> SystemLookup {
         let wait = self.within(self.options.dns_wait);
         self.rec.ask(dns::system(&self.target.host, wait)).await
     }

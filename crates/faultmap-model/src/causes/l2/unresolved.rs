@@ -1,7 +1,7 @@
 //! The next hop does not answer ARP or neighbour solicitations: the gateway, or an on-link destination itself.
 
 use crate::causes::{Cause, Claim, Tool};
-use crate::evidence::Failure;
+use crate::evidence::{Failure, How};
 use crate::observation::{ArpProbe, IcmpMeaning, Neighbor, NeighborState};
 use crate::verdict::Where;
 use crate::{Evidence, Layer, ObservationId};
@@ -38,6 +38,9 @@ pub(super) static NEIGHBOR: Cause = Cause {
     claim: |ev| claim(ev, false),
 };
 
+/// Two of the three solicitations, a second apart (net.ipv4.neigh.default.mcast_solicit), went unanswered.
+const SOLICITED_MS: f64 = 2_000.0;
+
 fn claim(ev: &Evidence<'_>, gateway: bool) -> Option<Claim> {
     let failure = ev.failure()?;
     let reported = failure.icmp().is_some_and(|icmp| icmp.meaning() == IcmpMeaning::HostUnreachable && ev.is_self(icmp.from));
@@ -61,7 +64,12 @@ fn claim(ev: &Evidence<'_>, gateway: bool) -> Option<Claim> {
 }
 
 fn unresolved<'a>(ev: &Evidence<'a>, failure: &Failure<'_>) -> Option<(ObservationId, &'a Neighbor)> {
-    let dead = |state| matches!(state, NeighborState::Failed | NeighborState::Incomplete);
+    // Solicitations go out for three seconds; an entry that is incomplete before that says nothing yet.
+    let tried_long = match failure.how {
+        How::Silent { waited_ms } => waited_ms >= SOLICITED_MS,
+        _ => true,
+    };
+    let dead = |state| state == NeighborState::Failed || (state == NeighborState::Incomplete && tried_long);
     ev.next_hop_neighbor(failure.ip).filter(|(_, neighbor)| dead(neighbor.after))
 }
 
