@@ -44,26 +44,18 @@ impl CounterText {
     /// Every counter by name, such as `Tcp.RetransSegs`.
     pub(crate) fn parse(&self) -> BTreeMap<String, u64> {
         let paired = self.paired.iter().flat_map(|text| paired_counters(text));
-        paired
-            .chain(self.single.iter().flat_map(|text| single_counters(text)))
-            .collect()
+        paired.chain(self.single.iter().flat_map(|text| single_counters(text))).collect()
     }
 }
 
 /// What rose from `before` to `after`. A counter that fell was reset, and says nothing.
-pub(crate) fn risen(
-    before: &BTreeMap<String, u64>,
-    after: &BTreeMap<String, u64>,
-) -> BTreeMap<String, u64> {
+pub(crate) fn risen(before: &BTreeMap<String, u64>, after: &BTreeMap<String, u64>) -> BTreeMap<String, u64> {
     after
         .iter()
         .filter(|(name, _)| !NOT_COUNTERS.contains(&name.as_str()))
         .filter_map(|(name, now)| {
             // The kernel leaves `IcmpMsg` types out until the first such message: absent before means 0.
-            let then = before
-                .get(name)
-                .copied()
-                .or_else(|| name.starts_with("IcmpMsg.").then_some(0))?;
+            let then = before.get(name).copied().or_else(|| name.starts_with("IcmpMsg.").then_some(0))?;
             (*now > then).then(|| (name.clone(), now - then))
         })
         .collect()
@@ -89,11 +81,7 @@ pub fn ip_in_counts(v6: bool) -> Option<(u64, u64, u64)> {
             counters.extend(paired_counters(&text));
         }
     }
-    if v6 {
-        in_counts_v6(&counters)
-    } else {
-        in_counts_v4(&counters)
-    }
+    if v6 { in_counts_v6(&counters) } else { in_counts_v4(&counters) }
 }
 
 fn in_counts_v4(counters: &BTreeMap<String, u64>) -> Option<(u64, u64, u64)> {
@@ -110,11 +98,7 @@ fn in_counts_v4(counters: &BTreeMap<String, u64>) -> Option<(u64, u64, u64)> {
         ],
     );
     let merged = merged_fragments(counters, "Ip");
-    Some((
-        *counters.get("Ip.InReceives")?,
-        *counters.get("Ip.InDelivers")?,
-        sum.saturating_add(merged),
-    ))
+    Some((*counters.get("Ip.InReceives")?, *counters.get("Ip.InDelivers")?, sum.saturating_add(merged)))
 }
 
 fn in_counts_v6(counters: &BTreeMap<String, u64>) -> Option<(u64, u64, u64)> {
@@ -132,28 +116,16 @@ fn in_counts_v6(counters: &BTreeMap<String, u64>) -> Option<(u64, u64, u64)> {
         ],
     );
     let merged = merged_fragments(counters, "Ip6");
-    Some((
-        *counters.get("Ip6.InReceives")?,
-        *counters.get("Ip6.InDelivers")?,
-        sum.saturating_add(merged),
-    ))
+    Some((*counters.get("Ip6.InReceives")?, *counters.get("Ip6.InDelivers")?, sum.saturating_add(merged)))
 }
 
 fn sum_of(counters: &BTreeMap<String, u64>, names: &[&str]) -> u64 {
-    names
-        .iter()
-        .filter_map(|name| counters.get(*name))
-        .fold(0, |sum, value| sum.saturating_add(*value))
+    names.iter().filter_map(|name| counters.get(*name)).fold(0, |sum, value| sum.saturating_add(*value))
 }
 
 /// Fragments received, less the packets that they became.
 fn merged_fragments(counters: &BTreeMap<String, u64>, table: &str) -> u64 {
-    let value = |name: &str| {
-        counters
-            .get(&format!("{table}.{name}"))
-            .copied()
-            .unwrap_or(0)
-    };
+    let value = |name: &str| counters.get(&format!("{table}.{name}")).copied().unwrap_or(0);
     value("ReasmReqds").saturating_sub(value("ReasmOKs"))
 }
 
@@ -168,12 +140,8 @@ fn paired_counters(text: &str) -> Vec<(String, u64)> {
         };
         match names.take() {
             Some((named, header)) if named == table => {
-                let pairs = header
-                    .split_ascii_whitespace()
-                    .zip(fields.split_ascii_whitespace());
-                found.extend(pairs.filter_map(|(name, value)| {
-                    Some((format!("{table}.{name}"), value.parse().ok()?))
-                }));
+                let pairs = header.split_ascii_whitespace().zip(fields.split_ascii_whitespace());
+                found.extend(pairs.filter_map(|(name, value)| Some((format!("{table}.{name}"), value.parse().ok()?))));
             }
             _ => names = Some((table, fields)),
         }
@@ -187,9 +155,7 @@ fn single_counters(text: &str) -> Vec<(String, u64)> {
         .filter_map(|line| {
             let mut words = line.split_ascii_whitespace();
             let (name, value) = (words.next()?, words.next()?.parse().ok()?);
-            let table = SNMP6_TABLES
-                .iter()
-                .find(|table| name.starts_with(**table))?;
+            let table = SNMP6_TABLES.iter().find(|table| name.starts_with(**table))?;
             Some((format!("{table}.{}", name.get(table.len()..)?), value))
         })
         .collect()
@@ -208,15 +174,11 @@ IcmpMsg: 1
 Tcp: RtoMin MaxConn CurrEstab RetransSegs
 Tcp: 200 -1 4 76
 ";
-    const NETSTAT: &str =
-        "TcpExt: ListenDrops\nTcpExt: 5\nIpExt: InNoRoutes InTruncatedPkts\nIpExt: 4 0\n";
+    const NETSTAT: &str = "TcpExt: ListenDrops\nTcpExt: 5\nIpExt: InNoRoutes InTruncatedPkts\nIpExt: 4 0\n";
     const SNMP6: &str = "Ip6InReceives                   \t10\nIp6InNoRoutes \t2\nIp6InDelivers\t7\nUdpLite6InErrors\t1\nIcmp6InMsgs\t1\n";
 
     fn counters(texts: &[&str]) -> BTreeMap<String, u64> {
-        texts
-            .iter()
-            .flat_map(|text| paired_counters(text))
-            .collect()
+        texts.iter().flat_map(|text| paired_counters(text)).collect()
     }
 
     #[test]
@@ -237,29 +199,20 @@ Tcp: 200 -1 4 76
 
     #[test]
     fn fragments_that_became_one_packet_are_explained() {
-        assert_eq!(
-            in_counts_v4(&counters(&[SNMP, NETSTAT])),
-            Some((5117, 5000, 3 + 1 + 10 + 2 + 4 + (8 - 2)))
-        );
+        assert_eq!(in_counts_v4(&counters(&[SNMP, NETSTAT])), Some((5117, 5000, 3 + 1 + 10 + 2 + 4 + (8 - 2))));
     }
 
     #[test]
     fn gauges_and_settings_never_rise() {
         let before = counters(&[SNMP]);
         let after = counters(&[&SNMP.replace("200 -1 4 76", "300 -1 9 78")]);
-        assert_eq!(
-            risen(&before, &after),
-            BTreeMap::from([("Tcp.RetransSegs".to_owned(), 2)])
-        );
+        assert_eq!(risen(&before, &after), BTreeMap::from([("Tcp.RetransSegs".to_owned(), 2)]));
     }
 
     #[test]
     fn a_first_icmp_message_of_its_type_counts_as_a_rise() {
         let after = counters(&["IcmpMsg: InType3 InType11\nIcmpMsg: 1 2\n"]);
-        assert_eq!(
-            risen(&counters(&[SNMP]), &after),
-            BTreeMap::from([("IcmpMsg.InType11".to_owned(), 2)])
-        );
+        assert_eq!(risen(&counters(&[SNMP]), &after), BTreeMap::from([("IcmpMsg.InType11".to_owned(), 2)]));
     }
 
     #[test]

@@ -71,9 +71,7 @@ impl Ethtool {
     /// `None` when no socket can be had.
     pub(crate) fn open() -> Option<Self> {
         let flags = SockFlag::SOCK_CLOEXEC;
-        socket(AddressFamily::Inet, SockType::Datagram, flags, None)
-            .ok()
-            .map(Self)
+        socket(AddressFamily::Inet, SockType::Datagram, flags, None).ok().map(Self)
     }
 
     /// Speed and duplex.
@@ -128,11 +126,7 @@ impl Ethtool {
 const MASK_WORDS_AT: usize = 15;
 
 fn mask_words(settings: &[u8]) -> i8 {
-    settings
-        .get(MASK_WORDS_AT)
-        .copied()
-        .unwrap_or_default()
-        .cast_signed()
+    settings.get(MASK_WORDS_AT).copied().unwrap_or_default().cast_signed()
 }
 
 /// `struct ethtool_link_settings`: cmd, speed, duplex, port, ...
@@ -158,9 +152,7 @@ fn read_settings(settings: &[u8]) -> Medium {
 /// The best of the modes that this port supports and, where the peer told, that the peer offered.
 fn best_speed(supported: &[u8], peer: &[u8]) -> Option<u32> {
     let speeds = |wanted: &dyn Fn(usize) -> bool| {
-        let modes = MODE_SPEEDS
-            .iter()
-            .filter(|(first, last, _)| (*first..=*last).any(wanted));
+        let modes = MODE_SPEEDS.iter().filter(|(first, last, _)| (*first..=*last).any(wanted));
         modes.map(|(_, _, speed)| *speed).max()
     };
     let common = speeds(&|bit| is_set(supported, bit) && is_set(peer, bit));
@@ -189,11 +181,7 @@ mod tests {
     }
 
     fn check(settings: &[u8], speed: Option<u32>, best: Option<u32>, full: Option<bool>) {
-        let expected = Medium {
-            speed_mbps: speed,
-            max_speed_mbps: best,
-            full_duplex: full,
-        };
+        let expected = Medium { speed_mbps: speed, max_speed_mbps: best, full_duplex: full };
         assert_eq!(read_settings(settings), expected);
     }
 

@@ -23,21 +23,12 @@ const DESTINATIONS_MAX: usize = 128;
 pub fn flows(to: IpAddr, port: Option<u16>, since: Duration, ours: &[SocketAddr]) -> Flows {
     let to = to.to_canonical();
     let since_ms = u32::try_from(since.as_millis()).unwrap_or(u32::MAX);
-    let mut flows = Flows {
-        to: Some(to),
-        port,
-        ..Flows::default()
-    };
-    let ask = Ask {
-        states: (1 << ESTABLISHED) | (1 << SYN_SENT),
-        to: Some(SocketAddr::new(to, port.unwrap_or(0))),
-        v6: false,
-        with_info: true,
-    };
+    let mut flows = Flows { to: Some(to), port, ..Flows::default() };
+    let ask =
+        Ask { states: (1 << ESTABLISHED) | (1 << SYN_SENT), to: Some(SocketAddr::new(to, port.unwrap_or(0))), v6: false, with_info: true };
     each_family(ask, |socket| {
         // Asked for again: without filter support (CONFIG_INET_DIAG of old kernels) the list is unfiltered.
-        let wanted =
-            socket.remote.ip() == to && port.is_none_or(|port| socket.remote.port() == port);
+        let wanted = socket.remote.ip() == to && port.is_none_or(|port| socket.remote.port() == port);
         if wanted && !ours.contains(&socket.local) {
             count(&mut flows, &socket, since_ms);
         }
@@ -58,16 +49,12 @@ fn count(flows: &mut Flows, socket: &Socket, since_ms: u32) {
 
 /// Something arrived during the check.
 fn is_alive(socket: &Socket, since_ms: u32) -> bool {
-    socket
-        .info
-        .is_some_and(|info| info.last_ack_recv_ms.min(info.last_data_recv_ms) <= since_ms)
+    socket.info.is_some_and(|info| info.last_ack_recv_ms.min(info.last_data_recv_ms) <= since_ms)
 }
 
 /// Data is out, unacknowledged, and its retransmission backed off at least once.
 fn is_stuck(socket: &Socket) -> bool {
-    socket
-        .info
-        .is_some_and(|info| info.unacked > 0 && info.backoff > 0)
+    socket.info.is_some_and(|info| info.unacked > 0 && info.backoff > 0)
 }
 
 /// Living connections to other destinations that leave by the same interface and the same router.
@@ -79,12 +66,7 @@ fn alive_elsewhere(to: IpAddr, since_ms: u32, ours: &[SocketAddr]) -> u32 {
         return 0;
     };
     let mut elsewhere: HashMap<IpAddr, u32> = HashMap::new();
-    let ask = Ask {
-        states: 1 << ESTABLISHED,
-        to: None,
-        v6: false,
-        with_info: true,
-    };
+    let ask = Ask { states: 1 << ESTABLISHED, to: None, v6: false, with_info: true };
     each_family(ask, |socket| {
         let other = socket.remote.ip();
         let counts = other != to
@@ -96,22 +78,13 @@ fn alive_elsewhere(to: IpAddr, since_ms: u32, ours: &[SocketAddr]) -> u32 {
             *elsewhere.entry(other).or_insert(0) += 1;
         }
     });
-    elsewhere
-        .iter()
-        .filter(|(other, _)| exit_toward(&mut netlink, **other).as_ref() == Some(&exit))
-        .map(|(_, n)| n)
-        .sum()
+    elsewhere.iter().filter(|(other, _)| exit_toward(&mut netlink, **other).as_ref() == Some(&exit)).map(|(_, n)| n).sum()
 }
 
 /// Interface and router by which packets to `to` leave this host.
 fn exit_toward(netlink: &mut Netlink, to: IpAddr) -> Option<(String, Option<IpAddr>)> {
     match lookup(netlink, to) {
-        RouteOutcome::Found {
-            iface,
-            gateway,
-            local: false,
-            ..
-        } => Some((iface, gateway)),
+        RouteOutcome::Found { iface, gateway, local: false, .. } => Some((iface, gateway)),
         _ => None,
     }
 }
@@ -132,62 +105,26 @@ mod tests {
     use super::*;
     use crate::sock_diag::Info;
 
-    fn socket(
-        state: u8,
-        backoff: u8,
-        unacked: u32,
-        last_data_recv_ms: u32,
-        last_ack_recv_ms: u32,
-    ) -> Socket {
+    fn socket(state: u8, backoff: u8, unacked: u32, last_data_recv_ms: u32, last_ack_recv_ms: u32) -> Socket {
         let any = SocketAddr::from(([10, 0, 0, 1], 1));
-        let info = Some(Info {
-            backoff,
-            unacked,
-            last_data_recv_ms,
-            last_ack_recv_ms,
-        });
-        Socket {
-            state,
-            local: any,
-            remote: any,
-            receive_queue: 0,
-            send_queue: 0,
-            v6_only: false,
-            info,
-        }
+        let info = Some(Info { backoff, unacked, last_data_recv_ms, last_ack_recv_ms });
+        Socket { state, local: any, remote: any, receive_queue: 0, send_queue: 0, v6_only: false, info }
     }
 
     fn check(sockets: &[Socket], expected: (u32, u32, u32, u32)) {
         let mut flows = Flows::default();
-        sockets
-            .iter()
-            .for_each(|socket| count(&mut flows, socket, 1000));
-        assert_eq!(
-            (flows.established, flows.alive, flows.stuck, flows.syn_sent),
-            expected
-        );
+        sockets.iter().for_each(|socket| count(&mut flows, socket, 1000));
+        assert_eq!((flows.established, flows.alive, flows.stuck, flows.syn_sent), expected);
     }
 
     #[test]
     fn a_connection_lives_when_an_ack_arrived_during_the_check() {
-        check(
-            &[
-                socket(ESTABLISHED, 0, 0, 90_000, 900),
-                socket(ESTABLISHED, 0, 0, 90_000, 90_000),
-            ],
-            (2, 1, 0, 0),
-        );
+        check(&[socket(ESTABLISHED, 0, 0, 90_000, 900), socket(ESTABLISHED, 0, 0, 90_000, 90_000)], (2, 1, 0, 0));
     }
 
     #[test]
     fn unacknowledged_data_is_stuck_only_once_its_retransmission_backed_off() {
-        check(
-            &[
-                socket(ESTABLISHED, 0, 3, 9000, 9000),
-                socket(ESTABLISHED, 2, 3, 9000, 9000),
-            ],
-            (2, 0, 1, 0),
-        );
+        check(&[socket(ESTABLISHED, 0, 3, 9000, 9000), socket(ESTABLISHED, 2, 3, 9000, 9000)], (2, 0, 1, 0));
     }
 
     #[test]

@@ -3,9 +3,7 @@
 
 use crate::HostError;
 use crate::neighbor::mac_text;
-use crate::netlink::{
-    Attributes, Body, Extent, Message, Netlink, Request, text, u8_at, u32_at, u64_at,
-};
+use crate::netlink::{Attributes, Body, Extent, Message, Netlink, Request, text, u8_at, u32_at, u64_at};
 use crate::route::address;
 use faultmap_model::observation::{Link, LinkDelta};
 use std::net::IpAddr;
@@ -94,33 +92,15 @@ pub(crate) fn read(netlink: &mut Netlink) -> (Vec<LinkReading>, Vec<HostError>) 
     let mut failed = Vec::new();
     let mask = RTEXT_FILTER_SKIP_STATS.to_ne_bytes();
     let all_links = Body::new(&[0; IFINFOMSG_LEN]).with(IFLA_EXT_MASK, &mask);
-    let mut links = dump(
-        netlink,
-        ("RTM_GETLINK", RTM_GETLINK),
-        all_links.bytes(),
-        LINKS_MAX,
-        read_link,
-    )
-    .unwrap_or_else(|error| failed_with(&mut failed, error));
+    let mut links = dump(netlink, ("RTM_GETLINK", RTM_GETLINK), all_links.bytes(), LINKS_MAX, read_link)
+        .unwrap_or_else(|error| failed_with(&mut failed, error));
     links.sort_by_key(|reading| reading.link.index);
     // A dump during which an interface came or went may list another one twice (NLM_F_DUMP_INTR).
     links.dedup_by_key(|reading| reading.link.index);
-    let addresses = dump(
-        netlink,
-        ("RTM_GETADDR", RTM_GETADDR),
-        &[0; IFADDRMSG_LEN],
-        ADDRESSES_MAX,
-        read_address,
-    )
-    .unwrap_or_else(|error| failed_with(&mut failed, error));
-    let queues = dump(
-        netlink,
-        ("RTM_GETQDISC", RTM_GETQDISC),
-        &[0; TCMSG_LEN],
-        QUEUES_MAX,
-        read_queue,
-    )
-    .unwrap_or_else(|error| failed_with(&mut failed, error));
+    let addresses = dump(netlink, ("RTM_GETADDR", RTM_GETADDR), &[0; IFADDRMSG_LEN], ADDRESSES_MAX, read_address)
+        .unwrap_or_else(|error| failed_with(&mut failed, error));
+    let queues = dump(netlink, ("RTM_GETQDISC", RTM_GETQDISC), &[0; TCMSG_LEN], QUEUES_MAX, read_queue)
+        .unwrap_or_else(|error| failed_with(&mut failed, error));
 
     for reading in addresses {
         if let Some(link) = by_index(&mut links, reading.index) {
@@ -138,31 +118,20 @@ pub(crate) fn read(netlink: &mut Netlink) -> (Vec<LinkReading>, Vec<HostError>) 
 }
 
 /// What the counters of `before` did until `after`. `None` when the interface went away or is another one by now.
-pub(crate) fn delta(
-    before: &LinkReading,
-    after: &[LinkReading],
-    window_ms: f64,
-) -> Option<LinkDelta> {
-    let same = |now: &&LinkReading| {
-        now.link.index == before.link.index && now.link.iface == before.link.iface
-    };
+pub(crate) fn delta(before: &LinkReading, after: &[LinkReading], window_ms: f64) -> Option<LinkDelta> {
+    let same = |now: &&LinkReading| now.link.index == before.link.index && now.link.iface == before.link.iface;
     let now = after.iter().find(same)?;
     let counted = STATS.iter().zip(before.stats.iter().zip(&now.stats));
     // A counter that fell was reset with its device.
     let stats = counted.map(|(name, (then, now))| (*name, now.saturating_sub(*then)));
     // A queue that had dropped nothing before need not have been listed.
-    let drops = now
-        .qdisc_drops
-        .map(|now| queue_rise(before.qdisc_drops.unwrap_or(0), now));
+    let drops = now.qdisc_drops.map(|now| queue_rise(before.qdisc_drops.unwrap_or(0), now));
     let rises = stats.chain(drops.map(|rise| ("qdisc_drops", rise)));
     Some(LinkDelta {
         iface: before.link.iface.clone(),
         window_ms,
         carrier_changes: now.carrier_changes.saturating_sub(before.carrier_changes),
-        rose: rises
-            .filter(|(_, rise)| *rise > 0)
-            .map(|(name, rise)| (name.to_owned(), rise))
-            .collect(),
+        rose: rises.filter(|(_, rise)| *rise > 0).map(|(name, rise)| (name.to_owned(), rise)).collect(),
     })
 }
 
@@ -184,21 +153,10 @@ fn dump<T>(
     read: impl Fn(&Message<'_>) -> Option<T>,
 ) -> Result<Vec<T>, HostError> {
     let mut found = Vec::new();
-    let extent = netlink.dump(
-        &Request {
-            operation,
-            kind,
-            body,
-        },
-        |message| {
-            found.extend(read(message));
-            if found.len() >= limit {
-                ControlFlow::Break(())
-            } else {
-                ControlFlow::Continue(())
-            }
-        },
-    );
+    let extent = netlink.dump(&Request { operation, kind, body }, |message| {
+        found.extend(read(message));
+        if found.len() >= limit { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+    });
     if !matches!(extent, Ok(Extent::Whole))
         && let Ok(fresh) = Netlink::route()
     {
@@ -214,9 +172,7 @@ fn failed_with<T>(failed: &mut Vec<HostError>, error: HostError) -> Vec<T> {
 }
 
 fn by_index(links: &mut [LinkReading], index: u32) -> Option<&mut LinkReading> {
-    let at = links
-        .binary_search_by_key(&index, |reading| reading.link.index)
-        .ok()?;
+    let at = links.binary_search_by_key(&index, |reading| reading.link.index).ok()?;
     links.get_mut(at)
 }
 
@@ -257,11 +213,7 @@ fn read_link(message: &Message<'_>) -> Option<LinkReading> {
             IFLA_MTU => link.mtu = u32_at(value, 0).unwrap_or_default(),
             IFLA_OPERSTATE => link.operstate = operstate(u8_at(value, 0)).to_owned(),
             // An interface that is down does not listen to its medium: the bit then means nothing.
-            IFLA_CARRIER => {
-                link.carrier = u8_at(value, 0)
-                    .filter(|_| link.up)
-                    .map(|carrier| carrier != 0)
-            }
+            IFLA_CARRIER => link.carrier = u8_at(value, 0).filter(|_| link.up).map(|carrier| carrier != 0),
             IFLA_CARRIER_DOWN_COUNT => link.carrier_down_count = u32_at(value, 0),
             IFLA_CARRIER_CHANGES => reading.carrier_changes = u32_at(value, 0).unwrap_or_default(),
             IFLA_LINKINFO => link.driver = info_kind(value),
@@ -273,15 +225,11 @@ fn read_link(message: &Message<'_>) -> Option<LinkReading> {
 }
 
 fn info_kind(value: &[u8]) -> Option<String> {
-    Attributes::new(value)
-        .find(|(kind, _)| *kind == IFLA_INFO_KIND)
-        .map(|(_, value)| text(value))
+    Attributes::new(value).find(|(kind, _)| *kind == IFLA_INFO_KIND).map(|(_, value)| text(value))
 }
 
 fn read_stats(value: &[u8]) -> Vec<u64> {
-    (0..STATS.len())
-        .map_while(|place| u64_at(value, place * 8))
-        .collect()
+    (0..STATS.len()).map_while(|place| u64_at(value, place * 8)).collect()
 }
 
 /// `IF_OPER_*` of linux/if.h, RFC 2863.
@@ -328,11 +276,7 @@ fn read_address(message: &Message<'_>) -> Option<AddressReading> {
         flags if flags & IFA_F_TENTATIVE != 0 => " tentative",
         _ => "",
     };
-    Some(AddressReading {
-        index,
-        address,
-        shown: format!("{address}/{prefix}{state}"),
-    })
+    Some(AddressReading { index, address, shown: format!("{address}/{prefix}{state}") })
 }
 
 /// Interface and drops of its root or ingress queue; `struct tcmsg`: family, padding, ifindex, handle, parent, info.
@@ -342,9 +286,7 @@ fn read_queue(message: &Message<'_>) -> Option<(u32, u32)> {
     if message.kind != RTM_NEWQDISC || (parent != TC_H_ROOT && parent != TC_H_INGRESS) {
         return None;
     }
-    let (_, stats) = message
-        .attributes(TCMSG_LEN)
-        .find(|(kind, _)| *kind == TCA_STATS2)?;
+    let (_, stats) = message.attributes(TCMSG_LEN).find(|(kind, _)| *kind == TCA_STATS2)?;
     let (_, queue) = Attributes::new(stats).find(|(kind, _)| *kind == TCA_STATS_QUEUE)?;
     // struct gnet_stats_queue: qlen, backlog, drops, requeues, overlimits.
     Some((u32_at(message.body, 4)?, u32_at(queue, 8)?))
@@ -373,22 +315,13 @@ mod tests {
     }
 
     fn link(body: &[u8]) -> LinkReading {
-        read_link(&Message {
-            kind: RTM_NEWLINK,
-            flags: 0,
-            sequence: 0,
-            body,
-        })
-        .expect("a link")
+        read_link(&Message { kind: RTM_NEWLINK, flags: 0, sequence: 0, body }).expect("a link")
     }
 
     #[test]
     fn a_pulled_cable_is_an_up_interface_without_carrier() {
         let read = link(&link_body(libc::IFF_UP, 0, 0)).link;
-        assert_eq!(
-            (read.up, read.carrier, read.operstate.as_str()),
-            (true, Some(false), "lowerlayerdown")
-        );
+        assert_eq!((read.up, read.carrier, read.operstate.as_str()), (true, Some(false), "lowerlayerdown"));
         assert_eq!(read.driver.as_deref(), Some("veth"));
     }
 
@@ -401,10 +334,7 @@ mod tests {
     fn crc_errors_that_rose_are_named_and_nothing_else_is() {
         let (before, after) = (link(&link_body(1, 1, 5)), link(&link_body(1, 1, 9)));
         let delta = delta(&before, &[after], 1.0).expect("the same link");
-        assert_eq!(
-            delta.rose,
-            std::collections::BTreeMap::from([("rx_crc_errors".to_owned(), 4)])
-        );
+        assert_eq!(delta.rose, std::collections::BTreeMap::from([("rx_crc_errors".to_owned(), 4)]));
     }
 
     #[test]
@@ -425,20 +355,9 @@ mod tests {
     fn an_address_that_another_host_holds_too_is_marked() {
         let header = [libc::AF_INET6 as u8, 64, 0, 0, 3, 0, 0, 0];
         let own: IpAddr = "fd00::2".parse().expect("an address");
-        let body = Body::new(&header).with_address(IFA_ADDRESS, own).with(
-            IFA_FLAGS,
-            &(IFA_F_DADFAILED | IFA_F_TENTATIVE).to_ne_bytes(),
-        );
-        let read = read_address(&Message {
-            kind: RTM_NEWADDR,
-            flags: 0,
-            sequence: 0,
-            body: body.bytes(),
-        });
-        assert_eq!(
-            read.map(|read| read.shown).as_deref(),
-            Some("fd00::2/64 dadfailed")
-        );
+        let body = Body::new(&header).with_address(IFA_ADDRESS, own).with(IFA_FLAGS, &(IFA_F_DADFAILED | IFA_F_TENTATIVE).to_ne_bytes());
+        let read = read_address(&Message { kind: RTM_NEWADDR, flags: 0, sequence: 0, body: body.bytes() });
+        assert_eq!(read.map(|read| read.shown).as_deref(), Some("fd00::2/64 dadfailed"));
     }
 
     proptest! {

@@ -36,44 +36,23 @@ pub fn neighbor(address: IpAddr, iface: &str) -> (NeighborState, Option<String>)
 ///
 /// # Errors
 /// No such interface, or netlink refused.
-pub fn read_neighbor(
-    address: IpAddr,
-    iface: &str,
-) -> Result<(NeighborState, Option<String>), HostError> {
+pub fn read_neighbor(address: IpAddr, iface: &str) -> Result<(NeighborState, Option<String>), HostError> {
     let index = interface_index(iface)?;
     let mut netlink = Netlink::route()?;
     let header = entry_header(address, index);
     let body = Body::new(&header).with_address(NDA_DST, address);
-    let request = Request {
-        operation: "RTM_GETNEIGH",
-        kind: RTM_GETNEIGH,
-        body: body.bytes(),
-    };
+    let request = Request { operation: "RTM_GETNEIGH", kind: RTM_GETNEIGH, body: body.bytes() };
     match netlink.ask(&request, read_entry) {
         Ok(entry) => Ok((entry.state, entry.mac)),
-        Err(HostError::Refused {
-            errno: Errno::ENOENT,
-            ..
-        }) => Ok((NeighborState::None, None)),
-        Err(HostError::Refused {
-            errno: Errno::EOPNOTSUPP | Errno::EINVAL,
-            ..
-        }) => find_in_dump(&mut netlink, address, index),
+        Err(HostError::Refused { errno: Errno::ENOENT, .. }) => Ok((NeighborState::None, None)),
+        Err(HostError::Refused { errno: Errno::EOPNOTSUPP | Errno::EINVAL, .. }) => find_in_dump(&mut netlink, address, index),
         Err(error) => Err(error),
     }
 }
 
-fn find_in_dump(
-    netlink: &mut Netlink,
-    address: IpAddr,
-    index: u32,
-) -> Result<(NeighborState, Option<String>), HostError> {
+fn find_in_dump(netlink: &mut Netlink, address: IpAddr, index: u32) -> Result<(NeighborState, Option<String>), HostError> {
     let header = entry_header(address, 0);
-    let request = Request {
-        operation: "RTM_GETNEIGH",
-        kind: RTM_GETNEIGH,
-        body: &header,
-    };
+    let request = Request { operation: "RTM_GETNEIGH", kind: RTM_GETNEIGH, body: &header };
     let (mut found, mut seen) = ((NeighborState::None, None), 0_usize);
     netlink.dump(&request, |message| {
         seen += 1;
@@ -117,15 +96,8 @@ impl NeighborWatch {
             Ok(netlink) => (Some(netlink), None),
             Err(error) => (None, Some(error.to_string())),
         };
-        let entries = entries
-            .iter()
-            .map(|(address, iface)| Watched::new(*address, iface))
-            .collect();
-        let mut watch = Self {
-            netlink,
-            why_not,
-            entries,
-        };
+        let entries = entries.iter().map(|(address, iface)| Watched::new(*address, iface)).collect();
+        let mut watch = Self { netlink, why_not, entries };
         watch.reread();
         watch
     }
@@ -140,10 +112,7 @@ impl NeighborWatch {
         };
         let drained = netlink.drain(POLL_MAX, |message| {
             if let Some(change) = read_entry(message) {
-                entries
-                    .iter_mut()
-                    .filter(|entry| entry.is(&change))
-                    .for_each(|entry| entry.note(&change));
+                entries.iter_mut().filter(|entry| entry.is(&change)).for_each(|entry| entry.note(&change));
             }
         });
         if drained.is_err() {
@@ -155,19 +124,13 @@ impl NeighborWatch {
     /// The distinct MACs that the entry of `address` showed, in order.
     #[must_use]
     pub fn macs_seen(&self, address: IpAddr) -> Vec<String> {
-        self.entries
-            .iter()
-            .find(|entry| entry.address == address)
-            .map_or_else(Vec::new, |entry| entry.macs.clone())
+        self.entries.iter().find(|entry| entry.address == address).map_or_else(Vec::new, |entry| entry.macs.clone())
     }
 
     /// The states that the entry of `address` went through, in order; repetitions in a row are left out.
     #[must_use]
     pub fn states_seen(&self, address: IpAddr) -> Vec<NeighborState> {
-        self.entries
-            .iter()
-            .find(|entry| entry.address == address)
-            .map_or_else(Vec::new, |entry| entry.states.clone())
+        self.entries.iter().find(|entry| entry.address == address).map_or_else(Vec::new, |entry| entry.states.clone())
     }
 
     /// Why changes cannot be heard, if they cannot. Entries are then only looked at when polled.
@@ -189,13 +152,7 @@ impl NeighborWatch {
 impl Watched {
     fn new(address: IpAddr, iface: &str) -> Self {
         let index = interface_index(iface).ok();
-        Self {
-            address,
-            iface: iface.to_owned(),
-            index,
-            macs: Vec::new(),
-            states: Vec::new(),
-        }
+        Self { address, iface: iface.to_owned(), index, macs: Vec::new(), states: Vec::new() }
     }
 
     fn is(&self, change: &Entry) -> bool {
@@ -253,17 +210,8 @@ fn read_entry(message: &Message<'_>) -> Option<Entry> {
         }
     }
     let deleted = message.kind == RTM_DELNEIGH;
-    let state = if deleted {
-        NeighborState::None
-    } else {
-        state_of(bits)
-    };
-    Some(Entry {
-        address: address?,
-        index,
-        state,
-        mac: mac.filter(|_| has_valid_mac(state)),
-    })
+    let state = if deleted { NeighborState::None } else { state_of(bits) };
+    Some(Entry { address: address?, index, state, mac: mac.filter(|_| has_valid_mac(state)) })
 }
 
 /// `NUD_*` of linux/neighbour.h; one bit is set at a time.
@@ -283,10 +231,7 @@ fn state_of(bits: u16) -> NeighborState {
 
 /// The kernel leaves the address out unless it is valid (`NUD_VALID`), except in messages of deletion.
 fn has_valid_mac(state: NeighborState) -> bool {
-    !matches!(
-        state,
-        NeighborState::None | NeighborState::Incomplete | NeighborState::Failed
-    )
+    !matches!(state, NeighborState::None | NeighborState::Incomplete | NeighborState::Failed)
 }
 
 /// `aa:bb:cc:dd:ee:ff`; `None` for links without such addresses (an empty or all-zero one).
@@ -294,22 +239,12 @@ pub(crate) fn mac_text(value: &[u8]) -> Option<String> {
     if value.iter().all(|byte| *byte == 0) || value.len() > 32 {
         return None;
     }
-    Some(
-        value
-            .iter()
-            .map(|byte| format!("{byte:02x}"))
-            .collect::<Vec<_>>()
-            .join(":"),
-    )
+    Some(value.iter().map(|byte| format!("{byte:02x}")).collect::<Vec<_>>().join(":"))
 }
 
 fn entry_header(address: IpAddr, index: u32) -> [u8; NDMSG_LEN] {
     let mut header = [0; NDMSG_LEN];
-    header[0] = if address.is_ipv4() {
-        libc::AF_INET as u8
-    } else {
-        libc::AF_INET6 as u8
-    };
+    header[0] = if address.is_ipv4() { libc::AF_INET as u8 } else { libc::AF_INET6 as u8 };
     header[4..8].copy_from_slice(&index.to_ne_bytes());
     header
 }
@@ -327,32 +262,19 @@ mod tests {
         let address: IpAddr = "10.0.0.1".parse().expect("an address");
         let mut header = entry_header(address, 7);
         header[8..10].copy_from_slice(&bits.to_ne_bytes());
-        let body = Body::new(&header)
-            .with_address(NDA_DST, address)
-            .with(NDA_LLADDR, &[2, 0, 0, 0, 0, 9]);
-        read_entry(&Message {
-            kind,
-            flags: 0,
-            sequence: 0,
-            body: body.bytes(),
-        })
+        let body = Body::new(&header).with_address(NDA_DST, address).with(NDA_LLADDR, &[2, 0, 0, 0, 0, 9]);
+        read_entry(&Message { kind, flags: 0, sequence: 0, body: body.bytes() })
     }
 
     #[test]
     fn a_reachable_entry_has_its_mac() {
         let read = entry(RTM_NEWNEIGH, 0x02).expect("an entry");
-        assert_eq!(
-            (read.state, read.mac.as_deref(), read.index),
-            (NeighborState::Reachable, Some("02:00:00:00:00:09"), 7)
-        );
+        assert_eq!((read.state, read.mac.as_deref(), read.index), (NeighborState::Reachable, Some("02:00:00:00:00:09"), 7));
     }
 
     #[test]
     fn a_failed_or_deleted_entry_has_no_mac() {
-        for (kind, bits, state) in [
-            (RTM_NEWNEIGH, 0x20, NeighborState::Failed),
-            (RTM_DELNEIGH, 0x02, NeighborState::None),
-        ] {
+        for (kind, bits, state) in [(RTM_NEWNEIGH, 0x20, NeighborState::Failed), (RTM_DELNEIGH, 0x02, NeighborState::None)] {
             let read = entry(kind, bits).expect("an entry");
             assert_eq!((read.state, read.mac), (state, None));
         }

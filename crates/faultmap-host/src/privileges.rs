@@ -34,10 +34,7 @@ const CAPABILITIES: [(u32, &str, Scope); 4] = [
 /// perf events ask for the capability in the first user namespace. Such bits are left out.
 #[must_use]
 pub fn privileges() -> Vec<String> {
-    let Some(effective) = procfs::read("/proc/thread-self/status", 64 * 1024)
-        .ok()
-        .and_then(|s| effective_mask(&s))
-    else {
+    let Some(effective) = procfs::read("/proc/thread-self/status", 64 * 1024).ok().and_then(|s| effective_mask(&s)) else {
         return Vec::new();
     };
     if effective == 0 {
@@ -60,20 +57,12 @@ pub fn privileges() -> Vec<String> {
 #[must_use]
 pub fn ping_socket_allowed() -> bool {
     let icmp = SockProtocol::Icmp;
-    socket(
-        AddressFamily::Inet,
-        SockType::Datagram,
-        SockFlag::SOCK_CLOEXEC,
-        icmp,
-    )
-    .is_ok()
+    socket(AddressFamily::Inet, SockType::Datagram, SockFlag::SOCK_CLOEXEC, icmp).is_ok()
 }
 
 /// `CapEff` of a `/proc/PID/status`.
 fn effective_mask(status: &str) -> Option<u64> {
-    let hex = status
-        .lines()
-        .find_map(|line| line.strip_prefix("CapEff:"))?;
+    let hex = status.lines().find_map(|line| line.strip_prefix("CapEff:"))?;
     u64::from_str_radix(hex.trim(), 16).ok()
 }
 
@@ -91,8 +80,7 @@ fn owns_network_namespace() -> bool {
 fn owner_of(namespace: &File) -> nix::Result<()> {
     use std::os::fd::{FromRawFd, OwnedFd};
     // SAFETY: NS_GET_USERNS takes no argument; the descriptor is open for the length of the call.
-    let fd =
-        nix::errno::Errno::result(unsafe { libc::ioctl(namespace.as_raw_fd(), NS_GET_USERNS) })?;
+    let fd = nix::errno::Errno::result(unsafe { libc::ioctl(namespace.as_raw_fd(), NS_GET_USERNS) })?;
     // SAFETY: on success the call returns a new descriptor that nobody else owns.
     drop(unsafe { OwnedFd::from_raw_fd(fd) });
     Ok(())
@@ -100,8 +88,7 @@ fn owner_of(namespace: &File) -> nix::Result<()> {
 
 fn in_first_user_namespace() -> bool {
     // Without user namespaces in the kernel there is no such file, and only the first one.
-    std::fs::read_link("/proc/thread-self/ns/user")
-        .map_or(true, |link| link.as_os_str() == INIT_USER_NAMESPACE)
+    std::fs::read_link("/proc/thread-self/ns/user").map_or(true, |link| link.as_os_str() == INIT_USER_NAMESPACE)
 }
 
 #[cfg(test)]

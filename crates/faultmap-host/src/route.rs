@@ -35,9 +35,7 @@ const AF_INET6: u8 = libc::AF_INET6 as u8;
 pub fn route(to: IpAddr, role: Role) -> Route {
     let outcome = match Netlink::route() {
         Ok(mut netlink) => lookup(&mut netlink, to),
-        Err(error) => RouteOutcome::Unknown {
-            why: error.to_string(),
-        },
+        Err(error) => RouteOutcome::Unknown { why: error.to_string() },
     };
     Route { to, role, outcome }
 }
@@ -45,26 +43,16 @@ pub fn route(to: IpAddr, role: Role) -> Route {
 /// The same on a socket that is open already.
 pub(crate) fn lookup(netlink: &mut Netlink, to: IpAddr) -> RouteOutcome {
     let body = query(to);
-    let request = Request {
-        operation: "RTM_GETROUTE",
-        kind: RTM_GETROUTE,
-        body: body.bytes(),
-    };
+    let request = Request { operation: "RTM_GETROUTE", kind: RTM_GETROUTE, body: body.bytes() };
     match netlink.ask(&request, read_route) {
         Ok(answer) => answer.outcome(),
         Err(HostError::Refused { errno, .. }) => refused(errno),
-        Err(error) => RouteOutcome::Unknown {
-            why: error.to_string(),
-        },
+        Err(error) => RouteOutcome::Unknown { why: error.to_string() },
     }
 }
 
 fn query(to: IpAddr) -> Body {
-    let (family, bits) = if to.is_ipv4() {
-        (AF_INET, 32)
-    } else {
-        (AF_INET6, 128)
-    };
+    let (family, bits) = if to.is_ipv4() { (AF_INET, 32) } else { (AF_INET6, 128) };
     let mut header = [0; RTMSG_LEN];
     header[0] = family;
     header[1] = bits;
@@ -80,15 +68,10 @@ fn refused(errno: Errno) -> RouteOutcome {
         Errno::EINVAL => "blackhole",
         Errno::EAGAIN => "throw",
         _ => {
-            return RouteOutcome::Unknown {
-                why: format!("RTM_GETROUTE: the kernel answers {errno:?}"),
-            };
+            return RouteOutcome::Unknown { why: format!("RTM_GETROUTE: the kernel answers {errno:?}") };
         }
     };
-    RouteOutcome::Rejected {
-        route_type: route_type.to_owned(),
-        errno: format!("{errno:?}"),
-    }
+    RouteOutcome::Rejected { route_type: route_type.to_owned(), errno: format!("{errno:?}") }
 }
 
 /// What an `RTM_NEWROUTE` answer holds.
@@ -107,9 +90,7 @@ struct Answer {
 impl Answer {
     fn outcome(self) -> RouteOutcome {
         let Some(iface) = self.out_index.and_then(interface_name) else {
-            return RouteOutcome::Unknown {
-                why: "RTM_GETROUTE: the answer names no interface".to_owned(),
-            };
+            return RouteOutcome::Unknown { why: "RTM_GETROUTE: the answer names no interface".to_owned() };
         };
         // A configured MTU never expires; only what was learned (RFC 1191, RFC 8201) does. On IPv6 a route from a
         // router advertisement expires as well, but only a learned one is a clone.
@@ -144,18 +125,12 @@ fn read_route(message: &Message<'_>) -> Option<Answer> {
             RTA_VIA if u16_at(value, 0).is_some() => answer.gateway = address(value.get(2..)?),
             RTA_METRICS => {
                 let mtu = Attributes::new(value).find(|(metric, _)| *metric == RTAX_MTU);
-                answer.mtu = mtu
-                    .and_then(|(_, value)| u32_at(value, 0))
-                    .filter(|mtu| *mtu > 0);
+                answer.mtu = mtu.and_then(|(_, value)| u32_at(value, 0)).filter(|mtu| *mtu > 0);
             }
             // struct rta_cacheinfo: clntref, lastuse, expires, ...
             RTA_CACHEINFO => {
-                let ticks = u32_at(value, 8)
-                    .map(u32::cast_signed)
-                    .and_then(|ticks| u32::try_from(ticks).ok());
-                answer.expires_s = ticks
-                    .filter(|ticks| *ticks > 0)
-                    .map(|ticks| ticks.div_ceil(USER_HZ));
+                let ticks = u32_at(value, 8).map(u32::cast_signed).and_then(|ticks| u32::try_from(ticks).ok());
+                answer.expires_s = ticks.filter(|ticks| *ticks > 0).map(|ticks| ticks.div_ceil(USER_HZ));
             }
             _ => {}
         }
@@ -166,12 +141,8 @@ fn read_route(message: &Message<'_>) -> Option<Answer> {
 /// An address of either family, by its length.
 pub(crate) fn address(value: &[u8]) -> Option<IpAddr> {
     match value.len() {
-        4 => <[u8; 4]>::try_from(value)
-            .ok()
-            .map(|octets| Ipv4Addr::from(octets).into()),
-        16 => <[u8; 16]>::try_from(value)
-            .ok()
-            .map(|octets| Ipv6Addr::from(octets).into()),
+        4 => <[u8; 4]>::try_from(value).ok().map(|octets| Ipv4Addr::from(octets).into()),
+        16 => <[u8; 16]>::try_from(value).ok().map(|octets| Ipv6Addr::from(octets).into()),
         _ => None,
     }
 }
@@ -187,12 +158,7 @@ mod tests {
     use proptest::prelude::*;
 
     fn message(body: &[u8]) -> Message<'_> {
-        Message {
-            kind: RTM_NEWROUTE,
-            flags: 0,
-            sequence: 1,
-            body,
-        }
+        Message { kind: RTM_NEWROUTE, flags: 0, sequence: 1, body }
     }
 
     fn header(family: u8, flags: u32) -> Vec<u8> {
@@ -202,17 +168,11 @@ mod tests {
     }
 
     fn cacheinfo(expires: i32) -> Vec<u8> {
-        [0, 0, expires, 0, 0, 0, 0, 0]
-            .iter()
-            .flat_map(|field: &i32| field.to_ne_bytes())
-            .collect()
+        [0, 0, expires, 0, 0, 0, 0, 0].iter().flat_map(|field: &i32| field.to_ne_bytes()).collect()
     }
 
     fn metrics(mtu: u32) -> Vec<u8> {
-        Body::new(&[])
-            .with(RTAX_MTU, &mtu.to_ne_bytes())
-            .bytes()
-            .to_vec()
+        Body::new(&[]).with(RTAX_MTU, &mtu.to_ne_bytes()).bytes().to_vec()
     }
 
     fn check(family: u8, flags: u32, expires: i32, learned: Option<(u32, u32)>) {
@@ -222,15 +182,8 @@ mod tests {
             .with(RTA_CACHEINFO, &cacheinfo(expires));
         let answer = read_route(&message(body.bytes())).expect("a route");
         match answer.outcome() {
-            RouteOutcome::Found {
-                learned_mtu,
-                mtu_expires_s,
-                ..
-            } => {
-                assert_eq!(
-                    (learned_mtu, mtu_expires_s),
-                    (learned.map(|l| l.0), learned.map(|l| l.1))
-                );
+            RouteOutcome::Found { learned_mtu, mtu_expires_s, .. } => {
+                assert_eq!((learned_mtu, mtu_expires_s), (learned.map(|l| l.0), learned.map(|l| l.1)));
             }
             other => panic!("{other:?}"),
         }

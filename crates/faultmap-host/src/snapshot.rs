@@ -30,11 +30,7 @@ impl Snapshot {
     pub fn take() -> Self {
         let mut unavailable = Vec::new();
         let (counters, failed) = CounterText::read();
-        unavailable.extend(
-            failed
-                .iter()
-                .map(|error| not_asked("counters", error, "which kernel counters rose")),
-        );
+        unavailable.extend(failed.iter().map(|error| not_asked("counters", error, "which kernel counters rose")));
         let (mut links, mut neighbors) = (Vec::new(), NeighborTables::default());
         match Netlink::route() {
             Ok(mut netlink) => {
@@ -44,27 +40,12 @@ impl Snapshot {
                 unavailable.extend(failed.iter().map(|error| not_asked("link", error, settles)));
                 match NeighborTables::read(netlink) {
                     Ok(read) => neighbors = read,
-                    Err(error) => unavailable.push(not_asked(
-                        "host.tables",
-                        &error,
-                        "whether the neighbour table is full",
-                    )),
+                    Err(error) => unavailable.push(not_asked("host.tables", &error, "whether the neighbour table is full")),
                 }
             }
-            Err(error) => unavailable.push(not_asked(
-                "link",
-                &error,
-                "the state of the local links, routes and neighbours",
-            )),
+            Err(error) => unavailable.push(not_asked("link", &error, "the state of the local links, routes and neighbours")),
         }
-        Self {
-            taken: Instant::now(),
-            links,
-            counters,
-            conntrack_drops: tables::conntrack_drops(),
-            neighbors,
-            unavailable,
-        }
+        Self { taken: Instant::now(), links, counters, conntrack_drops: tables::conntrack_drops(), neighbors, unavailable }
     }
 
     /// The interfaces, `on_path` not yet decided. Speed, duplex and driver are asked of the drivers now, since one
@@ -76,9 +57,7 @@ impl Snapshot {
             .iter()
             .enumerate()
             .map(|(place, reading)| match &ethtool {
-                Some(ethtool) if place < DRIVERS_MAX && !reading.link.loopback => {
-                    described(ethtool, reading)
-                }
+                Some(ethtool) if place < DRIVERS_MAX && !reading.link.loopback => described(ethtool, reading),
                 _ => reading.link.clone(),
             })
             .collect()
@@ -88,10 +67,7 @@ impl Snapshot {
     #[must_use]
     pub fn link_deltas(&self, after: &Self) -> Vec<LinkDelta> {
         let window_ms = self.window_ms(after);
-        self.links
-            .iter()
-            .filter_map(|before| links::delta(before, &after.links, window_ms))
-            .collect()
+        self.links.iter().filter_map(|before| links::delta(before, &after.links, window_ms)).collect()
     }
 
     /// Which kernel counters rose until `after`, and the reverse-path filter of `iface`.
@@ -118,21 +94,16 @@ impl Snapshot {
         HostTables {
             conntrack_count,
             conntrack_max,
-            conntrack_drops: after
-                .and_then(|after| rise(self.conntrack_drops, after.conntrack_drops)),
+            conntrack_drops: after.and_then(|after| rise(self.conntrack_drops, after.conntrack_drops)),
             port_low: range.map(|(low, _)| low),
             port_high: range.map(|(_, high)| high),
-            ports_used: target
-                .zip(range)
-                .and_then(|(target, range)| tables::ports_used(target, range)),
+            ports_used: target.zip(range).and_then(|(target, range)| tables::ports_used(target, range)),
             fd_limit,
             fd_open,
             neighbor_entries: neighbors.entries,
             neighbor_max: neighbors.max,
             neighbor_table_fulls: after.and_then(|_| rise(fulls_before, neighbors.table_fulls)),
-            listen_queue: target
-                .filter(|target| self.is_local(target.ip()))
-                .and_then(listen_queue),
+            listen_queue: target.filter(|target| self.is_local(target.ip())).and_then(listen_queue),
             tcp_states: tables::tcp_states(),
         }
     }
@@ -144,21 +115,14 @@ impl Snapshot {
     }
 
     fn window_ms(&self, after: &Self) -> f64 {
-        let micros = after
-            .taken
-            .saturating_duration_since(self.taken)
-            .as_micros();
+        let micros = after.taken.saturating_duration_since(self.taken).as_micros();
         u32::try_from(micros).map_or(f64::from(u32::MAX), f64::from) / 1000.0
     }
 
     /// The address is one of our own.
     fn is_local(&self, address: IpAddr) -> bool {
         let address = address.to_canonical();
-        address.is_loopback()
-            || self
-                .links
-                .iter()
-                .any(|reading| reading.own_addresses.contains(&address))
+        address.is_loopback() || self.links.iter().any(|reading| reading.own_addresses.contains(&address))
     }
 }
 
@@ -181,10 +145,5 @@ fn rise(before: Option<u64>, after: Option<u64>) -> Option<u64> {
 }
 
 fn not_asked(question: &str, why: &dyn std::fmt::Display, would_settle: &str) -> NotAsked {
-    NotAsked {
-        question: question.to_owned(),
-        why: why.to_string(),
-        would_settle: would_settle.to_owned(),
-        missing: None,
-    }
+    NotAsked { question: question.to_owned(), why: why.to_string(), would_settle: would_settle.to_owned(), missing: None }
 }

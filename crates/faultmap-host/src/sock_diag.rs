@@ -77,39 +77,24 @@ pub(crate) struct Info {
 }
 
 /// Lists sockets; `each` sees at most `limit` of them.
-pub(crate) fn list(
-    ask: &Ask,
-    limit: usize,
-    mut each: impl FnMut(Socket),
-) -> Result<Extent, HostError> {
+pub(crate) fn list(ask: &Ask, limit: usize, mut each: impl FnMut(Socket)) -> Result<Extent, HostError> {
     // A fresh socket each time: one that was cut short cannot be asked again.
     let mut netlink = Netlink::sock_diag()?;
     let body = query(ask);
     let mut seen = 0_usize;
-    let request = Request {
-        operation: "SOCK_DIAG_BY_FAMILY",
-        kind: SOCK_DIAG_BY_FAMILY,
-        body: body.bytes(),
-    };
+    let request = Request { operation: "SOCK_DIAG_BY_FAMILY", kind: SOCK_DIAG_BY_FAMILY, body: body.bytes() };
     netlink.dump(&request, |message| {
         if let Some(socket) = read_socket(message) {
             each(socket);
         }
         seen += 1;
-        if seen >= limit {
-            ControlFlow::Break(())
-        } else {
-            ControlFlow::Continue(())
-        }
+        if seen >= limit { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
     })
 }
 
 /// The name of a state, such as `TIME_WAIT`.
 pub(crate) fn state_name(state: u8) -> Option<&'static str> {
-    STATES
-        .iter()
-        .find(|(number, _)| *number == state)
-        .map(|(_, name)| *name)
+    STATES.iter().find(|(number, _)| *number == state).map(|(_, name)| *name)
 }
 
 /// `struct inet_diag_req_v2`: family, protocol, extensions, padding, states, and an identity that stays empty.
@@ -117,11 +102,7 @@ fn query(ask: &Ask) -> Body {
     let mut header = [0; REQUEST_LEN];
     header[0] = family_of(ask.v6);
     header[1] = libc::IPPROTO_TCP as u8;
-    header[2] = if ask.with_info {
-        1 << (INET_DIAG_INFO - 1)
-    } else {
-        0
-    };
+    header[2] = if ask.with_info { 1 << (INET_DIAG_INFO - 1) } else { 0 };
     header[4..8].copy_from_slice(&ask.states.to_ne_bytes());
     let body = Body::new(&header);
     match ask.to {
@@ -139,11 +120,7 @@ fn destination_filter(to: SocketAddr) -> Vec<u8> {
     };
     let bytes = u8::try_from(octets.len()).unwrap_or(16);
     let length = CONDITION_LEN + bytes;
-    let port = if to.port() == 0 {
-        -1
-    } else {
-        i32::from(to.port())
-    };
+    let port = if to.port() == 0 { -1 } else { i32::from(to.port()) };
     let mut code = vec![INET_DIAG_BC_D_COND, length];
     code.extend_from_slice(&u16::from(length + 4).to_ne_bytes());
     code.extend_from_slice(&[family_of(to.is_ipv6()), bytes * 8, 0, 0]);
@@ -162,9 +139,7 @@ fn read_socket(message: &Message<'_>) -> Option<Socket> {
     let family = u8_at(body, 0)?;
     let attribute = |wanted: u16| {
         let mut attributes = message.attributes(ANSWER_LEN);
-        attributes
-            .find(|(kind, _)| *kind == wanted)
-            .map(|(_, value)| value)
+        attributes.find(|(kind, _)| *kind == wanted).map(|(_, value)| value)
     };
     Some(Socket {
         state: u8_at(body, 1)?,
@@ -191,20 +166,14 @@ fn read_info(value: &[u8]) -> Option<Info> {
 fn address_at(body: &[u8], offset: usize, family: u8) -> Option<IpAddr> {
     let octets: [u8; 16] = body.get(offset..)?.first_chunk().copied()?;
     match i32::from(family) {
-        libc::AF_INET => octets
-            .first_chunk::<4>()
-            .map(|v4| Ipv4Addr::from(*v4).into()),
+        libc::AF_INET => octets.first_chunk::<4>().map(|v4| Ipv4Addr::from(*v4).into()),
         libc::AF_INET6 => Some(IpAddr::from(Ipv6Addr::from(octets)).to_canonical()),
         _ => None,
     }
 }
 
 fn family_of(v6: bool) -> u8 {
-    if v6 {
-        libc::AF_INET6 as u8
-    } else {
-        libc::AF_INET as u8
-    }
+    if v6 { libc::AF_INET6 as u8 } else { libc::AF_INET as u8 }
 }
 
 #[cfg(test)]
@@ -232,16 +201,8 @@ mod tests {
         body[0] = libc::AF_INET6 as u8;
         let mapped = Ipv4Addr::new(10, 0, 0, 1).to_ipv6_mapped();
         body[24..40].copy_from_slice(&mapped.octets());
-        let read = read_socket(&Message {
-            kind: SOCK_DIAG_BY_FAMILY,
-            flags: 0,
-            sequence: 0,
-            body: &body,
-        });
-        assert_eq!(
-            read.map(|socket| socket.remote.ip()),
-            Some(IpAddr::from([10, 0, 0, 1]))
-        );
+        let read = read_socket(&Message { kind: SOCK_DIAG_BY_FAMILY, flags: 0, sequence: 0, body: &body });
+        assert_eq!(read.map(|socket| socket.remote.ip()), Some(IpAddr::from([10, 0, 0, 1])));
     }
 
     proptest! {

@@ -49,18 +49,10 @@ impl NeighborTables {
         let mut tables = Self::default();
         for family in [libc::AF_INET as u8, libc::AF_INET6 as u8] {
             let body = [family, 0, 0, 0];
-            let request = Request {
-                operation: "RTM_GETNEIGHTBL",
-                kind: RTM_GETNEIGHTBL,
-                body: &body,
-            };
+            let request = Request { operation: "RTM_GETNEIGHTBL", kind: RTM_GETNEIGHTBL, body: &body };
             let extent = netlink.dump(&request, |message| {
                 tables.take_in(message);
-                if tables
-                    .family(family == libc::AF_INET6 as u8)
-                    .entries
-                    .is_some()
-                {
+                if tables.family(family == libc::AF_INET6 as u8).entries.is_some() {
                     return ControlFlow::Break(());
                 }
                 ControlFlow::Continue(())
@@ -101,13 +93,7 @@ impl NeighborTables {
 
 /// Packets that conntrack dropped so far, over all CPUs: drop, insert_failed and early_drop.
 pub(crate) fn conntrack_drops() -> Option<u64> {
-    sum_conntrack(
-        &procfs::read(
-            &format!("{}/stat/nf_conntrack", procfs::NET),
-            CONNTRACK_LIMIT,
-        )
-        .ok()?,
-    )
+    sum_conntrack(&procfs::read(&format!("{}/stat/nf_conntrack", procfs::NET), CONNTRACK_LIMIT).ok()?)
 }
 
 /// A line of names, then a line of hexadecimal numbers for each CPU.
@@ -125,10 +111,7 @@ fn sum_conntrack(text: &str) -> Option<u64> {
     }
     let sum = lines.fold(0_u64, |sum, line| {
         let values: Vec<&str> = line.split_ascii_whitespace().collect();
-        wanted
-            .iter()
-            .filter_map(|place| u64::from_str_radix(values.get(*place)?, 16).ok())
-            .fold(sum, u64::saturating_add)
+        wanted.iter().filter_map(|place| u64::from_str_radix(values.get(*place)?, 16).ok()).fold(sum, u64::saturating_add)
     });
     Some(sum)
 }
@@ -157,20 +140,13 @@ pub(crate) fn ports_used(target: SocketAddr, (low, high): (u16, u16)) -> Option<
     let mut used: HashMap<IpAddr, HashSet<u16>> = HashMap::new();
     let mut note = |socket: Socket| {
         if socket.remote == target && (low..=high).contains(&socket.local.port()) {
-            used.entry(socket.local.ip())
-                .or_default()
-                .insert(socket.local.port());
+            used.entry(socket.local.ip()).or_default().insert(socket.local.port());
         }
     };
     let mut read = false;
     for v6 in [false, true] {
         if v6 || target.is_ipv4() {
-            let ask = Ask {
-                states,
-                to: Some(target),
-                v6,
-                with_info: false,
-            };
+            let ask = Ask { states, to: Some(target), v6, with_info: false };
             read |= sock_diag::list(&ask, PORTS_MAX, &mut note).is_ok();
         }
     }
@@ -183,12 +159,7 @@ pub(crate) fn tcp_states() -> BTreeMap<String, u64> {
     let mut counts = BTreeMap::new();
     let mut whole = true;
     for v6 in [false, true] {
-        let ask = Ask {
-            states: u32::MAX,
-            to: None,
-            v6,
-            with_info: false,
-        };
+        let ask = Ask { states: u32::MAX, to: None, v6, with_info: false };
         let listed = sock_diag::list(&ask, STATES_MAX, |socket| {
             if let Some(name) = sock_diag::state_name(socket.state) {
                 *counts.entry(name.to_owned()).or_insert(0) += 1;
@@ -200,34 +171,22 @@ pub(crate) fn tcp_states() -> BTreeMap<String, u64> {
         return counts;
     }
     let sockstat = procfs::read(&format!("{}/sockstat", procfs::NET), 4096).unwrap_or_default();
-    time_wait(&sockstat)
-        .map(|count| ("TIME_WAIT".to_owned(), count))
-        .into_iter()
-        .collect()
+    time_wait(&sockstat).map(|count| ("TIME_WAIT".to_owned(), count)).into_iter().collect()
 }
 
 fn time_wait(sockstat: &str) -> Option<u64> {
-    let line = sockstat
-        .lines()
-        .find_map(|line| line.strip_prefix("TCP:"))?;
-    let mut words = line
-        .split_ascii_whitespace()
-        .skip_while(|word| *word != "tw");
+    let line = sockstat.lines().find_map(|line| line.strip_prefix("TCP:"))?;
+    let mut words = line.split_ascii_whitespace().skip_while(|word| *word != "tw");
     words.nth(1)?.parse().ok()
 }
 
 /// Soft limit of descriptors of this process, and how many are open.
 #[must_use]
 pub fn fd_usage() -> (Option<u64>, Option<u64>) {
-    let limit = getrlimit(Resource::RLIMIT_NOFILE)
-        .ok()
-        .map(|(soft, _)| soft);
+    let limit = getrlimit(Resource::RLIMIT_NOFILE).ok().map(|(soft, _)| soft);
     // The directory itself is open while it is read.
     let open = std::fs::read_dir("/proc/thread-self/fd").ok();
-    (
-        limit,
-        open.map(|entries| entries.take(DESCRIPTORS_MAX).count().saturating_sub(1) as u64),
-    )
+    (limit, open.map(|entries| entries.take(DESCRIPTORS_MAX).count().saturating_sub(1) as u64))
 }
 
 /// Reverse-path filter (RFC 3704) in force on `iface`: 0 off, 1 strict, 2 loose. The kernel takes the higher of the
@@ -250,12 +209,7 @@ pub fn listen_queue(at: SocketAddr) -> Option<(u32, u32)> {
     let mut listeners = Vec::new();
     for v6 in [false, true] {
         if v6 || at.is_ipv4() {
-            let ask = Ask {
-                states: 1 << LISTEN,
-                to: None,
-                v6,
-                with_info: false,
-            };
+            let ask = Ask { states: 1 << LISTEN, to: None, v6, with_info: false };
             // A family that cannot be read has no listeners for us.
             let _ = sock_diag::list(&ask, LISTENERS_MAX, |socket| {
                 if socket.local.port() == at.port() {
@@ -271,19 +225,11 @@ fn fullest(at: IpAddr, listeners: &[Socket]) -> Option<(u32, u32)> {
     let own = |socket: &&Socket| socket.local.ip() == at;
     // A listener on `::` takes IPv4 connections too, unless it is IPV6_V6ONLY.
     let any = |socket: &&Socket| {
-        let takes = if at.is_ipv4() {
-            !socket.v6_only
-        } else {
-            socket.local.is_ipv6()
-        };
+        let takes = if at.is_ipv4() { !socket.v6_only } else { socket.local.is_ipv6() };
         socket.local.ip().is_unspecified() && takes
     };
     let room = |socket: &&Socket| socket.send_queue.saturating_sub(socket.receive_queue);
-    let chosen = listeners
-        .iter()
-        .filter(own)
-        .min_by_key(room)
-        .or_else(|| listeners.iter().filter(any).min_by_key(room));
+    let chosen = listeners.iter().filter(own).min_by_key(room).or_else(|| listeners.iter().filter(any).min_by_key(room));
     chosen.map(|socket| (socket.receive_queue, socket.send_queue))
 }
 
@@ -296,15 +242,7 @@ mod tests {
     fn listener(local: &str, waiting: u32, limit: u32) -> Socket {
         let local: SocketAddr = local.parse().expect("an address");
         let remote = SocketAddr::new(local.ip(), 0);
-        Socket {
-            state: LISTEN,
-            local,
-            remote,
-            receive_queue: waiting,
-            send_queue: limit,
-            v6_only: false,
-            info: None,
-        }
+        Socket { state: LISTEN, local, remote, receive_queue: waiting, send_queue: limit, v6_only: false, info: None }
     }
 
     #[test]
@@ -325,11 +263,7 @@ mod tests {
     #[test]
     fn of_several_listeners_on_a_port_the_fullest_is_named() {
         let at: IpAddr = "fd00::1".parse().expect("an address");
-        let listeners = [
-            listener("[::]:80", 1, 4),
-            listener("[::]:80", 5, 4),
-            listener("0.0.0.0:80", 9, 0),
-        ];
+        let listeners = [listener("[::]:80", 1, 4), listener("[::]:80", 5, 4), listener("0.0.0.0:80", 9, 0)];
         assert_eq!(fullest(at, &listeners), Some((5, 4)));
     }
 
@@ -337,10 +271,7 @@ mod tests {
     fn a_listener_for_ipv6_alone_is_none_for_ipv4() {
         let at: IpAddr = "10.0.0.1".parse().expect("an address");
         let dual = listener("[::]:80", 1, 4);
-        let alone = Socket {
-            v6_only: true,
-            ..dual
-        };
+        let alone = Socket { v6_only: true, ..dual };
         assert_eq!(fullest(at, &[dual]), Some((1, 4)));
         assert_eq!(fullest(at, &[alone]), None);
     }
@@ -356,26 +287,14 @@ mod tests {
             .with(NDTA_CONFIG, &config)
             .with(NDTA_STATS, &stats);
         let mut tables = NeighborTables::default();
-        tables.take_in(&Message {
-            kind: RTM_NEWNEIGHTBL,
-            flags: 0,
-            sequence: 0,
-            body: body.bytes(),
-        });
-        let expected = NeighborTable {
-            entries: Some(7),
-            max: Some(1024),
-            table_fulls: Some(3),
-        };
+        tables.take_in(&Message { kind: RTM_NEWNEIGHTBL, flags: 0, sequence: 0, body: body.bytes() });
+        let expected = NeighborTable { entries: Some(7), max: Some(1024), table_fulls: Some(3) };
         assert_eq!((tables.v4, tables.v6), (expected, NeighborTable::default()));
     }
 
     #[test]
     fn sockstat_counts_sockets_in_time_wait() {
-        assert_eq!(
-            time_wait("sockets: used 16\nTCP: inuse 1 orphan 0 tw 42 alloc 1 mem 27\n"),
-            Some(42)
-        );
+        assert_eq!(time_wait("sockets: used 16\nTCP: inuse 1 orphan 0 tw 42 alloc 1 mem 27\n"), Some(42));
         assert_eq!(time_wait("TCP: inuse 1\n"), None);
     }
 

@@ -81,28 +81,12 @@ pub enum LabError {
 
 impl LabError {
     /// A failed system call, from an [`io::Error`] or an errno.
-    pub fn system(
-        doing: &'static str,
-        what: impl Into<String>,
-        source: impl Into<io::Error>,
-    ) -> Self {
-        LabError::System {
-            doing,
-            what: what.into(),
-            source: source.into(),
-        }
+    pub fn system(doing: &'static str, what: impl Into<String>, source: impl Into<io::Error>) -> Self {
+        LabError::System { doing, what: what.into(), source: source.into() }
     }
 
-    pub(crate) fn unknown<'a>(
-        kind: &'static str,
-        name: &str,
-        have: impl Iterator<Item = &'a String>,
-    ) -> Self {
+    pub(crate) fn unknown<'a>(kind: &'static str, name: &str, have: impl Iterator<Item = &'a String>) -> Self {
         let have = have.map(String::as_str).collect::<Vec<_>>().join(", ");
-        LabError::Unknown {
-            kind,
-            name: name.to_owned(),
-            have,
-        }
+        LabError::Unknown { kind, name: name.to_owned(), have }
     }
 }

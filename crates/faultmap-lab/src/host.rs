@@ -17,9 +17,7 @@ use crate::services::SpawnIn;
 use crate::topology::Prefix;
 
 /// Which internet protocol.
-#[derive(
-    Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, serde::Serialize, serde::Deserialize,
-)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, serde::Serialize, serde::Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Family {
     /// IPv4.
@@ -31,11 +29,7 @@ pub enum Family {
 impl Family {
     /// The family of an address.
     pub fn of(addr: IpAddr) -> Family {
-        if addr.is_ipv4() {
-            Family::V4
-        } else {
-            Family::V6
-        }
+        if addr.is_ipv4() { Family::V4 } else { Family::V6 }
     }
 }
 
@@ -81,50 +75,31 @@ impl Host {
         let etc = BTreeMap::from([
             ("/etc/hosts", hosts),
             ("/etc/resolv.conf", String::new()),
-            (
-                "/etc/nsswitch.conf",
-                "passwd: files\ngroup: files\nhosts: files dns\n".to_owned(),
-            ),
+            ("/etc/nsswitch.conf", "passwd: files\ngroup: files\nhosts: files dns\n".to_owned()),
         ]);
         let (interfaces, loopback) = (Vec::new(), Vec::new());
-        Ok(Host {
-            name: name.to_owned(),
-            netns: NetNs::create(name)?,
-            interfaces,
-            loopback,
-            etc: Mutex::new(etc),
-        })
+        Ok(Host { name: name.to_owned(), netns: NetNs::create(name)?, interfaces, loopback, etc: Mutex::new(etc) })
     }
 
     /// Runs `f` on a fresh thread inside the host and returns what it returns.
-    pub fn run<T: Send + 'static>(
-        &self,
-        f: impl FnOnce() -> T + Send + 'static,
-    ) -> Result<T, LabError> {
+    pub fn run<T: Send + 'static>(&self, f: impl FnOnce() -> T + Send + 'static) -> Result<T, LabError> {
         self.netns.run(f)
     }
 
     /// Starts a thread that lives inside the host. The thread is in the namespace before this returns.
-    pub fn spawn(
-        &self,
-        name: &str,
-        f: impl FnOnce() + Send + 'static,
-    ) -> Result<JoinHandle<()>, LabError> {
+    pub fn spawn(&self, name: &str, f: impl FnOnce() + Send + 'static) -> Result<JoinHandle<()>, LabError> {
         let netns = self.netns.clone();
         let (entered, wait) = std::sync::mpsc::channel();
-        let handle = thread::Builder::new()
-            .name(name.chars().take(15).collect())
-            .spawn(move || {
-                let result = netns.enter();
-                let inside = result.is_ok();
-                let _ = entered.send(result);
-                if inside {
-                    f();
-                }
-            });
+        let handle = thread::Builder::new().name(name.chars().take(15).collect()).spawn(move || {
+            let result = netns.enter();
+            let inside = result.is_ok();
+            let _ = entered.send(result);
+            if inside {
+                f();
+            }
+        });
         let handle = handle.map_err(|e| LabError::system("start thread", name, e))?;
-        wait.recv()
-            .map_err(|_| LabError::system("start thread", name, io::Error::other("it died")))??;
+        wait.recv().map_err(|_| LabError::system("start thread", name, io::Error::other("it died")))??;
         Ok(handle)
     }
 
@@ -132,11 +107,7 @@ impl Host {
     ///
     /// The child dies with the *thread* that starts it, so spawn it from a thread that outlives it.
     pub fn command(&self, program: &Path, privilege: Privilege) -> Result<Command, LabError> {
-        let etc = self
-            .etc
-            .lock()
-            .unwrap_or_else(|poisoned| poisoned.into_inner())
-            .clone();
+        let etc = self.etc.lock().unwrap_or_else(|poisoned| poisoned.into_inner()).clone();
         command::inside(&self.netns, &etc, program, privilege)
     }
 
@@ -179,9 +150,7 @@ impl Host {
 
     /// The interface that the cable named `link` is plugged into.
     pub fn iface(&self, link: &str) -> Option<&Interface> {
-        self.interfaces
-            .iter()
-            .find(|interface| interface.link == link)
+        self.interfaces.iter().find(|interface| interface.link == link)
     }
 
     /// Sets the text of /etc/resolv.conf for commands made from now on.
@@ -201,26 +170,17 @@ impl Host {
 
     /// The text a command would see at /etc/resolv.conf, /etc/hosts or /etc/nsswitch.conf.
     pub fn etc(&self, path: &str) -> Option<String> {
-        self.etc
-            .lock()
-            .unwrap_or_else(|poisoned| poisoned.into_inner())
-            .get(path)
-            .cloned()
+        self.etc.lock().unwrap_or_else(|poisoned| poisoned.into_inner()).get(path).cloned()
     }
 
     fn set_etc(&self, path: &'static str, text: String) {
-        self.etc
-            .lock()
-            .unwrap_or_else(|poisoned| poisoned.into_inner())
-            .insert(path, text);
+        self.etc.lock().unwrap_or_else(|poisoned| poisoned.into_inner()).insert(path, text);
     }
 }
 
 /// Services live on threads of the host they serve.
 impl SpawnIn for Host {
     fn spawn(&self, name: &str, f: Box<dyn FnOnce() + Send>) -> io::Result<()> {
-        Host::spawn(self, name, f)
-            .map(drop)
-            .map_err(io::Error::other)
+        Host::spawn(self, name, f).map(drop).map_err(io::Error::other)
     }
 }

@@ -73,7 +73,10 @@ pub fn accuracy(results: &Results, privilege: Privilege) -> Accuracy {
         privilege,
         faulty: faulty.len(),
         layer: share(with(&[Grade::Right, Grade::RightLayer]) + first(|expect, verdict| verdict.layer == Some(expect.layer)), faulty.len()),
-        cause: share(with(&[Grade::Right]) + first(|expect, verdict| verdict.cause.as_deref().is_some_and(|cause| expect.accepts(cause))), faulty.len()),
+        cause: share(
+            with(&[Grade::Right]) + first(|expect, verdict| verdict.cause.as_deref().is_some_and(|cause| expect.accepts(cause))),
+            faulty.len(),
+        ),
         inconclusive: share(inconclusive, faulty.len()),
         honest: share(with(&[Grade::Honest]), inconclusive),
         as_expected: share(faulty.iter().filter(|run| run.as_expected).count(), faulty.len()),

@@ -9,9 +9,7 @@ use std::os::fd::{AsRawFd, OwnedFd};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use nix::sys::socket::{
-    AddressFamily, MsgFlags, SockFlag, SockProtocol, SockType, recv, send, socket,
-};
+use nix::sys::socket::{AddressFamily, MsgFlags, SockFlag, SockProtocol, SockType, recv, send, socket};
 
 use crate::error::LabError;
 use crate::netns::NetNs;
@@ -135,28 +133,12 @@ pub struct Route<'a> {
 impl Route<'_> {
     /// A plain route through a gateway.
     pub fn via(to: Prefix, gateway: IpAddr) -> Route<'static> {
-        Route {
-            to,
-            kind: RouteKind::Unicast,
-            via: Some(gateway),
-            dev: None,
-            metric: None,
-            source: None,
-            mtu: None,
-        }
+        Route { to, kind: RouteKind::Unicast, via: Some(gateway), dev: None, metric: None, source: None, mtu: None }
     }
 
     /// A route that rejects or swallows.
     pub fn of_kind(to: Prefix, kind: RouteKind) -> Route<'static> {
-        Route {
-            to,
-            kind,
-            via: None,
-            dev: None,
-            metric: None,
-            source: None,
-            mtu: None,
-        }
+        Route { to, kind, via: None, dev: None, metric: None, source: None, mtu: None }
     }
 }
 
@@ -164,13 +146,8 @@ impl Rtnl {
     /// Opens a socket in the calling thread's namespace.
     pub fn open() -> Result<Rtnl, LabError> {
         let flags = SockFlag::SOCK_CLOEXEC;
-        let socket = socket(
-            AddressFamily::Netlink,
-            SockType::Raw,
-            flags,
-            SockProtocol::NetlinkRoute,
-        )
-        .map_err(|e| LabError::system("open", "rtnetlink socket", e))?;
+        let socket = socket(AddressFamily::Netlink, SockType::Raw, flags, SockProtocol::NetlinkRoute)
+            .map_err(|e| LabError::system("open", "rtnetlink socket", e))?;
         Ok(Rtnl { socket })
     }
 
@@ -180,10 +157,7 @@ impl Rtnl {
         msg.ifinfo(0, 0, 0);
         msg.text(IFLA_IFNAME, name);
         let reply = self.exchange(msg, "look up interface", name)?;
-        let index = reply
-            .get(4..8)
-            .and_then(|b| b.try_into().ok())
-            .map(u32::from_ne_bytes);
+        let index = reply.get(4..8).and_then(|b| b.try_into().ok()).map(u32::from_ne_bytes);
         index.ok_or_else(|| netlink("look up interface", name, io::Error::other("short reply")))
     }
 
@@ -214,10 +188,7 @@ impl Rtnl {
 
     /// Makes a veth pair, both ends down, each in its namespace.
     pub fn create_veth(&self, near: &VethEnd<'_>, far: &VethEnd<'_>) -> Result<(), LabError> {
-        let mut msg = Message::new(
-            RTM_NEWLINK,
-            NLM_F_REQUEST | NLM_F_ACK | NLM_F_CREATE | NLM_F_EXCL,
-        );
+        let mut msg = Message::new(RTM_NEWLINK, NLM_F_REQUEST | NLM_F_ACK | NLM_F_CREATE | NLM_F_EXCL);
         msg.ifinfo(0, 0, 0);
         msg.veth_end(near);
         msg.nest(IFLA_LINKINFO, |msg| {
@@ -265,13 +236,7 @@ impl Rtnl {
 
     /// Adds an address; IPv6 addresses skip duplicate detection and are usable at once.
     pub fn add_addr(&self, dev: &str, addr: Prefix) -> Result<(), LabError> {
-        self.addr(
-            RTM_NEWADDR,
-            NLM_F_CREATE | NLM_F_EXCL,
-            "add address",
-            dev,
-            addr,
-        )
+        self.addr(RTM_NEWADDR, NLM_F_CREATE | NLM_F_EXCL, "add address", dev, addr)
     }
 
     /// Removes an address.
@@ -279,14 +244,7 @@ impl Rtnl {
         self.addr(RTM_DELADDR, 0, "delete address", dev, addr)
     }
 
-    fn addr(
-        &self,
-        kind: u16,
-        flags: u16,
-        doing: &'static str,
-        dev: &str,
-        addr: Prefix,
-    ) -> Result<(), LabError> {
+    fn addr(&self, kind: u16, flags: u16, doing: &'static str, dev: &str, addr: Prefix) -> Result<(), LabError> {
         let mut msg = Message::new(kind, NLM_F_REQUEST | NLM_F_ACK | flags);
         let index = self.index(dev)?;
         // struct ifaddrmsg: family, prefixlen, flags, scope, index.
@@ -304,12 +262,7 @@ impl Rtnl {
 
     /// Adds a route or puts it in the place of an equal one.
     pub fn replace_route(&self, route: &Route<'_>) -> Result<(), LabError> {
-        self.route(
-            RTM_NEWROUTE,
-            NLM_F_CREATE | NLM_F_REPLACE,
-            "replace route",
-            route,
-        )
+        self.route(RTM_NEWROUTE, NLM_F_CREATE | NLM_F_REPLACE, "replace route", route)
     }
 
     /// Removes the route that matches.
@@ -317,13 +270,7 @@ impl Rtnl {
         self.route(RTM_DELROUTE, 0, "delete route", route)
     }
 
-    fn route(
-        &self,
-        kind: u16,
-        flags: u16,
-        doing: &'static str,
-        route: &Route<'_>,
-    ) -> Result<(), LabError> {
+    fn route(&self, kind: u16, flags: u16, doing: &'static str, route: &Route<'_>) -> Result<(), LabError> {
         let mut msg = Message::new(kind, NLM_F_REQUEST | NLM_F_ACK | flags);
         // A deletion matches whoever made the route and whatever its scope, as ip(8) does it.
         let (protocol, scope) = match kind {
@@ -332,16 +279,7 @@ impl Rtnl {
             _ => (RTPROT_STATIC, RT_SCOPE_UNIVERSE),
         };
         // struct rtmsg: family, dst_len, src_len, tos, table, protocol, scope, type, flags.
-        msg.raw(&[
-            family(route.to.addr),
-            route.to.len,
-            0,
-            0,
-            RT_TABLE_MAIN,
-            protocol,
-            scope,
-            route.kind.code(),
-        ]);
+        msg.raw(&[family(route.to.addr), route.to.len, 0, 0, RT_TABLE_MAIN, protocol, scope, route.kind.code()]);
         msg.raw(&0_u32.to_ne_bytes());
         if route.to.len > 0 {
             msg.ip(RTA_DST, route.to.network());
@@ -365,22 +303,9 @@ impl Rtnl {
     }
 
     /// Writes a neighbour entry. A permanent one is never verified again, a reachable one ages as usual.
-    pub fn set_neighbour(
-        &self,
-        dev: &str,
-        addr: IpAddr,
-        mac: [u8; 6],
-        permanent: bool,
-    ) -> Result<(), LabError> {
-        let state = if permanent {
-            NUD_PERMANENT
-        } else {
-            NUD_REACHABLE
-        };
-        let mut msg = Message::new(
-            RTM_NEWNEIGH,
-            NLM_F_REQUEST | NLM_F_ACK | NLM_F_CREATE | NLM_F_REPLACE,
-        );
+    pub fn set_neighbour(&self, dev: &str, addr: IpAddr, mac: [u8; 6], permanent: bool) -> Result<(), LabError> {
+        let state = if permanent { NUD_PERMANENT } else { NUD_REACHABLE };
+        let mut msg = Message::new(RTM_NEWNEIGH, NLM_F_REQUEST | NLM_F_ACK | NLM_F_CREATE | NLM_F_REPLACE);
         msg.neighbour(self.index(dev)?, addr, state);
         msg.attr(NDA_LLADDR, &mac);
         self.acknowledged(msg, "set neighbour", &format!("{addr} on {dev}"))
@@ -400,25 +325,16 @@ impl Rtnl {
     /// Sends one request and returns the payload of its one reply (empty for an acknowledgement).
     fn exchange(&self, msg: Message, doing: &'static str, what: &str) -> Result<Vec<u8>, LabError> {
         let fail = |e: io::Error| netlink(doing, what, e);
-        send(self.socket.as_raw_fd(), &msg.finish(), MsgFlags::empty())
-            .map_err(|e| fail(e.into()))?;
+        send(self.socket.as_raw_fd(), &msg.finish(), MsgFlags::empty()).map_err(|e| fail(e.into()))?;
         let mut reply = vec![0_u8; REPLY_LIMIT];
-        let len = recv(self.socket.as_raw_fd(), &mut reply, MsgFlags::empty())
-            .map_err(|e| fail(e.into()))?;
+        let len = recv(self.socket.as_raw_fd(), &mut reply, MsgFlags::empty()).map_err(|e| fail(e.into()))?;
         reply.truncate(len);
-        let kind = reply
-            .get(4..6)
-            .and_then(|b| b.try_into().ok())
-            .map(u16::from_ne_bytes);
+        let kind = reply.get(4..6).and_then(|b| b.try_into().ok()).map(u16::from_ne_bytes);
         let payload = reply.get(16..).unwrap_or_default().to_vec();
         if kind != Some(NLMSG_ERROR) {
             return Ok(payload);
         }
-        match payload
-            .get(..4)
-            .and_then(|b| b.try_into().ok())
-            .map(i32::from_ne_bytes)
-        {
+        match payload.get(..4).and_then(|b| b.try_into().ok()).map(i32::from_ne_bytes) {
             Some(0) => Ok(Vec::new()),
             Some(errno) => Err(fail(io::Error::from_raw_os_error(-errno))),
             None => Err(fail(io::Error::other("short error reply"))),
@@ -427,11 +343,7 @@ impl Rtnl {
 }
 
 fn netlink(doing: &'static str, what: &str, source: io::Error) -> LabError {
-    LabError::Netlink {
-        doing,
-        what: what.to_owned(),
-        source,
-    }
+    LabError::Netlink { doing, what: what.to_owned(), source }
 }
 
 fn family(addr: IpAddr) -> u8 {

@@ -52,19 +52,12 @@ impl Sandbox {
 
 /// Mount events must not travel back to the namespace we came from.
 pub(crate) fn make_mounts_private() -> Result<(), LabError> {
-    mount(
-        None::<&str>,
-        "/",
-        None::<&str>,
-        MsFlags::MS_REC | MsFlags::MS_PRIVATE,
-        None::<&str>,
-    )
-    .map_err(|e| LabError::system("make private", "every mount", e))
+    mount(None::<&str>, "/", None::<&str>, MsFlags::MS_REC | MsFlags::MS_PRIVATE, None::<&str>)
+        .map_err(|e| LabError::system("make private", "every mount", e))
 }
 
 fn count_threads() -> Result<usize, LabError> {
-    let entries = fs::read_dir("/proc/self/task")
-        .map_err(|e| LabError::system("read", "/proc/self/task", e))?;
+    let entries = fs::read_dir("/proc/self/task").map_err(|e| LabError::system("read", "/proc/self/task", e))?;
     Ok(entries.count())
 }
 
@@ -72,9 +65,7 @@ fn has_sys_admin() -> bool {
     const CAP_SYS_ADMIN: u32 = 21;
     let status = fs::read_to_string("/proc/self/status").unwrap_or_default();
     let effective = status.lines().find_map(|line| line.strip_prefix("CapEff:"));
-    let bits = effective
-        .and_then(|hex| u64::from_str_radix(hex.trim(), 16).ok())
-        .unwrap_or(0);
+    let bits = effective.and_then(|hex| u64::from_str_radix(hex.trim(), 16).ok()).unwrap_or(0);
     bits & (1 << CAP_SYS_ADMIN) != 0
 }
 
@@ -147,9 +138,7 @@ fn verify_mapped() -> Result<(), LabError> {
     if geteuid().is_root() {
         return Ok(());
     }
-    Err(forbidden(io::Error::other(
-        "the id maps could not be written",
-    )))
+    Err(forbidden(io::Error::other("the id maps could not be written")))
 }
 
 fn write_map(path: &str, text: &str) -> Result<(), LabError> {
@@ -187,10 +176,7 @@ fn forbidden(error: io::Error) -> LabError {
           else run the lab as root: sudo faultmap lab ...",
         )
     };
-    LabError::UserNamespaceForbidden {
-        why: format!("{why}: {error}"),
-        remedy: remedy.to_owned(),
-    }
+    LabError::UserNamespaceForbidden { why: format!("{why}: {error}"), remedy: remedy.to_owned() }
 }
 
 fn setting(path: impl AsRef<Path>) -> Option<u64> {

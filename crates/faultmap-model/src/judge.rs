@@ -34,8 +34,7 @@ struct Opinion {
 pub fn judge(recording: &Recording) -> Verdict {
     let evidence = Evidence::new(recording);
     let (mut ruled_out, opinions) = hear(&evidence);
-    let (breaks, degrades): (Vec<_>, Vec<_>) =
-        opinions.into_iter().partition(|opinion| opinion.claim.severity == Severity::Breaks);
+    let (breaks, degrades): (Vec<_>, Vec<_>) = opinions.into_iter().partition(|opinion| opinion.claim.severity == Severity::Breaks);
     let breaks = fell_answers(&evidence, breaks, &mut ruled_out);
     ruled_out.extend(cleared_by_answers(&evidence, &breaks, &degrades, &ruled_out));
     let mut verdict = if !breaks.is_empty() {
@@ -141,13 +140,22 @@ fn proven_candidates(breaks: &[Opinion]) -> Vec<Candidate> {
     let named = &breaks[0];
     let beside = breaks[1..].iter().filter(|o| matches!(o.claim.standing, Standing::Likely(_)) && o.cause.layer == named.cause.layer);
     let mut all = vec![candidate(named)];
-    all.extend(beside.map(|opinion| Candidate { confidence: round(opinion.claim.confidence().min(1.0 - named.claim.confidence())), ..candidate(opinion) }));
+    all.extend(beside.map(|opinion| Candidate {
+        confidence: round(opinion.claim.confidence().min(1.0 - named.claim.confidence())),
+        ..candidate(opinion)
+    }));
     all.retain(|candidate| candidate.confidence > 0.0);
     all
 }
 
 fn consequences(breaks: &[Opinion], degrades: &[Opinion]) -> Vec<String> {
-    breaks[1..].iter().filter(|o| matches!(o.claim.standing, Standing::Proven(_))).chain(degrades).map(|o| o.claim.summary.clone()).take(4).collect()
+    breaks[1..]
+        .iter()
+        .filter(|o| matches!(o.claim.standing, Standing::Proven(_)))
+        .chain(degrades)
+        .map(|o| o.claim.summary.clone())
+        .take(4)
+        .collect()
 }
 
 fn say_undecided(verdict: &mut Verdict, breaks: &[Opinion]) {
@@ -195,7 +203,10 @@ fn named(evidence: &Evidence<'_>, status: Status, opinion: &Opinion, candidates:
     let mut next = Vec::new();
     push_steps(&mut next, &opinion.claim.decides);
     let tools = opinion.cause.confirm.iter();
-    push_steps(&mut next, &tools.map(|t| NextStep { run: words.fill(t.run), on: words.fill(t.on), why: words.fill(t.why) }).collect::<Vec<_>>());
+    push_steps(
+        &mut next,
+        &tools.map(|t| NextStep { run: words.fill(t.run), on: words.fill(t.on), why: words.fill(t.why) }).collect::<Vec<_>>(),
+    );
     let mut fix = opinion.claim.advice.clone();
     fix.extend(opinion.cause.fix.iter().map(|text| words.fill(text)));
     Verdict {

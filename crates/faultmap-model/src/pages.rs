@@ -46,7 +46,12 @@ static PHYSICAL: LayerPage = LayerPage {
     job: "Moves bits over a medium: copper, fibre, air. It turns numbers into voltage, light or waves and back, and knows nothing of what they mean. It \
           promises nothing: a bit may arrive flipped, or not at all.",
     works_with: "Cables, transceivers, radios; carrier (the other end is there), speed, duplex, signal strength, error counters.",
-    protocols: &["Ethernet PHYs: 1000BASE-T, 10GBASE-SR, ... (IEEE 802.3)", "Wi-Fi radio (IEEE 802.11)", "DOCSIS, DSL, GPON, LTE/5G radio", "in a virtual machine or container: a queue in memory (virtio, veth)"],
+    protocols: &[
+        "Ethernet PHYs: 1000BASE-T, 10GBASE-SR, ... (IEEE 802.3)",
+        "Wi-Fi radio (IEEE 802.11)",
+        "DOCSIS, DSL, GPON, LTE/5G radio",
+        "in a virtual machine or container: a queue in memory (virtio, veth)",
+    ],
     fails: &[
         "No carrier: cable out, peer switched off, transceiver dead, interface administratively down.",
         "Bad bits: damaged cable, dirty fibre, weak signal. Frames fail their checksum and are dropped in silence.",
@@ -75,7 +80,12 @@ static DATA_LINK: LayerPage = LayerPage {
     job: "Carries frames between stations that share a segment, finds the MAC address that belongs to a network address, and throws away frames whose \
           checksum is wrong. Its reach ends at the first router.",
     works_with: "MAC addresses, VLAN tags, the neighbour table (ARP, ND) of each host, the MAC table of each switch, the MTU of the segment.",
-    protocols: &["Ethernet (IEEE 802.3), VLAN (802.1Q), bonding (802.3ad)", "ARP (RFC 826) for IPv4; neighbour discovery (RFC 4861) for IPv6", "spanning tree (802.1D), LLDP", "Wi-Fi MAC (802.11), PPP, VXLAN (a segment stretched over L3)"],
+    protocols: &[
+        "Ethernet (IEEE 802.3), VLAN (802.1Q), bonding (802.3ad)",
+        "ARP (RFC 826) for IPv4; neighbour discovery (RFC 4861) for IPv6",
+        "spanning tree (802.1D), LLDP",
+        "Wi-Fi MAC (802.11), PPP, VXLAN (a segment stretched over L3)",
+    ],
     fails: &[
         "The neighbour does not answer ARP or ND: it is off, in another VLAN, or its cable is out.",
         "The neighbour table holds a wrong MAC: an address moved (failover) and the announcement was lost or ignored.",
@@ -106,7 +116,13 @@ static NETWORK: LayerPage = LayerPage {
     job: "Brings packets from any host to any other, across segments, hop by hop. Every router looks at the destination address and hands the packet to a \
           next hop; none of them knows the whole path, and the way back may be another one. It is allowed to lose, double and reorder.",
     works_with: "IP addresses and prefixes, routing tables and rules, TTL (hop limit), the MTU of the path, ICMP as the messenger of bad news.",
-    protocols: &["IPv4 (RFC 791), IPv6 (RFC 8200)", "ICMP (RFC 792), ICMPv6 (RFC 4443)", "path MTU discovery (RFC 1191, RFC 8201)", "BGP, OSPF, IS-IS, which fill the tables", "IPsec, GRE, WireGuard (packets within packets)"],
+    protocols: &[
+        "IPv4 (RFC 791), IPv6 (RFC 8200)",
+        "ICMP (RFC 792), ICMPv6 (RFC 4443)",
+        "path MTU discovery (RFC 1191, RFC 8201)",
+        "BGP, OSPF, IS-IS, which fill the tables",
+        "IPsec, GRE, WireGuard (packets within packets)",
+    ],
     fails: &[
         "No route: here (ENETUNREACH at once) or at a router on the way (ICMP 3/0).",
         "A black hole: a router takes the packets and forwards them nowhere.",
@@ -140,7 +156,13 @@ static TRANSPORT: LayerPage = LayerPage {
           acknowledging and sending again, and it slows down for the receiver and for the path. UDP only adds the ports.",
     works_with: "Ports, sequence numbers, windows, timers; and state: every connection is an entry in the tables of both hosts and of every firewall, NAT and \
                  load balancer between them. Most faults of this layer are a table that is full or an entry that is gone.",
-    protocols: &["TCP (RFC 9293)", "UDP (RFC 768)", "QUIC (RFC 9000), which does the work of L4 to L6 over UDP", "SCTP (RFC 9260)", "NAT (RFC 3022) and connection tracking, which live off this layer"],
+    protocols: &[
+        "TCP (RFC 9293)",
+        "UDP (RFC 768)",
+        "QUIC (RFC 9000), which does the work of L4 to L6 over UDP",
+        "SCTP (RFC 9260)",
+        "NAT (RFC 3022) and connection tracking, which live off this layer",
+    ],
     fails: &[
         "The port is closed: the host is up, nothing listens. A reset comes at once.",
         "A firewall drops (silence) or rejects (ICMP, or a reset in the host's name) this port.",
@@ -161,7 +183,10 @@ static TRANSPORT: LayerPage = LayerPage {
         Tool { run: "ss -ltn", on: "the server", why: "who listens; Recv-Q above Send-Q is a full accept queue" },
         here("ss -s; ss -tan state time-wait | wc -l", "how many sockets, in which states"),
         here("nstat -az | grep -E 'ListenOverflows|ListenDrops|RetransSegs|TCPTimeouts'", "what TCP had to repair or drop"),
-        here("cat /proc/sys/net/netfilter/nf_conntrack_count /proc/sys/net/netfilter/nf_conntrack_max", "fill of the connection table; read it in the namespace that does the tracking"),
+        here(
+            "cat /proc/sys/net/netfilter/nf_conntrack_count /proc/sys/net/netfilter/nf_conntrack_max",
+            "fill of the connection table; read it in the namespace that does the tracking",
+        ),
         here("tcpdump -ni any 'host ADDRESS and tcp port PORT'", "SYN without SYN-ACK, reset, retransmissions"),
         Tool { run: "nft list ruleset", on: "every host on the way", why: "the rule that drops, with its counter" },
         here("cat /proc/sys/net/ipv4/ip_local_port_range", "ports for outgoing connections"),
@@ -173,7 +198,13 @@ static SESSION: LayerPage = LayerPage {
     job: "Keeps a conversation: opens it, keeps it alive through pauses, lets many requests share it, resumes it, and ends it in order. On the internet no \
           single protocol does this; the work is spread over keep-alive, pools, proxies and tickets, which is why its faults fall between chairs.",
     works_with: "Lifetimes: idle timeouts at client, proxy, balancer and server; maximum ages; connection pools; session tickets.",
-    protocols: &["HTTP keep-alive and connection pools (RFC 9112 9), HTTP/2 GOAWAY", "TLS session resumption (RFC 8446 2.2)", "SOCKS (RFC 1928), HTTP CONNECT (RFC 9110 9.3.6)", "SIP, RTSP, NetBIOS sessions; RPC and database sessions", "WebSocket ping and close (RFC 6455)"],
+    protocols: &[
+        "HTTP keep-alive and connection pools (RFC 9112 9), HTTP/2 GOAWAY",
+        "TLS session resumption (RFC 8446 2.2)",
+        "SOCKS (RFC 1928), HTTP CONNECT (RFC 9110 9.3.6)",
+        "SIP, RTSP, NetBIOS sessions; RPC and database sessions",
+        "WebSocket ping and close (RFC 6455)",
+    ],
     fails: &[
         "Accepted, then closed without a byte: the program behind the port is not ready, or refuses this peer.",
         "An idle session is closed by the side with the shorter timeout; the other side uses it a moment too late.",
@@ -202,7 +233,12 @@ static PRESENTATION: LayerPage = LayerPage {
     job: "Makes both sides read the same thing in the same bytes: encryption and the proof of identity, compression, character sets, serialisation. Below it \
           are bytes; above it is meaning.",
     works_with: "Protocol versions, cipher suites, certificates and their chains and clocks, server names (SNI), ALPN; Content-Encoding, Content-Type, charset.",
-    protocols: &["TLS 1.3 (RFC 8446), TLS 1.2 (RFC 5246), X.509 (RFC 5280)", "names in certificates (RFC 9525), ALPN (RFC 7301)", "gzip (RFC 1952), Brotli (RFC 7932), Zstandard (RFC 8878)", "UTF-8 (RFC 3629), JSON (RFC 8259), XML, Protocol Buffers"],
+    protocols: &[
+        "TLS 1.3 (RFC 8446), TLS 1.2 (RFC 5246), X.509 (RFC 5280)",
+        "names in certificates (RFC 9525), ALPN (RFC 7301)",
+        "gzip (RFC 1952), Brotli (RFC 7932), Zstandard (RFC 8878)",
+        "UTF-8 (RFC 3629), JSON (RFC 8259), XML, Protocol Buffers",
+    ],
     fails: &[
         "The certificate is expired, not yet valid, for another name, self-signed, or its chain lacks the intermediate.",
         "The clock of one side is wrong, and every certificate seems invalid.",
@@ -218,7 +254,10 @@ static PRESENTATION: LayerPage = LayerPage {
             is a positive answer: the other side understood enough to refuse.",
     toolbox: &[
         here("openssl s_client -connect HOST:443 -servername HOST -showcerts </dev/null", "handshake, chain as sent, verification"),
-        here("openssl s_client -connect HOST:443 -servername HOST </dev/null | openssl x509 -noout -subject -issuer -dates -ext subjectAltName", "names and validity"),
+        here(
+            "openssl s_client -connect HOST:443 -servername HOST </dev/null | openssl x509 -noout -subject -issuer -dates -ext subjectAltName",
+            "names and validity",
+        ),
         here("openssl s_client -connect HOST:443 -tls1_2 </dev/null", "one version at a time"),
         here("curl -vI https://HOST/", "what an ordinary client makes of it"),
         here("date -u; curl -sI https://HOST/ | grep -i '^date'", "our clock against theirs"),
@@ -233,7 +272,12 @@ static APPLICATION: LayerPage = LayerPage {
     job: "Does what the user wants: names become addresses, requests become answers. Everything below has done its work when the service understands the \
           question; from here on the fault is in a program, its data, or in a service behind it.",
     works_with: "Names and records, methods and status codes, credentials and quotas, backends behind balancers.",
-    protocols: &["DNS (RFC 1034, 1035), with extended errors (RFC 8914)", "HTTP (RFC 9110), HTTP/2 (RFC 9113), HTTP/3 (RFC 9114), WebSocket (RFC 6455), gRPC", "SMTP (RFC 5321), SSH (RFC 4251), MQTT, AMQP", "PostgreSQL, MySQL and Redis wire protocols"],
+    protocols: &[
+        "DNS (RFC 1034, 1035), with extended errors (RFC 8914)",
+        "HTTP (RFC 9110), HTTP/2 (RFC 9113), HTTP/3 (RFC 9114), WebSocket (RFC 6455), gRPC",
+        "SMTP (RFC 5321), SSH (RFC 4251), MQTT, AMQP",
+        "PostgreSQL, MySQL and Redis wire protocols",
+    ],
     fails: &[
         "The name does not exist, or its servers fail, refuse, or keep silent.",
         "4xx: the service understood and blames the request: credentials, path, method, quota.",
@@ -251,8 +295,14 @@ static APPLICATION: LayerPage = LayerPage {
         here("dig NAME; dig NAME @RESOLVER; dig +trace NAME", "the system's resolver, another one, and from the root down"),
         here("getent ahosts NAME", "what programs get: hosts file, search list and DNS together"),
         here("curl -sS -o /dev/null -D - URL", "status and headers, without the body"),
-        here("curl -sS -o /dev/null -w '%{time_namelookup} %{time_connect} %{time_appconnect} %{time_starttransfer} %{time_total}\\n' URL", "where the time goes"),
-        here("for i in $(seq 50); do curl -s -o /dev/null -w '%{http_code}\\n' URL; done | sort | uniq -c", "a share that fails is a backend that fails"),
+        here(
+            "curl -sS -o /dev/null -w '%{time_namelookup} %{time_connect} %{time_appconnect} %{time_starttransfer} %{time_total}\\n' URL",
+            "where the time goes",
+        ),
+        here(
+            "for i in $(seq 50); do curl -s -o /dev/null -w '%{http_code}\\n' URL; done | sort | uniq -c",
+            "a share that fails is a backend that fails",
+        ),
         here("grpcurl HOST:PORT grpc.health.v1.Health/Check", "what a gRPC service says of itself"),
         Tool { run: "journalctl -u SERVICE --since -10min", on: "the server", why: "what the service says of itself" },
         Tool { run: "ss -tn state established '( sport = :PORT )' | wc -l", on: "the server", why: "how many clients it holds" },

@@ -130,10 +130,11 @@ impl Recording {
             }
             match header {
                 None => header = Some(read_header(number, &line)?),
-                Some(_) => observations.push(
-                    serde_json::from_slice(&line)
-                        .map_err(|source| ReadError::Syntax { line: number, what: "an observation", source })?,
-                ),
+                Some(_) => observations.push(serde_json::from_slice(&line).map_err(|source| ReadError::Syntax {
+                    line: number,
+                    what: "an observation",
+                    source,
+                })?),
             }
         }
         header.map(|header| Self { header, observations }).ok_or(ReadError::Empty)
@@ -141,8 +142,8 @@ impl Recording {
 }
 
 fn read_header(number: usize, line: &[u8]) -> Result<Header, ReadError> {
-    let value: serde_json::Value = serde_json::from_slice(line)
-        .map_err(|source| ReadError::Syntax { line: number, what: "the header of a recording", source })?;
+    let value: serde_json::Value =
+        serde_json::from_slice(line).map_err(|source| ReadError::Syntax { line: number, what: "the header of a recording", source })?;
     let schema = value.get("schema").and_then(serde_json::Value::as_str).unwrap_or("none");
     if schema != SCHEMA {
         return Err(ReadError::Schema(schema.chars().take(64).collect()));

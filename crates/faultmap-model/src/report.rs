@@ -144,7 +144,10 @@ fn limits(evidence: &Evidence<'_>, verdict: &Verdict) -> Vec<Limit> {
         }
     }
     if evidence.header.cut_short {
-        limits.push(Limit { missing: "time".to_owned(), would_settle: "the questions that were left unasked; a longer run (--budget) asks them".to_owned() });
+        limits.push(Limit {
+            missing: "time".to_owned(),
+            would_settle: "the questions that were left unasked; a longer run (--budget) asks them".to_owned(),
+        });
     }
     limits
 }

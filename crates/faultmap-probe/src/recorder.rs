@@ -38,8 +38,7 @@ impl<'a> Recorder<'a> {
         let seen = seen.into();
         let mut all = self.seen.borrow_mut();
         let id = u32::try_from(all.len()).unwrap_or(u32::MAX).saturating_add(1);
-        let observation =
-            Observation { id, layer: seen.layer(), at_ms: ms(asked - self.start), took_ms: ms(asked.elapsed()), seen };
+        let observation = Observation { id, layer: seen.layer(), at_ms: ms(asked - self.start), took_ms: ms(asked.elapsed()), seen };
         if let Some(listener) = &self.listener {
             listener(&observation);
         }
@@ -82,7 +81,11 @@ pub fn printable(bytes: &[u8], most: usize) -> String {
             out.push('…');
             break;
         }
-        if c.is_control() || ('\u{200b}'..='\u{200f}').contains(&c) || ('\u{202a}'..='\u{202e}').contains(&c) || ('\u{2066}'..='\u{2069}').contains(&c) {
+        if c.is_control()
+            || ('\u{200b}'..='\u{200f}').contains(&c)
+            || ('\u{202a}'..='\u{202e}').contains(&c)
+            || ('\u{2066}'..='\u{2069}').contains(&c)
+        {
             out.extend(c.escape_default());
         } else {
             out.push(c);

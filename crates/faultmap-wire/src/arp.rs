@@ -35,10 +35,7 @@ impl Arp {
     pub fn parse(bytes: &[u8]) -> Result<Arp, WireError> {
         let (kind, bytes) = split::<6>(NAME, bytes)?;
         if *kind != ETHERNET_IPV4 {
-            return Err(WireError::Malformed {
-                header: NAME,
-                reason: "not IPv4 over Ethernet",
-            });
+            return Err(WireError::Malformed { header: NAME, reason: "not IPv4 over Ethernet" });
         }
         let (operation, bytes) = split::<2>(NAME, bytes)?;
         let (sender_mac, bytes) = split::<6>(NAME, bytes)?;
@@ -68,13 +65,7 @@ impl Arp {
 
     /// The announcement a station broadcasts when it takes an address over (gratuitous ARP, RFC 5227 §3).
     pub fn announcement(mac: Mac, ip: Ipv4Addr) -> Arp {
-        Arp {
-            operation: REQUEST,
-            sender_mac: mac,
-            sender_ip: ip,
-            target_mac: Mac::default(),
-            target_ip: ip,
-        }
+        Arp { operation: REQUEST, sender_mac: mac, sender_ip: ip, target_mac: Mac::default(), target_ip: ip }
     }
 
     /// Whether the message announces its sender's own address.

@@ -12,10 +12,7 @@ impl Sum {
     #[must_use]
     pub fn with(self, bytes: &[u8]) -> Sum {
         let (pairs, rest) = bytes.as_chunks::<2>();
-        let whole = pairs
-            .iter()
-            .map(|pair| u64::from(u16::from_be_bytes(*pair)))
-            .sum::<u64>();
+        let whole = pairs.iter().map(|pair| u64::from(u16::from_be_bytes(*pair))).sum::<u64>();
         let odd = rest.first().map_or(0, |byte| u64::from(*byte) << 8);
         Sum(self.0 + whole + odd)
     }
@@ -47,9 +44,7 @@ pub fn of(bytes: &[u8]) -> u16 {
 
 /// The sum of the pseudo header that TCP, UDP and ICMPv6 are protected with.
 pub fn pseudo_header(src: IpAddr, dst: IpAddr, proto: u8, len: usize) -> Sum {
-    let sum = Sum::default()
-        .with_word(u16::from(proto))
-        .with(&(len as u32).to_be_bytes());
+    let sum = Sum::default().with_word(u16::from(proto)).with(&(len as u32).to_be_bytes());
     match (src, dst) {
         (IpAddr::V4(src), IpAddr::V4(dst)) => sum.with(&src.octets()).with(&dst.octets()),
         (src, dst) => sum.with(&to_v6(src)).with(&to_v6(dst)),
@@ -58,20 +53,14 @@ pub fn pseudo_header(src: IpAddr, dst: IpAddr, proto: u8, len: usize) -> Sum {
 
 /// The checksum of a TCP, UDP or ICMPv6 message whose checksum field is zero; over a right one it is zero.
 pub fn of_transport(src: IpAddr, dst: IpAddr, proto: u8, message: &[u8]) -> u16 {
-    pseudo_header(src, dst, proto, message.len())
-        .with(message)
-        .finish()
+    pseudo_header(src, dst, proto, message.len()).with(message).finish()
 }
 
 /// The checksum after some words it covers changed from `old` to `new` (RFC 1624, equation 3).
 /// Both have an even length and stand at an even offset.
 pub fn updated(checksum: u16, old: &[u8], new: &[u8]) -> u16 {
     let removed = Sum::default().with(old).fold();
-    Sum::default()
-        .with_word(!checksum)
-        .with_word(!removed)
-        .with(new)
-        .finish()
+    Sum::default().with_word(!checksum).with_word(!removed).with(new).finish()
 }
 
 fn to_v6(addr: IpAddr) -> [u8; 16] {

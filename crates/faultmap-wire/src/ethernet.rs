@@ -74,12 +74,7 @@ pub struct Ethernet {
 impl Ethernet {
     /// An untagged header.
     pub fn new(dst: Mac, src: Mac, ethertype: u16) -> Ethernet {
-        Ethernet {
-            dst,
-            src,
-            vlans: [None; 2],
-            ethertype,
-        }
+        Ethernet { dst, src, vlans: [None; 2], ethertype }
     }
 
     /// The header and what follows it, padding included.
@@ -93,10 +88,7 @@ impl Ethernet {
                 break;
             }
             let ([c0, c1, t0, t1], rest) = split::<4>("VLAN tag", payload)?;
-            *slot = Some(Vlan {
-                ethertype: frame.ethertype,
-                control: u16::from_be_bytes([*c0, *c1]),
-            });
+            *slot = Some(Vlan { ethertype: frame.ethertype, control: u16::from_be_bytes([*c0, *c1]) });
             frame.ethertype = u16::from_be_bytes([*t0, *t1]);
             payload = rest;
         }
@@ -130,10 +122,6 @@ impl Ethernet {
     /// The header of an answer: addresses exchanged, tags kept.
     #[must_use]
     pub fn reply(&self) -> Ethernet {
-        Ethernet {
-            dst: self.src,
-            src: self.dst,
-            ..*self
-        }
+        Ethernet { dst: self.src, src: self.dst, ..*self }
     }
 }

@@ -52,35 +52,19 @@ pub struct Icmp {
 impl Icmp {
     /// A header whose second half is zero.
     pub fn new(kind: u8, code: u8) -> Icmp {
-        Icmp {
-            kind,
-            code,
-            checksum: 0,
-            rest: [0; 4],
-        }
+        Icmp { kind, code, checksum: 0, rest: [0; 4] }
     }
 
     /// An echo request or reply.
     pub fn echo(kind: u8, id: u16, seq: u16) -> Icmp {
         let ([a, b], [c, d]) = (id.to_be_bytes(), seq.to_be_bytes());
-        Icmp {
-            rest: [a, b, c, d],
-            ..Icmp::new(kind, 0)
-        }
+        Icmp { rest: [a, b, c, d], ..Icmp::new(kind, 0) }
     }
 
     /// The header and what follows it: an echo's data or an error's quotation.
     pub fn parse(bytes: &[u8]) -> Result<(Icmp, &[u8]), WireError> {
         let ([kind, code, c0, c1, rest @ ..], payload) = split::<HEADER_LEN>("ICMP", bytes)?;
-        Ok((
-            Icmp {
-                kind: *kind,
-                code: *code,
-                checksum: u16::from_be_bytes([*c0, *c1]),
-                rest: *rest,
-            },
-            payload,
-        ))
+        Ok((Icmp { kind: *kind, code: *code, checksum: u16::from_be_bytes([*c0, *c1]), rest: *rest }, payload))
     }
 
     /// The message; the checksum is computed.
@@ -96,10 +80,7 @@ impl Icmp {
 
     /// Whether the message reports an error and quotes a packet.
     pub fn is_error(&self) -> bool {
-        matches!(
-            self.kind,
-            UNREACHABLE | 4 | REDIRECT | TIME_EXCEEDED | PARAMETER_PROBLEM
-        )
+        matches!(self.kind, UNREACHABLE | 4 | REDIRECT | TIME_EXCEEDED | PARAMETER_PROBLEM)
     }
 
     /// Identifier and sequence of an echo request or reply.
@@ -119,32 +100,16 @@ impl Icmp {
 /// The whole packet by which `from` reports an error about `offending`, an IPv4 packet. `rest` is the header's
 /// second half (the MTU, where there is one). `None` where RFC 1122 §3.2.2 forbids an answer: about an ICMP error,
 /// a later fragment, or an address that is not one host's.
-pub fn error_about(
-    offending: &[u8],
-    from: Ipv4Addr,
-    kind: u8,
-    code: u8,
-    rest: [u8; 4],
-) -> Option<Vec<u8>> {
+pub fn error_about(offending: &[u8], from: Ipv4Addr, kind: u8, code: u8, rest: [u8; 4]) -> Option<Vec<u8>> {
     let (header, payload) = Ipv4::parse(offending).ok()?;
-    let about_error = header.protocol == proto::ICMP
-        && Icmp::parse(payload).is_ok_and(|(icmp, _)| icmp.is_error());
-    let no_host =
-        header.dst.is_multicast() || header.dst.is_broadcast() || header.src.is_unspecified();
+    let about_error = header.protocol == proto::ICMP && Icmp::parse(payload).is_ok_and(|(icmp, _)| icmp.is_error());
+    let no_host = header.dst.is_multicast() || header.dst.is_broadcast() || header.src.is_unspecified();
     if about_error || no_host || header.fragment_offset > 0 {
         return None;
     }
     let room = ERROR_LIMIT - crate::ipv4::HEADER_LEN - HEADER_LEN;
     let len = (header.header_len() + payload.len()).min(room);
-    let message = Icmp {
-        rest,
-        ..Icmp::new(kind, code)
-    }
-    .emit(offending.get(..len)?);
-    let outer = Ipv4 {
-        dont_fragment: false,
-        tos: 0xc0,
-        ..Ipv4::new(from, header.src, proto::ICMP)
-    };
+    let message = Icmp { rest, ..Icmp::new(kind, code) }.emit(offending.get(..len)?);
+    let outer = Ipv4 { dont_fragment: false, tos: 0xc0, ..Ipv4::new(from, header.src, proto::ICMP) };
     Some(outer.emit(&message))
 }

@@ -82,35 +82,19 @@ pub struct Neighbor {
 impl Icmpv6 {
     /// A header whose second half is zero.
     pub fn new(kind: u8, code: u8) -> Icmpv6 {
-        Icmpv6 {
-            kind,
-            code,
-            checksum: 0,
-            rest: [0; 4],
-        }
+        Icmpv6 { kind, code, checksum: 0, rest: [0; 4] }
     }
 
     /// An echo request or reply.
     pub fn echo(kind: u8, id: u16, seq: u16) -> Icmpv6 {
         let ([a, b], [c, d]) = (id.to_be_bytes(), seq.to_be_bytes());
-        Icmpv6 {
-            rest: [a, b, c, d],
-            ..Icmpv6::new(kind, 0)
-        }
+        Icmpv6 { rest: [a, b, c, d], ..Icmpv6::new(kind, 0) }
     }
 
     /// The header and what follows it.
     pub fn parse(bytes: &[u8]) -> Result<(Icmpv6, &[u8]), WireError> {
         let ([kind, code, c0, c1, rest @ ..], payload) = split::<HEADER_LEN>("ICMPv6", bytes)?;
-        Ok((
-            Icmpv6 {
-                kind: *kind,
-                code: *code,
-                checksum: u16::from_be_bytes([*c0, *c1]),
-                rest: *rest,
-            },
-            payload,
-        ))
+        Ok((Icmpv6 { kind: *kind, code: *code, checksum: u16::from_be_bytes([*c0, *c1]), rest: *rest }, payload))
     }
 
     /// The message; the checksum is computed.
@@ -155,18 +139,11 @@ impl Neighbor {
             NEIGHBOR_SOLICITATION => false,
             NEIGHBOR_ADVERTISEMENT => true,
             _ => {
-                return Err(WireError::Malformed {
-                    header: "neighbour discovery",
-                    reason: "another message",
-                });
+                return Err(WireError::Malformed { header: "neighbour discovery", reason: "another message" });
             }
         };
         let (target, options) = split::<16>("neighbour discovery", body)?;
-        let wanted = if advertisement {
-            TARGET_LINK_ADDRESS
-        } else {
-            SOURCE_LINK_ADDRESS
-        };
+        let wanted = if advertisement { TARGET_LINK_ADDRESS } else { SOURCE_LINK_ADDRESS };
         let flag = |bit: u8| advertisement && header.rest[0] & bit != 0;
         Ok(Neighbor {
             advertisement,
@@ -192,11 +169,7 @@ impl Neighbor {
             body.extend([option, 1]);
             body.extend(mac.0);
         }
-        Icmpv6 {
-            rest: [flags, 0, 0, 0],
-            ..Icmpv6::new(kind, 0)
-        }
-        .emit(src, dst, &body)
+        Icmpv6 { rest: [flags, 0, 0, 0], ..Icmpv6::new(kind, 0) }.emit(src, dst, &body)
     }
 }
 
@@ -217,33 +190,17 @@ fn link_address(mut options: &[u8], wanted: u8) -> Option<Mac> {
 
 /// The whole packet by which `from` reports an error about `offending`, an IPv6 packet. `rest` is the header's
 /// second half. `None` where RFC 4443 §2.4 e forbids an answer.
-pub fn error_about(
-    offending: &[u8],
-    from: Ipv6Addr,
-    kind: u8,
-    code: u8,
-    rest: [u8; 4],
-) -> Option<Vec<u8>> {
+pub fn error_about(offending: &[u8], from: Ipv6Addr, kind: u8, code: u8, rest: [u8; 4]) -> Option<Vec<u8>> {
     let (header, payload) = Ipv6::parse(offending).ok()?;
     let upper = header.upper(payload).ok()?;
-    let about_error = upper.protocol == proto::ICMPV6
-        && Icmpv6::parse(upper.payload)
-            .is_ok_and(|(icmp, _)| icmp.is_error() || icmp.kind == REDIRECT);
+    let about_error =
+        upper.protocol == proto::ICMPV6 && Icmpv6::parse(upper.payload).is_ok_and(|(icmp, _)| icmp.is_error() || icmp.kind == REDIRECT);
     let later = upper.fragment.is_some_and(|fragment| fragment.offset > 0);
-    if about_error
-        || later
-        || header.dst.is_multicast()
-        || header.src.is_unspecified()
-        || header.src.is_multicast()
-    {
+    if about_error || later || header.dst.is_multicast() || header.src.is_unspecified() || header.src.is_multicast() {
         return None;
     }
     let room = ERROR_LIMIT - ipv6::HEADER_LEN - HEADER_LEN;
     let len = (ipv6::HEADER_LEN + payload.len()).min(room);
-    let message = Icmpv6 {
-        rest,
-        ..Icmpv6::new(kind, code)
-    }
-    .emit(from, header.src, offending.get(..len)?);
+    let message = Icmpv6 { rest, ..Icmpv6::new(kind, code) }.emit(from, header.src, offending.get(..len)?);
     Some(Ipv6::new(from, header.src, proto::ICMPV6).emit(&message))
 }

@@ -64,15 +64,8 @@ impl<'a> IpPacket<'a> {
                 let (header, payload) = Ipv6::parse(bytes)?;
                 IpPacket::from_v6(&header, payload)
             }
-            Some(_) => Err(WireError::Malformed {
-                header: "IP",
-                reason: "version is neither 4 nor 6",
-            }),
-            None => Err(WireError::Truncated {
-                header: "IP",
-                need: 1,
-                have: 0,
-            }),
+            Some(_) => Err(WireError::Malformed { header: "IP", reason: "version is neither 4 nor 6" }),
+            None => Err(WireError::Truncated { header: "IP", need: 1, have: 0 }),
         }
     }
 
@@ -93,9 +86,7 @@ impl<'a> IpPacket<'a> {
             header_len: header.header_len(),
             total_len: usize::from(header.total_len),
             dont_fragment: header.dont_fragment,
-            fragment: header
-                .is_fragment()
-                .then_some((header.fragment_offset, u32::from(header.id))),
+            fragment: header.is_fragment().then_some((header.fragment_offset, u32::from(header.id))),
             payload,
         }
     }
@@ -110,9 +101,7 @@ impl<'a> IpPacket<'a> {
             header_len: ipv6::HEADER_LEN + upper.extensions_len,
             total_len: ipv6::HEADER_LEN + usize::from(header.payload_len),
             dont_fragment: true,
-            fragment: upper
-                .fragment
-                .map(|fragment| (fragment.offset, fragment.id)),
+            fragment: upper.fragment.map(|fragment| (fragment.offset, fragment.id)),
             payload: upper.payload,
         })
     }
@@ -133,37 +122,15 @@ impl<'a> IpPacket<'a> {
 }
 
 /// A packet of the addresses' family around `payload`, TTL as given. Mixed families give `None`.
-pub fn emit(
-    src: IpAddr,
-    dst: IpAddr,
-    protocol: u8,
-    hop_limit: u8,
-    payload: &[u8],
-) -> Option<Vec<u8>> {
+pub fn emit(src: IpAddr, dst: IpAddr, protocol: u8, hop_limit: u8, payload: &[u8]) -> Option<Vec<u8>> {
     match (src, dst) {
-        (IpAddr::V4(src), IpAddr::V4(dst)) => Some(
-            Ipv4 {
-                ttl: hop_limit,
-                ..Ipv4::new(src, dst, protocol)
-            }
-            .emit(payload),
-        ),
-        (IpAddr::V6(src), IpAddr::V6(dst)) => Some(
-            Ipv6 {
-                hop_limit,
-                ..Ipv6::new(src, dst, protocol)
-            }
-            .emit(payload),
-        ),
+        (IpAddr::V4(src), IpAddr::V4(dst)) => Some(Ipv4 { ttl: hop_limit, ..Ipv4::new(src, dst, protocol) }.emit(payload)),
+        (IpAddr::V6(src), IpAddr::V6(dst)) => Some(Ipv6 { hop_limit, ..Ipv6::new(src, dst, protocol) }.emit(payload)),
         _ => None,
     }
 }
 
 /// Bytes of the smallest IP header of an address's family.
 pub fn min_header_len(addr: IpAddr) -> usize {
-    if addr.is_ipv4() {
-        ipv4::HEADER_LEN
-    } else {
-        ipv6::HEADER_LEN
-    }
+    if addr.is_ipv4() { ipv4::HEADER_LEN } else { ipv6::HEADER_LEN }
 }

@@ -63,45 +63,17 @@ impl<'a> Ipv4<'a> {
     /// The header and its payload. Padding behind the packet is cut off; a payload cut short (as in the quotation
     /// of an ICMP error) is returned as far as it goes.
     pub fn parse(bytes: &'a [u8]) -> Result<(Ipv4<'a>, &'a [u8]), WireError> {
-        let malformed = |reason| WireError::Malformed {
-            header: NAME,
-            reason,
-        };
+        let malformed = |reason| WireError::Malformed { header: NAME, reason };
         let (fixed, rest) = split::<HEADER_LEN>(NAME, bytes)?;
-        let [
-            version,
-            tos,
-            l0,
-            l1,
-            i0,
-            i1,
-            f0,
-            f1,
-            ttl,
-            protocol,
-            c0,
-            c1,
-            s0,
-            s1,
-            s2,
-            s3,
-            d0,
-            d1,
-            d2,
-            d3,
-        ] = *fixed;
+        let [version, tos, l0, l1, i0, i1, f0, f1, ttl, protocol, c0, c1, s0, s1, s2, s3, d0, d1, d2, d3] = *fixed;
         let header_len = usize::from(version & 0x0f) * 4;
         if version >> 4 != 4 {
             return Err(malformed("version is not 4"));
         }
-        let option_len = header_len
-            .checked_sub(HEADER_LEN)
-            .ok_or(malformed("header length below 20"))?;
+        let option_len = header_len.checked_sub(HEADER_LEN).ok_or(malformed("header length below 20"))?;
         let (options, rest) = split_at(NAME, rest, option_len)?;
         let total_len = u16::from_be_bytes([l0, l1]);
-        let payload_len = usize::from(total_len)
-            .checked_sub(header_len)
-            .ok_or(malformed("total length below header length"))?;
+        let payload_len = usize::from(total_len).checked_sub(header_len).ok_or(malformed("total length below header length"))?;
         let flags = u16::from_be_bytes([f0, f1]);
         let header = Ipv4 {
             tos,
@@ -132,10 +104,7 @@ impl<'a> Ipv4<'a> {
 
     /// The packet; length and checksum are computed.
     pub fn emit(&self, payload: &[u8]) -> Vec<u8> {
-        let options = self
-            .options
-            .get(..self.options.len().min(40) & !3)
-            .unwrap_or_default();
+        let options = self.options.get(..self.options.len().min(40) & !3).unwrap_or_default();
         let header_len = HEADER_LEN + options.len();
         let dont = if self.dont_fragment { 0x4000 } else { 0 };
         let more = if self.more_fragments { 0x2000 } else { 0 };

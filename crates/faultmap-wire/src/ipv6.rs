@@ -59,15 +59,7 @@ pub struct Upper<'a> {
 impl Ipv6 {
     /// A plain header, hop limit 64.
     pub fn new(src: Ipv6Addr, dst: Ipv6Addr, next_header: u8) -> Ipv6 {
-        Ipv6 {
-            traffic_class: 0,
-            flow_label: 0,
-            payload_len: 0,
-            next_header,
-            hop_limit: 64,
-            src,
-            dst,
-        }
+        Ipv6 { traffic_class: 0, flow_label: 0, payload_len: 0, next_header, hop_limit: 64, src, dst }
     }
 
     /// The header and its payload, extension headers included. Padding is cut off; a payload cut short is returned
@@ -79,10 +71,7 @@ impl Ipv6 {
         let (dst, rest) = split::<16>(NAME, bytes)?;
         let first = u32::from_be_bytes(*first);
         if first >> 28 != 6 {
-            return Err(WireError::Malformed {
-                header: NAME,
-                reason: "version is not 6",
-            });
+            return Err(WireError::Malformed { header: NAME, reason: "version is not 6" });
         }
         let header = Ipv6 {
             traffic_class: (first >> 20) as u8,
@@ -93,21 +82,13 @@ impl Ipv6 {
             src: Ipv6Addr::from(*src),
             dst: Ipv6Addr::from(*dst),
         };
-        Ok((
-            header,
-            rest.get(..usize::from(header.payload_len)).unwrap_or(rest),
-        ))
+        Ok((header, rest.get(..usize::from(header.payload_len)).unwrap_or(rest)))
     }
 
     /// Follows the extension headers in `payload` to the upper protocol, or to the end of a first fragment's view:
     /// a later fragment's bytes are returned as they are.
     pub fn upper<'a>(&self, payload: &'a [u8]) -> Result<Upper<'a>, WireError> {
-        let mut upper = Upper {
-            protocol: self.next_header,
-            fragment: None,
-            extensions_len: 0,
-            payload,
-        };
+        let mut upper = Upper { protocol: self.next_header, fragment: None, extensions_len: 0, payload };
         for _ in 0..CHAIN_LIMIT {
             let (next, len) = match upper.protocol {
                 proto::HOP_BY_HOP | proto::ROUTING | proto::DESTINATION_OPTIONS => {
@@ -119,34 +100,23 @@ impl Ipv6 {
                     (*next, (usize::from(*len) + 2) * 4)
                 }
                 proto::FRAGMENT => {
-                    let ([next, _, o0, o1, id @ ..], _) =
-                        split::<8>("IPv6 fragment", upper.payload)?;
+                    let ([next, _, o0, o1, id @ ..], _) = split::<8>("IPv6 fragment", upper.payload)?;
                     let offset = u16::from_be_bytes([*o0, *o1]);
                     let id = u32::from_be_bytes(*id);
-                    upper.fragment = Some(Fragment {
-                        offset: offset & !7,
-                        more: offset & 1 != 0,
-                        id,
-                    });
+                    upper.fragment = Some(Fragment { offset: offset & !7, more: offset & 1 != 0, id });
                     (*next, 8)
                 }
                 _ => return Ok(upper),
             };
-            upper.payload = upper.payload.get(len..).ok_or(WireError::Truncated {
-                header: "IPv6 extension",
-                need: len,
-                have: upper.payload.len(),
-            })?;
+            upper.payload =
+                upper.payload.get(len..).ok_or(WireError::Truncated { header: "IPv6 extension", need: len, have: upper.payload.len() })?;
             upper.protocol = next;
             upper.extensions_len += len;
             if upper.fragment.is_some_and(|fragment| fragment.offset > 0) {
                 return Ok(upper);
             }
         }
-        Err(WireError::Malformed {
-            header: NAME,
-            reason: "too many extension headers",
-        })
+        Err(WireError::Malformed { header: NAME, reason: "too many extension headers" })
     }
 
     /// The packet; the length is computed.

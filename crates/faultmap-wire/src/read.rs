@@ -3,35 +3,17 @@
 use crate::error::WireError;
 
 /// The first `N` bytes as an array and the rest.
-pub(crate) fn split<'a, const N: usize>(
-    header: &'static str,
-    bytes: &'a [u8],
-) -> Result<(&'a [u8; N], &'a [u8]), WireError> {
-    bytes.split_first_chunk::<N>().ok_or(WireError::Truncated {
-        header,
-        need: N,
-        have: bytes.len(),
-    })
+pub(crate) fn split<'a, const N: usize>(header: &'static str, bytes: &'a [u8]) -> Result<(&'a [u8; N], &'a [u8]), WireError> {
+    bytes.split_first_chunk::<N>().ok_or(WireError::Truncated { header, need: N, have: bytes.len() })
 }
 
 /// The first `n` bytes and the rest.
-pub(crate) fn split_at<'a>(
-    header: &'static str,
-    bytes: &'a [u8],
-    n: usize,
-) -> Result<(&'a [u8], &'a [u8]), WireError> {
-    bytes.split_at_checked(n).ok_or(WireError::Truncated {
-        header,
-        need: n,
-        have: bytes.len(),
-    })
+pub(crate) fn split_at<'a>(header: &'static str, bytes: &'a [u8], n: usize) -> Result<(&'a [u8], &'a [u8]), WireError> {
+    bytes.split_at_checked(n).ok_or(WireError::Truncated { header, need: n, have: bytes.len() })
 }
 
 pub(crate) fn u16_at(bytes: &[u8], at: usize) -> Option<u16> {
-    bytes
-        .get(at..)?
-        .first_chunk::<2>()
-        .map(|b| u16::from_be_bytes(*b))
+    bytes.get(at..)?.first_chunk::<2>().map(|b| u16::from_be_bytes(*b))
 }
 
 /// A length field's value; emitters that would overflow it say so by the largest value rather than wrap.

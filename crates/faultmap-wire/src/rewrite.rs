@@ -21,19 +21,11 @@ pub enum Side {
 
 /// Sets the address of one side and, where given, its port. The "port" of an ICMP echo is its identifier.
 /// `packet` starts at the IP header.
-pub fn set_endpoint(
-    packet: &mut [u8],
-    side: Side,
-    addr: IpAddr,
-    port: Option<u16>,
-) -> Result<(), WireError> {
+pub fn set_endpoint(packet: &mut [u8], side: Side, addr: IpAddr, port: Option<u16>) -> Result<(), WireError> {
     let parsed = IpPacket::parse(packet)?;
     let layout = Layout::of(&parsed, side);
     if parsed.src.is_ipv4() != addr.is_ipv4() {
-        return Err(WireError::Malformed {
-            header: "IP",
-            reason: "the new address is of the other family",
-        });
+        return Err(WireError::Malformed { header: "IP", reason: "the new address is of the other family" });
     }
     match addr {
         IpAddr::V4(v4) => set_addr(packet, &layout, &v4.octets(), true),
@@ -52,19 +44,13 @@ pub fn set_hop_limit(packet: &mut [u8], hop_limit: u8) {
     const HEADER_CHECKSUM_AT: usize = 10;
     match packet.first().map(|byte| byte >> 4) {
         Some(4) => {
-            let Some(&[old, protocol]) = packet.get(TTL_AT..).and_then(|b| b.first_chunk::<2>())
-            else {
+            let Some(&[old, protocol]) = packet.get(TTL_AT..).and_then(|b| b.first_chunk::<2>()) else {
                 return;
             };
             if let Some(slot) = packet.get_mut(TTL_AT) {
                 *slot = hop_limit;
             }
-            update(
-                packet,
-                HEADER_CHECKSUM_AT,
-                &[old, protocol],
-                &[hop_limit, protocol],
-            );
+            update(packet, HEADER_CHECKSUM_AT, &[old, protocol], &[hop_limit, protocol]);
         }
         Some(6) => {
             if let Some(slot) = packet.get_mut(HOP_LIMIT_AT) {
@@ -99,12 +85,8 @@ impl Layout {
         let at = packet.header_len;
         let port = at + if source { 0 } else { 2 };
         let echo = match packet.protocol {
-            proto::ICMP => {
-                Icmp::parse(packet.payload).is_ok_and(|(icmp, _)| icmp.echo_id().is_some())
-            }
-            proto::ICMPV6 => {
-                Icmpv6::parse(packet.payload).is_ok_and(|(icmp, _)| icmp.echo_id().is_some())
-            }
+            proto::ICMP => Icmp::parse(packet.payload).is_ok_and(|(icmp, _)| icmp.echo_id().is_some()),
+            proto::ICMPV6 => Icmpv6::parse(packet.payload).is_ok_and(|(icmp, _)| icmp.echo_id().is_some()),
             _ => false,
         };
         let (port_at, checksum_at) = match packet.protocol {
@@ -115,13 +97,7 @@ impl Layout {
             _ => (None, None),
         };
         let pseudo_header = packet.protocol != proto::ICMP;
-        Layout {
-            addr_at,
-            port_at,
-            checksum_at,
-            pseudo_header,
-            udp: packet.protocol == proto::UDP,
-        }
+        Layout { addr_at, port_at, checksum_at, pseudo_header, udp: packet.protocol == proto::UDP }
     }
 }
 

@@ -56,10 +56,7 @@ impl TcpFlags {
 impl fmt::Display for TcpFlags {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         const NAMES: [&str; 8] = ["FIN", "SYN", "RST", "PSH", "ACK", "URG", "ECE", "CWR"];
-        let set = NAMES
-            .iter()
-            .enumerate()
-            .filter(|(bit, _)| self.0 & (1 << bit) != 0);
+        let set = NAMES.iter().enumerate().filter(|(bit, _)| self.0 & (1 << bit) != 0);
         for (n, (_, name)) in set.enumerate() {
             write!(f, "{}{name}", if n == 0 { "" } else { "," })?;
         }
@@ -120,17 +117,7 @@ pub struct Tcp<'a> {
 impl<'a> Tcp<'a> {
     /// A header without options.
     pub fn new(src_port: u16, dst_port: u16, flags: TcpFlags) -> Tcp<'static> {
-        Tcp {
-            src_port,
-            dst_port,
-            seq: 0,
-            ack: 0,
-            flags,
-            window: 0,
-            checksum: 0,
-            urgent: 0,
-            options: &[],
-        }
+        Tcp { src_port, dst_port, seq: 0, ack: 0, flags, window: 0, checksum: 0, urgent: 0, options: &[] }
     }
 
     /// The header and its payload.
@@ -140,10 +127,7 @@ impl<'a> Tcp<'a> {
         let ([offset, flags, w0, w1, c0, c1, u0, u1], rest) = split::<8>(NAME, rest)?;
         let option_len = (usize::from(offset >> 4) * 4)
             .checked_sub(HEADER_LEN)
-            .ok_or(WireError::Malformed {
-                header: NAME,
-                reason: "data offset below 5",
-            })?;
+            .ok_or(WireError::Malformed { header: NAME, reason: "data offset below 5" })?;
         let (options, payload) = split_at(NAME, rest, option_len)?;
         let header = Tcp {
             src_port: u16::from_be_bytes([*s0, *s1]),
@@ -174,10 +158,7 @@ impl<'a> Tcp<'a> {
 
     /// The segment; offset and checksum are computed.
     pub fn emit(&self, src: IpAddr, dst: IpAddr, payload: &[u8]) -> Vec<u8> {
-        let options = self
-            .options
-            .get(..self.options.len().min(40) & !3)
-            .unwrap_or_default();
+        let options = self.options.get(..self.options.len().min(40) & !3).unwrap_or_default();
         let header_len = HEADER_LEN + options.len();
         let mut bytes = Vec::with_capacity(header_len + payload.len());
         bytes.extend(self.src_port.to_be_bytes());
@@ -200,22 +181,11 @@ impl<'a> Tcp<'a> {
     pub fn reset(&self, payload_len: usize) -> Tcp<'static> {
         let back = Tcp::new(self.dst_port, self.src_port, TcpFlags::RST);
         if self.flags.has(TcpFlags::ACK) {
-            return Tcp {
-                seq: self.ack,
-                ..back
-            };
+            return Tcp { seq: self.ack, ..back };
         }
-        let phantom =
-            u32::from(self.flags.has(TcpFlags::SYN)) + u32::from(self.flags.has(TcpFlags::FIN));
-        let ack = self
-            .seq
-            .wrapping_add(payload_len as u32)
-            .wrapping_add(phantom);
-        Tcp {
-            ack,
-            flags: TcpFlags::RST.with(TcpFlags::ACK),
-            ..back
-        }
+        let phantom = u32::from(self.flags.has(TcpFlags::SYN)) + u32::from(self.flags.has(TcpFlags::FIN));
+        let ack = self.seq.wrapping_add(payload_len as u32).wrapping_add(phantom);
+        Tcp { ack, flags: TcpFlags::RST.with(TcpFlags::ACK), ..back }
     }
 }
 
@@ -248,10 +218,9 @@ fn option(kind: u8, data: &[u8]) -> TcpOption<'_> {
         (3, &[shift]) => TcpOption::WindowScale(shift),
         (4, []) => TcpOption::SackPermitted,
         (5, blocks) => TcpOption::Sack(blocks),
-        (8, &[a, b, c, d, e, f, g, h]) => TcpOption::Timestamps {
-            value: u32::from_be_bytes([a, b, c, d]),
-            echo: u32::from_be_bytes([e, f, g, h]),
-        },
+        (8, &[a, b, c, d, e, f, g, h]) => {
+            TcpOption::Timestamps { value: u32::from_be_bytes([a, b, c, d]), echo: u32::from_be_bytes([e, f, g, h]) }
+        }
         (kind, data) => TcpOption::Other { kind, data },
     }
 }
@@ -266,11 +235,7 @@ pub fn emit_options(options: &[TcpOption<'_>]) -> Vec<u8> {
             TcpOption::SackPermitted => push(&mut bytes, 4, &[]),
             TcpOption::Sack(blocks) => push(&mut bytes, 5, blocks),
             TcpOption::Timestamps { value, echo } => {
-                push(
-                    &mut bytes,
-                    8,
-                    &[value.to_be_bytes(), echo.to_be_bytes()].concat(),
-                );
+                push(&mut bytes, 8, &[value.to_be_bytes(), echo.to_be_bytes()].concat());
             }
             TcpOption::Other { kind, data } => push(&mut bytes, kind, data),
         }
@@ -303,11 +268,7 @@ pub fn clamp_mss(segment: &mut [u8], mss: u16) -> bool {
     set16(segment, at, mss);
     // An option may stand at an odd offset; then its bytes fall into the other halves of the words.
     let swap = |value: u16| {
-        if at.is_multiple_of(2) {
-            value
-        } else {
-            value.swap_bytes()
-        }
+        if at.is_multiple_of(2) { value } else { value.swap_bytes() }
     };
     let sum = checksum::updated(checksum, &swap(old).to_be_bytes(), &swap(mss).to_be_bytes());
     set16(segment, CHECKSUM_AT, sum);

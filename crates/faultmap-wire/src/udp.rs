@@ -26,24 +26,15 @@ pub struct Udp {
 impl Udp {
     /// A header to emit.
     pub fn new(src_port: u16, dst_port: u16) -> Udp {
-        Udp {
-            src_port,
-            dst_port,
-            len: 0,
-            checksum: 0,
-        }
+        Udp { src_port, dst_port, len: 0, checksum: 0 }
     }
 
     /// The header and its payload as far as it goes.
     pub fn parse(bytes: &[u8]) -> Result<(Udp, &[u8]), WireError> {
         let ([s0, s1, d0, d1, l0, l1, c0, c1], rest) = split::<HEADER_LEN>("UDP", bytes)?;
         let len = u16::from_be_bytes([*l0, *l1]);
-        let payload_len = usize::from(len)
-            .checked_sub(HEADER_LEN)
-            .ok_or(WireError::Malformed {
-                header: "UDP",
-                reason: "length below 8",
-            })?;
+        let payload_len =
+            usize::from(len).checked_sub(HEADER_LEN).ok_or(WireError::Malformed { header: "UDP", reason: "length below 8" })?;
         let header = Udp {
             src_port: u16::from_be_bytes([*s0, *s1]),
             dst_port: u16::from_be_bytes([*d0, *d1]),

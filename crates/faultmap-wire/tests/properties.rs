@@ -9,8 +9,7 @@ use faultmap_wire::ethernet::Vlan;
 use faultmap_wire::icmpv6::Neighbor;
 use faultmap_wire::rewrite::{Side, set_endpoint, set_hop_limit};
 use faultmap_wire::{
-    Arp, Ethernet, Icmp, Icmpv6, IpPacket, Ipv4, Ipv6, Mac, Tcp, TcpFlags, TcpOption, Udp,
-    checksum, icmp, icmpv6, ip, proto, tcp,
+    Arp, Ethernet, Icmp, Icmpv6, IpPacket, Ipv4, Ipv6, Mac, Tcp, TcpFlags, TcpOption, Udp, checksum, icmp, icmpv6, ip, proto, tcp,
 };
 use proptest::prelude::*;
 
@@ -34,26 +33,15 @@ fn addr_pair() -> impl Strategy<Value = (IpAddr, IpAddr)> {
 
 /// A whole packet of one of the protocols a translator rewrites.
 fn packet() -> impl Strategy<Value = Vec<u8>> {
-    (addr_pair(), 0..4_u8, any::<(u16, u16, u16)>(), payload()).prop_map(
-        |((src, dst), kind, (a, b, id), payload)| {
-            let (protocol, message) = match (kind, src, dst) {
-                (0, ..) => (
-                    proto::TCP,
-                    Tcp::new(a, b, TcpFlags::SYN).emit(src, dst, &payload),
-                ),
-                (1, ..) => (proto::UDP, Udp::new(a, b).emit(src, dst, &payload)),
-                (_, IpAddr::V6(src), IpAddr::V6(dst)) => (
-                    proto::ICMPV6,
-                    Icmpv6::echo(icmpv6::ECHO_REQUEST, id, a).emit(src, dst, &payload),
-                ),
-                _ => (
-                    proto::ICMP,
-                    Icmp::echo(icmp::ECHO_REQUEST, id, a).emit(&payload),
-                ),
-            };
-            ip::emit(src, dst, protocol, 64, &message).unwrap()
-        },
-    )
+    (addr_pair(), 0..4_u8, any::<(u16, u16, u16)>(), payload()).prop_map(|((src, dst), kind, (a, b, id), payload)| {
+        let (protocol, message) = match (kind, src, dst) {
+            (0, ..) => (proto::TCP, Tcp::new(a, b, TcpFlags::SYN).emit(src, dst, &payload)),
+            (1, ..) => (proto::UDP, Udp::new(a, b).emit(src, dst, &payload)),
+            (_, IpAddr::V6(src), IpAddr::V6(dst)) => (proto::ICMPV6, Icmpv6::echo(icmpv6::ECHO_REQUEST, id, a).emit(src, dst, &payload)),
+            _ => (proto::ICMP, Icmp::echo(icmp::ECHO_REQUEST, id, a).emit(&payload)),
+        };
+        ip::emit(src, dst, protocol, 64, &message).unwrap()
+    })
 }
 
 fn assert_checksums(bytes: &[u8]) {
@@ -256,10 +244,7 @@ fn an_error_is_never_answered_with_an_error() {
 
 #[test]
 fn a_reset_acknowledges_the_syn_it_refuses() {
-    let syn = Tcp {
-        seq: 41,
-        ..Tcp::new(1000, 80, TcpFlags::SYN)
-    };
+    let syn = Tcp { seq: 41, ..Tcp::new(1000, 80, TcpFlags::SYN) };
     let reset = syn.reset(0);
     assert_eq!((reset.src_port, reset.ack, reset.seq), (80, 42, 0));
     assert!(reset.flags.has(TcpFlags::RST.with(TcpFlags::ACK)));
@@ -269,16 +254,8 @@ fn a_reset_acknowledges_the_syn_it_refuses() {
 fn extension_headers_are_followed_to_the_port() {
     let (src, dst) = (Ipv6Addr::LOCALHOST, Ipv6Addr::LOCALHOST);
     let udp = Udp::new(5, 6).emit(src.into(), dst.into(), b"x");
-    let chain = [
-        &[proto::FRAGMENT, 0, 0, 0, 0, 0, 0, 0][..],
-        &[proto::UDP, 0, 0, 1, 0, 0, 0, 9],
-        &udp,
-    ]
-    .concat();
+    let chain = [&[proto::FRAGMENT, 0, 0, 0, 0, 0, 0, 0][..], &[proto::UDP, 0, 0, 1, 0, 0, 0, 9], &udp].concat();
     let bytes = Ipv6::new(src, dst, proto::HOP_BY_HOP).emit(&chain);
     let packet = IpPacket::parse(&bytes).unwrap();
-    assert_eq!(
-        (packet.ports(), packet.fragment, packet.header_len),
-        (Some((5, 6)), Some((0, 9)), 56)
-    );
+    assert_eq!((packet.ports(), packet.fragment, packet.header_len), (Some((5, 6)), Some((0, 9)), 56));
 }

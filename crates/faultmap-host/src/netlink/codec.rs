@@ -35,12 +35,7 @@ pub(super) fn messages(mut rest: &[u8]) -> impl Iterator<Item = Message<'_>> {
     std::iter::from_fn(move || {
         let length = u32_at(rest, 0)? as usize;
         let body = rest.get(HEADER_LEN..length)?;
-        let message = Message {
-            kind: u16_at(rest, 4)?,
-            flags: u16_at(rest, 6)?,
-            sequence: u32_at(rest, 8)?,
-            body,
-        };
+        let message = Message { kind: u16_at(rest, 4)?, flags: u16_at(rest, 6)?, sequence: u32_at(rest, 8)?, body };
         rest = rest.get(aligned(length)..).unwrap_or_default();
         Some(message)
     })
@@ -139,10 +134,7 @@ pub(crate) fn u64_at(bytes: &[u8], offset: usize) -> Option<u64> {
 
 /// A NUL-terminated string.
 pub(crate) fn text(value: &[u8]) -> String {
-    let end = value
-        .iter()
-        .position(|&byte| byte == 0)
-        .unwrap_or(value.len());
+    let end = value.iter().position(|&byte| byte == 0).unwrap_or(value.len());
     String::from_utf8_lossy(value.get(..end).unwrap_or_default()).into_owned()
 }
 

@@ -9,10 +9,7 @@ use crate::HostError;
 use codec::{HEADER_LEN, error_code, messages};
 use nix::errno::Errno;
 use nix::sys::socket::sockopt::ReceiveTimeout;
-use nix::sys::socket::{
-    AddressFamily, MsgFlags, NetlinkAddr, SockFlag, SockProtocol, SockType, bind, recv, send,
-    setsockopt, socket,
-};
+use nix::sys::socket::{AddressFamily, MsgFlags, NetlinkAddr, SockFlag, SockProtocol, SockType, bind, recv, send, setsockopt, socket};
 use nix::sys::time::{TimeVal, TimeValLike};
 use std::ops::ControlFlow;
 use std::os::fd::{AsRawFd, OwnedFd};
@@ -77,16 +74,10 @@ impl Netlink {
     fn open(protocol: SockProtocol, flags: SockFlag, groups: u32) -> Result<Self, HostError> {
         let failed = |call| move |errno| HostError::Socket { call, errno };
         let flags = flags | SockFlag::SOCK_CLOEXEC;
-        let fd = socket(AddressFamily::Netlink, SockType::Raw, flags, protocol)
-            .map_err(failed("socket"))?;
+        let fd = socket(AddressFamily::Netlink, SockType::Raw, flags, protocol).map_err(failed("socket"))?;
         bind(fd.as_raw_fd(), &NetlinkAddr::new(0, groups)).map_err(failed("bind"))?;
-        setsockopt(&fd, ReceiveTimeout, &TimeVal::milliseconds(ANSWER_WAIT_MS))
-            .map_err(failed("setsockopt"))?;
-        Ok(Self {
-            fd,
-            sequence: 0,
-            buffer: vec![0; BUFFER_LEN],
-        })
+        setsockopt(&fd, ReceiveTimeout, &TimeVal::milliseconds(ANSWER_WAIT_MS)).map_err(failed("setsockopt"))?;
+        Ok(Self { fd, sequence: 0, buffer: vec![0; BUFFER_LEN] })
     }
 
     /// Asks for a whole table; `each` sees every message of the answer until it breaks.
@@ -112,62 +103,34 @@ impl Netlink {
                 }
             }
         }
-        Err(HostError::Malformed {
-            operation: request.operation,
-            detail: "no end",
-        })
+        Err(HostError::Malformed { operation: request.operation, detail: "no end" })
     }
 
     /// Asks for one thing; `read` sees the one message of the answer.
-    pub(crate) fn ask<T>(
-        &mut self,
-        request: &Request<'_>,
-        read: impl FnOnce(&Message<'_>) -> Option<T>,
-    ) -> Result<T, HostError> {
+    pub(crate) fn ask<T>(&mut self, request: &Request<'_>, read: impl FnOnce(&Message<'_>) -> Option<T>) -> Result<T, HostError> {
         let operation = request.operation;
         self.send(request, 0)?;
         let len = self.receive(operation)?;
         let message = messages(self.buffer.get(..len).unwrap_or_default())
             .find(|message| message.sequence == self.sequence)
-            .ok_or(HostError::Malformed {
-                operation,
-                detail: "no message",
-            })?;
+            .ok_or(HostError::Malformed { operation, detail: "no message" })?;
         if message.kind == NLMSG_ERROR {
             ended(operation, &message)?;
-            return Err(HostError::Malformed {
-                operation,
-                detail: "acknowledged without an answer",
-            });
+            return Err(HostError::Malformed { operation, detail: "acknowledged without an answer" });
         }
-        read(&message).ok_or(HostError::Malformed {
-            operation,
-            detail: "too short",
-        })
+        read(&message).ok_or(HostError::Malformed { operation, detail: "too short" })
     }
 
     /// Hands on the multicast messages that wait, without blocking; at most `datagrams_max` datagrams.
     /// `Err(ENOBUFS)` in [`HostError::Refused`] says that messages were lost.
-    pub(crate) fn drain(
-        &mut self,
-        datagrams_max: u32,
-        mut each: impl FnMut(&Message<'_>),
-    ) -> Result<(), HostError> {
+    pub(crate) fn drain(&mut self, datagrams_max: u32, mut each: impl FnMut(&Message<'_>)) -> Result<(), HostError> {
         for _ in 0..datagrams_max {
-            match recv(
-                self.fd.as_raw_fd(),
-                &mut self.buffer,
-                MsgFlags::MSG_DONTWAIT,
-            ) {
+            match recv(self.fd.as_raw_fd(), &mut self.buffer, MsgFlags::MSG_DONTWAIT) {
                 Ok(0) | Err(Errno::EAGAIN) => return Ok(()),
-                Ok(len) => messages(self.buffer.get(..len).unwrap_or_default())
-                    .for_each(|message| each(&message)),
+                Ok(len) => messages(self.buffer.get(..len).unwrap_or_default()).for_each(|message| each(&message)),
                 Err(Errno::EINTR) => {}
                 Err(errno) => {
-                    return Err(HostError::Refused {
-                        operation: "multicast",
-                        errno,
-                    });
+                    return Err(HostError::Refused { operation: "multicast", errno });
                 }
             }
         }
@@ -186,26 +149,17 @@ impl Netlink {
         bytes.extend_from_slice(request.body);
         send(self.fd.as_raw_fd(), &bytes, MsgFlags::empty())
             .map(drop)
-            .map_err(|errno| HostError::Refused {
-                operation: request.operation,
-                errno,
-            })
+            .map_err(|errno| HostError::Refused { operation: request.operation, errno })
     }
 
     fn receive(&mut self, operation: &'static str) -> Result<usize, HostError> {
         loop {
             match recv(self.fd.as_raw_fd(), &mut self.buffer, MsgFlags::MSG_TRUNC) {
                 Ok(len) if len > self.buffer.len() => {
-                    return Err(HostError::Malformed {
-                        operation,
-                        detail: "longer than our buffer",
-                    });
+                    return Err(HostError::Malformed { operation, detail: "longer than our buffer" });
                 }
                 Ok(0) => {
-                    return Err(HostError::Malformed {
-                        operation,
-                        detail: "empty",
-                    });
+                    return Err(HostError::Malformed { operation, detail: "empty" });
                 }
                 Ok(len) => return Ok(len),
                 Err(Errno::EINTR) => {}
@@ -219,9 +173,6 @@ impl Netlink {
 fn ended(operation: &'static str, message: &Message<'_>) -> Result<(), HostError> {
     match error_code(message) {
         0 => Ok(()),
-        code => Err(HostError::Refused {
-            operation,
-            errno: Errno::from_raw(code.saturating_neg()),
-        }),
+        code => Err(HostError::Refused { operation, errno: Errno::from_raw(code.saturating_neg()) }),
     }
 }

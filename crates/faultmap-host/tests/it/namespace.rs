@@ -13,14 +13,9 @@ pub(crate) fn inside(test: &str, body: fn()) {
         body();
         return;
     }
-    let allowed = Command::new("unshare")
-        .args(["-Urn", "ip", "link"])
-        .output();
+    let allowed = Command::new("unshare").args(["-Urn", "ip", "link"]).output();
     if !allowed.as_ref().is_ok_and(|output| output.status.success()) {
-        assert!(
-            std::env::var_os("CI").is_none(),
-            "no rootless namespaces here: {allowed:?}"
-        );
+        assert!(std::env::var_os("CI").is_none(), "no rootless namespaces here: {allowed:?}");
         eprintln!("skipped {test}: no rootless namespaces here (unshare -Urn): {allowed:?}");
         return;
     }
@@ -32,23 +27,15 @@ pub(crate) fn inside(test: &str, body: fn()) {
         .env(INSIDE, "1")
         .output()
         .expect("unshare runs");
-    let said = String::from_utf8_lossy(&output.stdout).into_owned()
-        + &String::from_utf8_lossy(&output.stderr);
+    let said = String::from_utf8_lossy(&output.stdout).into_owned() + &String::from_utf8_lossy(&output.stderr);
     assert!(output.status.success(), "{said}");
     assert!(said.contains("1 passed"), "{test} names no test: {said}");
 }
 
 /// `ip ARGUMENTS`, which must succeed.
 pub(crate) fn ip(arguments: &str) {
-    let output = Command::new("ip")
-        .args(arguments.split(' '))
-        .output()
-        .expect("ip runs");
-    assert!(
-        output.status.success(),
-        "ip {arguments}: {}",
-        String::from_utf8_lossy(&output.stderr)
-    );
+    let output = Command::new("ip").args(arguments.split(' ')).output().expect("ip runs");
+    assert!(output.status.success(), "ip {arguments}: {}", String::from_utf8_lossy(&output.stderr));
 }
 
 /// An interface `eth0` (10.9.0.2/24, fd09::2/64) whose cable ends at `peer`, which nobody listens behind.

@@ -95,12 +95,7 @@ impl Core {
             departures: VecDeque::new(),
             rng: Rng::seeded(id as u64 * 2 + salt + 1),
         };
-        self.wires.push(Wire {
-            ends,
-            ways: [way(0), way(1)],
-            boxes: Vec::new(),
-            carrier: true,
-        });
+        self.wires.push(Wire { ends, ways: [way(0), way(1)], boxes: Vec::new(), carrier: true });
         id
     }
 
@@ -112,13 +107,7 @@ impl Core {
     }
 
     /// A frame made up by the lab, put on a cable behind its middleboxes.
-    pub(super) fn inject(
-        &mut self,
-        link: usize,
-        direction: Direction,
-        frame: Vec<u8>,
-        now: Instant,
-    ) {
+    pub(super) fn inject(&mut self, link: usize, direction: Direction, frame: Vec<u8>, now: Instant) {
         self.travel(link, direction, frame, now);
     }
 
@@ -137,12 +126,7 @@ impl Core {
             match wire.ends[1 - item.direction.index()] {
                 End::Port(port) => {
                     let (link, direction) = (item.link, item.direction);
-                    return Some(Delivery {
-                        port,
-                        frame: item.frame,
-                        link,
-                        direction,
-                    });
+                    return Some(Delivery { port, frame: item.frame, link, direction });
                 }
                 End::Switch(switch) => self.switch(switch, item.link, &item.frame, now),
             }
@@ -162,11 +146,7 @@ impl Core {
             let Some(wire) = self.wires.get(link) else {
                 continue;
             };
-            let direction = if wire.ends[0] == End::Switch(switch) {
-                Direction::Forward
-            } else {
-                Direction::Backward
-            };
+            let direction = if wire.ends[0] == End::Switch(switch) { Direction::Forward } else { Direction::Backward };
             self.enter(link, direction, frame.to_vec(), now);
         }
     }
@@ -190,11 +170,7 @@ impl Core {
                 done.push((direction, frame));
                 continue;
             }
-            let at = if direction == Direction::Forward {
-                boxes - left
-            } else {
-                left - 1
-            };
+            let at = if direction == Direction::Forward { boxes - left } else { left - 1 };
             let Some(middlebox) = wire.boxes.get_mut(at) else {
                 continue;
             };
@@ -203,11 +179,7 @@ impl Core {
             let made = out.back.len() + out.onward.len();
             budget = budget.saturating_sub(made);
             if budget > 0 {
-                work.extend(
-                    out.back
-                        .into_iter()
-                        .map(|f| (direction.reverse(), boxes - left, f)),
-                );
+                work.extend(out.back.into_iter().map(|f| (direction.reverse(), boxes - left, f)));
                 work.extend(out.onward.into_iter().map(|f| (direction, left - 1, f)));
             }
             match pass {
@@ -232,11 +204,7 @@ impl Core {
         if way.rng.happens(way.impairment.corrupt) && flip_bit(&mut frame, &mut way.rng) {
             way.stats.corrupted += 1;
         }
-        let copies = if way.rng.happens(way.impairment.duplicate) {
-            2
-        } else {
-            1
-        };
+        let copies = if way.rng.happens(way.impairment.duplicate) { 2 } else { 1 };
         way.stats.duplicated += copies - 1;
         for _ in 0..copies {
             if let Some(due) = way.schedule(frame.len(), now) {
@@ -245,12 +213,7 @@ impl Core {
         }
     }
 
-    pub(super) fn change(
-        &mut self,
-        link: usize,
-        direction: Direction,
-        change: impl FnOnce(&mut Impairment),
-    ) {
+    pub(super) fn change(&mut self, link: usize, direction: Direction, change: impl FnOnce(&mut Impairment)) {
         if let Some(wire) = self.wires.get_mut(link) {
             change(&mut wire.ways[direction.index()].impairment);
         }
@@ -258,8 +221,7 @@ impl Core {
 
     pub(super) fn impairment(&self, link: usize, direction: Direction) -> Impairment {
         let wire = self.wires.get(link);
-        wire.map(|wire| wire.ways[direction.index()].impairment.clone())
-            .unwrap_or_default()
+        wire.map(|wire| wire.ways[direction.index()].impairment.clone()).unwrap_or_default()
     }
 
     pub(super) fn set_carrier(&mut self, link: usize, up: bool) {
@@ -305,11 +267,7 @@ impl Core {
         LinkStats {
             forward: wire.ways[0].stats.clone(),
             backward: wire.ways[1].stats.clone(),
-            middleboxes: wire
-                .boxes
-                .iter()
-                .map(|b| (b.name().to_owned(), b.counters()))
-                .collect(),
+            middleboxes: wire.boxes.iter().map(|b| (b.name().to_owned(), b.counters())).collect(),
         }
     }
 
@@ -356,11 +314,7 @@ impl Way {
 
     /// When the last bit of the frame is on the line.
     fn leave_line(&mut self, len: usize, now: Instant) -> Option<Instant> {
-        while self
-            .departures
-            .front()
-            .is_some_and(|departure| *departure <= now)
-        {
+        while self.departures.front().is_some_and(|departure| *departure <= now) {
             self.departures.pop_front();
         }
         if self.impairment.rate_kbit == 0 {
@@ -381,11 +335,7 @@ impl Way {
 /// A sane duration whatever the number: negative and NaN are nothing, and nothing takes longer than an hour.
 fn milliseconds(ms: f64) -> Duration {
     const HOUR_MS: f64 = 3_600_000.0;
-    let ms = if ms.is_nan() {
-        0.0
-    } else {
-        ms.clamp(0.0, HOUR_MS)
-    };
+    let ms = if ms.is_nan() { 0.0 } else { ms.clamp(0.0, HOUR_MS) };
     Duration::from_secs_f64(ms / 1000.0)
 }
 
@@ -394,9 +344,7 @@ fn milliseconds(ms: f64) -> Duration {
 fn flip_bit(frame: &mut [u8], rng: &mut Rng) -> bool {
     let start = match frame.get(12..14) {
         Some([0x08, 0x00]) => {
-            let ihl = frame
-                .get(ETHERNET_HEADER)
-                .map_or(0, |b| usize::from(b & 0x0f) * 4);
+            let ihl = frame.get(ETHERNET_HEADER).map_or(0, |b| usize::from(b & 0x0f) * 4);
             ETHERNET_HEADER + ihl
         }
         Some([0x86, 0xdd]) => ETHERNET_HEADER + 40,

@@ -100,9 +100,7 @@ impl Shared {
 
 /// A poisoned lock still guards whole data: the wiring never panics half way through a change by design.
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex
-        .lock()
-        .unwrap_or_else(|poisoned| poisoned.into_inner())
+    mutex.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
 }
 
 /// All wires and switches of one network.
@@ -121,11 +119,9 @@ impl Fabric {
         let netns = NetNs::create("fabric")?;
         // The far ends must not speak: no router solicitations, no multicast reports, no ARP.
         let _ = netns.sysctl("net/ipv6/conf/default/disable_ipv6", "1");
-        let (waker, wakeups) =
-            UnixStream::pair().map_err(|e| LabError::system("create", "wake-up pipe", e))?;
+        let (waker, wakeups) = UnixStream::pair().map_err(|e| LabError::system("create", "wake-up pipe", e))?;
         for end in [&waker, &wakeups] {
-            end.set_nonblocking(true)
-                .map_err(|e| LabError::system("set nonblocking", "wake-up pipe", e))?;
+            end.set_nonblocking(true).map_err(|e| LabError::system("set nonblocking", "wake-up pipe", e))?;
         }
         let shared = Shared {
             core: Mutex::default(),
@@ -134,13 +130,7 @@ impl Fabric {
             waker,
             stop: AtomicBool::new(false),
         };
-        Ok(Fabric {
-            netns,
-            shared: Arc::new(shared),
-            wakeups: Some(wakeups),
-            ports: Vec::new(),
-            thread: None,
-        })
+        Ok(Fabric { netns, shared: Arc::new(shared), wakeups: Some(wakeups), ports: Vec::new(), thread: None })
     }
 
     /// Makes a host's interface and its end in the fabric. The host's side stays down and has no address yet.
@@ -149,18 +139,8 @@ impl Fabric {
         let far = format!("p{number}");
         // Locally administered, unlike any host's.
         let far_mac = [0x02, 0xfa, 0xb0, 0, (number >> 8) as u8, number as u8];
-        let near_end = VethEnd {
-            name: spec.iface,
-            mac: spec.mac,
-            mtu: spec.mtu,
-            netns: spec.netns,
-        };
-        let far_end = VethEnd {
-            name: &far,
-            mac: far_mac,
-            mtu: FAR_MTU,
-            netns: &self.netns,
-        };
+        let near_end = VethEnd { name: spec.iface, mac: spec.mac, mtu: spec.mtu, netns: spec.netns };
+        let far_end = VethEnd { name: &far, mac: far_mac, mtu: FAR_MTU, netns: &self.netns };
         let rtnl = lock(&self.shared.rtnl);
         rtnl.create_veth(&near_end, &far_end)?;
         let iface = spec.iface.to_owned();
@@ -168,39 +148,20 @@ impl Fabric {
         rtnl.set_up(&far, true)?;
         let index = rtnl.index(&far)?;
         drop(rtnl);
-        self.ports
-            .push(self.netns.run(move || Port::open(&far, index))??);
+        self.ports.push(self.netns.run(move || Port::open(&far, index))??);
         Ok(End::Port(number))
     }
 
     /// Adds a switch.
     pub fn add_switch(&mut self, name: &str) -> (End, Switch) {
         let id = self.shared.with(Core::add_switch);
-        (
-            End::Switch(id),
-            Switch {
-                shared: Arc::clone(&self.shared),
-                id,
-                name: name.to_owned(),
-            },
-        )
+        (End::Switch(id), Switch { shared: Arc::clone(&self.shared), id, name: name.to_owned() })
     }
 
     /// Plugs a cable between two ends. `nodes` are the names of what the ends belong to.
-    pub fn add_link(
-        &mut self,
-        name: &str,
-        nodes: [String; 2],
-        ends: [End; 2],
-        impairment: &Impairment,
-    ) -> Link {
+    pub fn add_link(&mut self, name: &str, nodes: [String; 2], ends: [End; 2], impairment: &Impairment) -> Link {
         let id = self.shared.with(|core| core.add_link(ends, impairment));
-        Link {
-            shared: Arc::clone(&self.shared),
-            id,
-            name: name.to_owned(),
-            nodes,
-        }
+        Link { shared: Arc::clone(&self.shared), id, name: name.to_owned(), nodes }
     }
 
     /// Starts moving frames. Ports cannot be added afterwards.
@@ -215,13 +176,7 @@ impl Fabric {
             .name("fabric".to_owned())
             .spawn(move || {
                 exact_timers();
-                Engine {
-                    shared,
-                    ports,
-                    wakeups,
-                    buffer: vec![0; FRAME_LIMIT],
-                }
-                .run();
+                Engine { shared, ports, wakeups, buffer: vec![0; FRAME_LIMIT] }.run();
             })
             .map_err(|e| LabError::system("start thread", "fabric", e))?;
         self.thread = Some(thread);
@@ -232,9 +187,7 @@ impl Fabric {
     pub fn await_ports(&self) -> Result<(), LabError> {
         let ports = Arc::clone(&lock(&self.shared.ports));
         let rtnl = lock(&self.shared.rtnl);
-        ports
-            .iter()
-            .try_for_each(|port| rtnl.await_operational(&port.far))
+        ports.iter().try_for_each(|port| rtnl.await_operational(&port.far))
     }
 }
 
@@ -305,19 +258,10 @@ impl Engine {
     /// Blocks until a frame arrives, `wait` is over or someone wakes us.
     fn sleep(&mut self, wait: Option<Duration>, ready: &mut Vec<usize>) -> nix::Result<()> {
         ready.clear();
-        let sockets = self
-            .ports
-            .iter()
-            .map(AsFd::as_fd)
-            .chain([self.wakeups.as_fd()]);
-        let mut fds = sockets
-            .map(|fd| PollFd::new(fd, PollFlags::POLLIN))
-            .collect::<Vec<_>>();
+        let sockets = self.ports.iter().map(AsFd::as_fd).chain([self.wakeups.as_fd()]);
+        let mut fds = sockets.map(|fd| PollFd::new(fd, PollFlags::POLLIN)).collect::<Vec<_>>();
         ppoll(&mut fds, wait.map(TimeSpec::from_duration), None)?;
-        let hot = fds
-            .iter()
-            .enumerate()
-            .filter(|(_, fd)| fd.revents().is_some_and(|events| !events.is_empty()));
+        let hot = fds.iter().enumerate().filter(|(_, fd)| fd.revents().is_some_and(|events| !events.is_empty()));
         ready.extend(hot.map(|(number, _)| number));
         if ready.last() == Some(&self.ports.len()) {
             ready.pop();

@@ -125,8 +125,7 @@ impl Link {
 
     /// Changes what the cable does to frames travelling one way, from now on.
     pub fn set(&self, direction: Direction, change: impl FnOnce(&mut Impairment)) {
-        self.shared
-            .with(|fabric| fabric.change(self.id, direction, change));
+        self.shared.with(|fabric| fabric.change(self.id, direction, change));
     }
 
     /// Changes both ways alike.
@@ -138,8 +137,7 @@ impl Link {
 
     /// What the cable does to frames travelling one way now.
     pub fn impairment(&self, direction: Direction) -> Impairment {
-        self.shared
-            .with(|fabric| fabric.impairment(self.id, direction))
+        self.shared.with(|fabric| fabric.impairment(self.id, direction))
     }
 
     /// Plugs the cable in or out: without it, the interfaces at both ends lose their carrier.
@@ -149,14 +147,12 @@ impl Link {
 
     /// Puts a middlebox on the cable, behind (seen from end a) those already there.
     pub fn add(&self, middlebox: Box<dyn Middlebox>) {
-        self.shared
-            .with(|fabric| fabric.add_middlebox(self.id, middlebox));
+        self.shared.with(|fabric| fabric.add_middlebox(self.id, middlebox));
     }
 
     /// Takes the middlebox of that name off the cable; false if there is none.
     pub fn remove(&self, name: &str) -> bool {
-        self.shared
-            .with(|fabric| fabric.remove_middlebox(self.id, name))
+        self.shared.with(|fabric| fabric.remove_middlebox(self.id, name))
     }
 
     /// Puts a made-up frame on the cable, as if one of its boxes had sent it.

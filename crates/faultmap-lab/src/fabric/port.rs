@@ -24,23 +24,15 @@ impl Port {
     /// Opens the socket in the calling thread's namespace.
     pub(super) fn open(far: &str, index: u32) -> Result<Port, LabError> {
         let flags = SockFlag::SOCK_CLOEXEC | SockFlag::SOCK_NONBLOCK;
-        let socket = socket(AddressFamily::Packet, SockType::Raw, flags, None)
-            .map_err(|e| LabError::system("open packet socket on", far, e))?;
-        let port = Port {
-            socket,
-            far: far.to_owned(),
-        };
-        port.set(libc::SOL_PACKET, PACKET_IGNORE_OUTGOING, 1)
-            .map_err(|e| port.fail("ignore outgoing on", e))?;
+        let socket =
+            socket(AddressFamily::Packet, SockType::Raw, flags, None).map_err(|e| LabError::system("open packet socket on", far, e))?;
+        let port = Port { socket, far: far.to_owned() };
+        port.set(libc::SOL_PACKET, PACKET_IGNORE_OUTGOING, 1).map_err(|e| port.fail("ignore outgoing on", e))?;
         // Only the first works for the machine's real root; the second is cut to net.core.rmem_max.
-        if port
-            .set(libc::SOL_SOCKET, libc::SO_RCVBUFFORCE, WANTED_BUFFER)
-            .is_err()
-        {
+        if port.set(libc::SOL_SOCKET, libc::SO_RCVBUFFORCE, WANTED_BUFFER).is_err() {
             let _ = port.set(libc::SOL_SOCKET, libc::SO_RCVBUF, WANTED_BUFFER);
         }
-        port.bind(index)
-            .map_err(|e| port.fail("bind packet socket to", e))?;
+        port.bind(index).map_err(|e| port.fail("bind packet socket to", e))?;
         Ok(port)
     }
 
@@ -50,54 +42,27 @@ impl Port {
     }
 
     pub(super) fn send(&self, frame: &[u8]) -> io::Result<()> {
-        send(self.socket.as_raw_fd(), frame, MsgFlags::empty())
-            .map(|_| ())
-            .map_err(io::Error::from)
+        send(self.socket.as_raw_fd(), frame, MsgFlags::empty()).map(|_| ()).map_err(io::Error::from)
     }
 
     /// Frames the kernel dropped because this process did not read in time, since the last call.
     #[allow(unsafe_code)]
     pub(super) fn take_drops(&self) -> u64 {
-        let mut stats = libc::tpacket_stats {
-            tp_packets: 0,
-            tp_drops: 0,
-        };
+        let mut stats = libc::tpacket_stats { tp_packets: 0, tp_drops: 0 };
         let mut len = size_of::<libc::tpacket_stats>() as libc::socklen_t;
         // SAFETY: the structure and its length match and live through the call.
         let result = unsafe {
-            libc::getsockopt(
-                self.socket.as_raw_fd(),
-                libc::SOL_PACKET,
-                libc::PACKET_STATISTICS,
-                (&raw mut stats).cast(),
-                &raw mut len,
-            )
+            libc::getsockopt(self.socket.as_raw_fd(), libc::SOL_PACKET, libc::PACKET_STATISTICS, (&raw mut stats).cast(), &raw mut len)
         };
-        if result == 0 {
-            u64::from(stats.tp_drops)
-        } else {
-            0
-        }
+        if result == 0 { u64::from(stats.tp_drops) } else { 0 }
     }
 
     #[allow(unsafe_code)]
     fn set(&self, level: libc::c_int, option: libc::c_int, value: libc::c_int) -> io::Result<()> {
         let len = size_of::<libc::c_int>() as libc::socklen_t;
         // SAFETY: the value is an int that lives through the call.
-        let result = unsafe {
-            libc::setsockopt(
-                self.socket.as_raw_fd(),
-                level,
-                option,
-                (&raw const value).cast(),
-                len,
-            )
-        };
-        if result == 0 {
-            Ok(())
-        } else {
-            Err(io::Error::last_os_error())
-        }
+        let result = unsafe { libc::setsockopt(self.socket.as_raw_fd(), level, option, (&raw const value).cast(), len) };
+        if result == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
     }
 
     #[allow(unsafe_code)]
@@ -109,13 +74,8 @@ impl Port {
         address.sll_ifindex = i32::try_from(index).unwrap_or(0);
         let len = size_of::<libc::sockaddr_ll>() as libc::socklen_t;
         // SAFETY: the address is a sockaddr_ll of the given length that lives through the call.
-        let result =
-            unsafe { libc::bind(self.socket.as_raw_fd(), (&raw const address).cast(), len) };
-        if result == 0 {
-            Ok(())
-        } else {
-            Err(io::Error::last_os_error())
-        }
+        let result = unsafe { libc::bind(self.socket.as_raw_fd(), (&raw const address).cast(), len) };
+        if result == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
     }
 
     fn fail(&self, doing: &'static str, error: io::Error) -> LabError {

@@ -44,13 +44,7 @@ pub(super) struct Queue {
 impl Queue {
     pub(super) fn push(&mut self, due: Instant, link: usize, direction: Direction, frame: Vec<u8>) {
         self.seq += 1;
-        self.heap.push(Reverse(InFlight {
-            due,
-            seq: self.seq,
-            link,
-            direction,
-            frame,
-        }));
+        self.heap.push(Reverse(InFlight { due, seq: self.seq, link, direction, frame }));
     }
 
     /// When the next frame is due.

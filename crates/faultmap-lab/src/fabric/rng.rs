@@ -29,11 +29,7 @@ impl Rng {
 
     /// Uniform in 0..bound; 0 for an empty range.
     pub(super) fn below(&mut self, bound: usize) -> usize {
-        if bound == 0 {
-            0
-        } else {
-            (self.next() % bound as u64) as usize
-        }
+        if bound == 0 { 0 } else { (self.next() % bound as u64) as usize }
     }
 }
 

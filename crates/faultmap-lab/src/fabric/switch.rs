@@ -57,11 +57,7 @@ impl SwitchState {
             }
             None => {
                 self.stats.flooded += 1;
-                self.ports
-                    .iter()
-                    .copied()
-                    .filter(|port| *port != from)
-                    .collect()
+                self.ports.iter().copied().filter(|port| *port != from).collect()
             }
         }
     }
@@ -73,11 +69,7 @@ impl SwitchState {
         if self.table.len() >= TABLE_LIMIT {
             self.table.clear();
         }
-        if self
-            .table
-            .insert(source, from)
-            .is_some_and(|before| before != from)
-        {
+        if self.table.insert(source, from).is_some_and(|before| before != from) {
             self.stats.moves += 1;
         }
     }
@@ -121,8 +113,7 @@ impl Switch {
     }
 
     fn with<T: Default>(&self, f: impl FnOnce(&mut SwitchState) -> T) -> T {
-        self.shared
-            .with(|core| core.switch_mut(self.id).map(f).unwrap_or_default())
+        self.shared.with(|core| core.switch_mut(self.id).map(f).unwrap_or_default())
     }
 }
 
@@ -139,10 +130,7 @@ mod tests {
     }
 
     fn check(history: &[(usize, u8, u8)], last: (usize, u8, u8), expect: &[usize]) {
-        let mut switch = SwitchState {
-            ports: vec![0, 1, 2],
-            ..SwitchState::default()
-        };
+        let mut switch = SwitchState { ports: vec![0, 1, 2], ..SwitchState::default() };
         for (port, to, from) in history {
             switch.handle_frame(*port, &frame(*to, *from));
         }
@@ -171,10 +159,7 @@ mod tests {
 
     #[test]
     fn a_frame_too_short_for_addresses_goes_nowhere() {
-        let mut switch = SwitchState {
-            ports: vec![0, 1],
-            ..SwitchState::default()
-        };
+        let mut switch = SwitchState { ports: vec![0, 1], ..SwitchState::default() };
         assert!(switch.handle_frame(0, &[1, 2, 3]).is_empty());
     }
 }

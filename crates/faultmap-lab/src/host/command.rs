@@ -45,10 +45,7 @@ pub(super) fn inside(
     program: &Path,
     privilege: Privilege,
 ) -> Result<Command, LabError> {
-    let etc = etc
-        .iter()
-        .map(|(path, text)| etc_file(path, text))
-        .collect::<Result<Vec<_>, _>>()?;
+    let etc = etc.iter().map(|(path, text)| etc_file(path, text)).collect::<Result<Vec<_>, _>>()?;
     let file = Arc::clone(netns.file());
     let mut command = Command::new(program);
     for variable in FOREIGN_ENV {
@@ -65,24 +62,14 @@ pub(super) fn inside(
 
 /// Files missing on this machine cannot be covered without root, and only nsswitch.conf may be missing.
 fn etc_file(path: &'static str, text: &str) -> Result<EtcFile, LabError> {
-    let refused = |reason: String| LabError::Refused {
-        doing: "replace",
-        what: path.to_owned(),
-        reason,
-    };
+    let refused = |reason: String| LabError::Refused { doing: "replace", what: path.to_owned(), reason };
     let name = path.rsplit('/').next().unwrap_or(path);
     let c = |s: String| CString::new(s).map_err(|e| refused(e.to_string()));
     if !Path::new(path).exists() && !path.ends_with("nsswitch.conf") {
-        return Err(refused(
-            "this machine has no such file to cover; create an empty one".to_owned(),
-        ));
+        return Err(refused("this machine has no such file to cover; create an empty one".to_owned()));
     }
     let stage = STAGE.to_string_lossy();
-    Ok(EtcFile {
-        staged: c(format!("{stage}/{name}"))?,
-        target: c(path.to_owned())?,
-        text: text.as_bytes().to_vec(),
-    })
+    Ok(EtcFile { staged: c(format!("{stage}/{name}"))?, target: c(path.to_owned())?, text: text.as_bytes().to_vec() })
 }
 
 fn enter(netns: &File, etc: &[EtcFile], privilege: Privilege) -> io::Result<()> {
@@ -97,11 +84,7 @@ fn enter(netns: &File, etc: &[EtcFile], privilege: Privilege) -> io::Result<()> 
 }
 
 fn check(result: libc::c_int) -> io::Result<()> {
-    if result == 0 {
-        Ok(())
-    } else {
-        Err(io::Error::last_os_error())
-    }
+    if result == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
 }
 
 #[allow(unsafe_code)]
@@ -117,12 +100,7 @@ fn enter_namespaces(netns: &File) -> io::Result<()> {
 /// The files are written into a tmpfs that covers the stage, bound over their targets, and the tmpfs is taken away:
 /// the bind mounts keep it alive.
 fn cover_etc(etc: &[EtcFile]) -> io::Result<()> {
-    mount(
-        Some(c"tmpfs"),
-        STAGE,
-        Some(c"tmpfs"),
-        libc::MS_NOSUID | libc::MS_NODEV,
-    )?;
+    mount(Some(c"tmpfs"), STAGE, Some(c"tmpfs"), libc::MS_NOSUID | libc::MS_NODEV)?;
     for file in etc {
         write_file(&file.staged, &file.text)?;
         match mount(Some(&file.staged), &file.target, None, libc::MS_BIND) {
@@ -149,43 +127,23 @@ fn show_own_sysfs() -> io::Result<()> {
 }
 
 #[allow(unsafe_code)]
-fn mount(
-    source: Option<&CStr>,
-    target: &CStr,
-    kind: Option<&CStr>,
-    flags: libc::c_ulong,
-) -> io::Result<()> {
+fn mount(source: Option<&CStr>, target: &CStr, kind: Option<&CStr>, flags: libc::c_ulong) -> io::Result<()> {
     let pointer = |s: Option<&CStr>| s.map_or(std::ptr::null(), CStr::as_ptr);
     // SAFETY: every pointer is null or a C string that outlives the call.
-    check(unsafe {
-        libc::mount(
-            pointer(source),
-            target.as_ptr(),
-            pointer(kind),
-            flags,
-            std::ptr::null(),
-        )
-    })
+    check(unsafe { libc::mount(pointer(source), target.as_ptr(), pointer(kind), flags, std::ptr::null()) })
 }
 
 #[allow(unsafe_code)]
 fn write_file(path: &CStr, text: &[u8]) -> io::Result<()> {
     // SAFETY: the path is a C string, the buffer is valid for its length, the descriptor is closed on every way out.
     unsafe {
-        let fd = libc::open(
-            path.as_ptr(),
-            libc::O_WRONLY | libc::O_CREAT | libc::O_TRUNC | libc::O_CLOEXEC,
-            0o644,
-        );
+        let fd = libc::open(path.as_ptr(), libc::O_WRONLY | libc::O_CREAT | libc::O_TRUNC | libc::O_CLOEXEC, 0o644);
         if fd < 0 {
             return Err(io::Error::last_os_error());
         }
         let written = libc::write(fd, text.as_ptr().cast(), text.len());
-        let result = if usize::try_from(written) == Ok(text.len()) {
-            check(libc::fchmod(fd, 0o644))
-        } else {
-            Err(io::Error::last_os_error())
-        };
+        let result =
+            if usize::try_from(written) == Ok(text.len()) { check(libc::fchmod(fd, 0o644)) } else { Err(io::Error::last_os_error()) };
         libc::close(fd);
         result
     }
@@ -206,21 +164,12 @@ fn drop_capabilities() -> io::Result<()> {
         version: u32,
         pid: i32,
     }
-    let header = Header {
-        version: CAP_VERSION_3,
-        pid: 0,
-    };
+    let header = Header { version: CAP_VERSION_3, pid: 0 };
     let none = [[0_u32; 3]; 2];
     // SAFETY: the two structures have the layout of capset(2) version 3 and live through the call.
     unsafe {
         check(libc::prctl(libc::PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0))?;
-        check(libc::prctl(
-            libc::PR_CAP_AMBIENT,
-            libc::PR_CAP_AMBIENT_CLEAR_ALL,
-            0,
-            0,
-            0,
-        ))?;
+        check(libc::prctl(libc::PR_CAP_AMBIENT, libc::PR_CAP_AMBIENT_CLEAR_ALL, 0, 0, 0))?;
         for capability in 0..64 {
             if libc::prctl(libc::PR_CAPBSET_DROP, capability, 0, 0, 0) != 0 {
                 // EINVAL marks the end of the capabilities this kernel knows.

@@ -66,17 +66,10 @@ const GSS_REQUEST: u32 = 80_877_104;
 const PROTOCOL_3_0: u32 = 196_608;
 
 /// Serves one PostgreSQL session to its end.
-pub(crate) async fn postgres(
-    io: &mut BoxStream,
-    server: &Postgres,
-    counters: &Counters,
-) -> io::Result<()> {
+pub(crate) async fn postgres(io: &mut BoxStream, server: &Postgres, counters: &Counters) -> io::Result<()> {
     loop {
         let startup = pg_body(io).await?;
-        match startup
-            .first_chunk::<4>()
-            .map(|code| u32::from_be_bytes(*code))
-        {
+        match startup.first_chunk::<4>().map(|code| u32::from_be_bytes(*code)) {
             // "N": not willing; the client goes on in the clear.
             Some(SSL_REQUEST | GSS_REQUEST) => send(io, b"N").await?,
             Some(PROTOCOL_3_0) => break,
@@ -85,10 +78,7 @@ pub(crate) async fn postgres(
     }
     Counters::add(&counters.requests, 1);
     // Only credentials are judged after the password; a full or starting server refuses before it asks.
-    let about_login = server
-        .reject
-        .as_ref()
-        .is_none_or(|e| e.code.starts_with("28P"));
+    let about_login = server.reject.as_ref().is_none_or(|e| e.code.starts_with("28P"));
     if server.password && about_login {
         send(io, &pg_message(b'R', &3_u32.to_be_bytes())).await?;
         io.read_u8().await?;
@@ -112,13 +102,7 @@ pub(crate) async fn postgres(
         match kind {
             b'X' => return Ok(()),
             // Any query is answered as the empty one.
-            b'Q' | b'S' => {
-                send(
-                    io,
-                    &[pg_message(b'I', &[]), pg_message(b'Z', b"I")].concat(),
-                )
-                .await?
-            }
+            b'Q' | b'S' => send(io, &[pg_message(b'I', &[]), pg_message(b'Z', b"I")].concat()).await?,
             _ => {}
         }
     }
@@ -126,44 +110,28 @@ pub(crate) async fn postgres(
 
 /// Length (which counts itself), then so many bytes.
 async fn pg_body(io: &mut BoxStream) -> io::Result<Vec<u8>> {
-    let len = (io.read_u32().await? as usize)
-        .checked_sub(4)
-        .filter(|len| *len <= MAX_MESSAGE);
+    let len = (io.read_u32().await? as usize).checked_sub(4).filter(|len| *len <= MAX_MESSAGE);
     let mut body = vec![0; len.ok_or(io::ErrorKind::InvalidData)?];
     io.read_exact(&mut body).await?;
     Ok(body)
 }
 
 fn pg_message(kind: u8, body: &[u8]) -> Vec<u8> {
-    let len = u32::try_from(body.len() + 4)
-        .unwrap_or(u32::MAX)
-        .to_be_bytes();
+    let len = u32::try_from(body.len() + 4).unwrap_or(u32::MAX).to_be_bytes();
     [&[kind][..], &len, body].concat()
 }
 
 fn pg_error(code: &str, message: &str) -> Vec<u8> {
-    pg_message(
-        b'E',
-        format!("SFATAL\0VFATAL\0C{code}\0M{message}\0\0").as_bytes(),
-    )
+    pg_message(b'E', format!("SFATAL\0VFATAL\0C{code}\0M{message}\0\0").as_bytes())
 }
 
 /// Serves one MySQL session to its end.
-pub(crate) async fn mysql(
-    io: &mut BoxStream,
-    server: &Mysql,
-    counters: &Counters,
-) -> io::Result<()> {
+pub(crate) async fn mysql(io: &mut BoxStream, server: &Mysql, counters: &Counters) -> io::Result<()> {
     let refusal = server.reject.as_ref();
     if let Some(error) = refusal.filter(|e| matches!(e.code, 1040 | 1129)) {
         counters.bite(format!("mysql-{}", error.code));
         // Before the greeting no capabilities are agreed, so there is no SQLSTATE.
-        let body = [
-            &[0xff][..],
-            &error.code.to_le_bytes(),
-            error.message.as_bytes(),
-        ]
-        .concat();
+        let body = [&[0xff][..], &error.code.to_le_bytes(), error.message.as_bytes()].concat();
         return send(io, &mysql_packet(0, &body)).await;
     }
     send(io, &mysql_packet(0, &mysql_greeting())).await?;
@@ -172,13 +140,7 @@ pub(crate) async fn mysql(
     if let Some(error) = refusal {
         counters.bite(format!("mysql-{}", error.code));
         let state = format!("#{:.5}", error.sqlstate);
-        let body = [
-            &[0xff][..],
-            &error.code.to_le_bytes(),
-            state.as_bytes(),
-            error.message.as_bytes(),
-        ]
-        .concat();
+        let body = [&[0xff][..], &error.code.to_le_bytes(), state.as_bytes(), error.message.as_bytes()].concat();
         return send(io, &mysql_packet(sequence.wrapping_add(1), &body)).await;
     }
     send(io, &mysql_packet(sequence.wrapping_add(1), &MYSQL_OK)).await?;

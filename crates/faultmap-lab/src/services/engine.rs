@@ -96,43 +96,20 @@ pub(crate) struct Start {
 
 /// The body of the service's thread: returns when the handle is dropped.
 pub(crate) fn run(start: Start) {
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build();
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     match runtime {
         Ok(runtime) => runtime.block_on(serve(start)),
         Err(source) => {
-            let _ = start.ready.send(Err(ServiceError::Thread {
-                name: "tokio runtime".to_owned(),
-                source,
-            }));
+            let _ = start.ready.send(Err(ServiceError::Thread { name: "tokio runtime".to_owned(), source }));
         }
     }
 }
 
 async fn serve(start: Start) {
-    let Start {
-        plan,
-        bind,
-        counters,
-        listeners,
-        mut commands,
-        ready,
-    } = start;
+    let Start { plan, bind, counters, listeners, mut commands, ready } = start;
     let (publish, plan) = watch::channel(Arc::new(plan));
-    let ctx = Ctx {
-        counters,
-        plan,
-        sequence: Arc::default(),
-    };
-    let mut engine = Engine {
-        bind,
-        publish,
-        ctx,
-        listeners,
-        addrs: Vec::new(),
-        open: Vec::new(),
-    };
+    let ctx = Ctx { counters, plan, sequence: Arc::default() };
+    let mut engine = Engine { bind, publish, ctx, listeners, addrs: Vec::new(), open: Vec::new() };
     let opened = engine.open();
     let failed = opened.is_err();
     let _ = ready.send(opened.map(|()| engine.addrs.clone()));
@@ -159,10 +136,7 @@ impl Engine {
     async fn apply(&mut self, plan: Plan) -> Result<(), ServiceError> {
         let old = self.ctx.plan();
         if plan.port != old.port {
-            return Err(ServiceError::Alter(format!(
-                "port cannot change from {} to {}",
-                old.port, plan.port
-            )));
+            return Err(ServiceError::Alter(format!("port cannot change from {} to {}", old.port, plan.port)));
         }
         let reopen = plan.listening != old.listening
             || (plan.tcp, plan.udp) != (old.tcp, old.udp)
@@ -212,40 +186,25 @@ impl Engine {
             if let Some(listener) = listener {
                 let listener = Arc::new(listener);
                 self.registry(|r| r.insert(addr, Arc::downgrade(&listener)));
-                self.open
-                    .push(tokio::spawn(accept_loop(listener, self.ctx.clone())));
+                self.open.push(tokio::spawn(accept_loop(listener, self.ctx.clone())));
             }
             if let Some(socket) = socket {
-                self.open.push(tokio::spawn(datagram_loop(
-                    Arc::new(socket),
-                    self.ctx.clone(),
-                )));
+                self.open.push(tokio::spawn(datagram_loop(Arc::new(socket), self.ctx.clone())));
             }
         }
         Ok(())
     }
 
     fn set_backlog(&self, backlog: u16) -> Result<(), ServiceError> {
-        let live = self.registry(|r| {
-            r.iter()
-                .filter_map(|(addr, l)| Some((*addr, l.upgrade()?)))
-                .collect::<Vec<_>>()
-        });
+        let live = self.registry(|r| r.iter().filter_map(|(addr, l)| Some((*addr, l.upgrade()?))).collect::<Vec<_>>());
         for (addr, listener) in live {
-            listen::set_backlog(&listener, backlog).map_err(|source| ServiceError::Socket {
-                operation: "set backlog of",
-                addr,
-                source,
-            })?;
+            listen::set_backlog(&listener, backlog).map_err(|source| ServiceError::Socket { operation: "set backlog of", addr, source })?;
         }
         Ok(())
     }
 
     fn registry<T>(&self, f: impl FnOnce(&mut BTreeMap<SocketAddr, Weak<TcpListener>>) -> T) -> T {
-        f(&mut self
-            .listeners
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner))
+        f(&mut self.listeners.lock().unwrap_or_else(PoisonError::into_inner))
     }
 }
 
@@ -260,24 +219,12 @@ fn open_all(addrs: &[SocketAddr], plan: &Plan) -> Result<Vec<Opened>, ServiceErr
             addr.set_port(port);
         }
         let wanted = addr;
-        let failed = |source| ServiceError::Socket {
-            operation: "read address of",
-            addr: wanted,
-            source,
-        };
-        let listener = if plan.tcp {
-            Some(listen::tcp(addr, &plan.listen)?)
-        } else {
-            None
-        };
+        let failed = |source| ServiceError::Socket { operation: "read address of", addr: wanted, source };
+        let listener = if plan.tcp { Some(listen::tcp(addr, &plan.listen)?) } else { None };
         if let Some(listener) = &listener {
             addr = listener.local_addr().map_err(failed)?;
         }
-        let socket = if plan.udp {
-            Some(listen::udp(addr)?)
-        } else {
-            None
-        };
+        let socket = if plan.udp { Some(listen::udp(addr)?) } else { None };
         if let Some(socket) = &socket {
             addr = socket.local_addr().map_err(failed)?;
         }
@@ -302,12 +249,7 @@ async fn accept_loop(listener: Arc<TcpListener>, mut ctx: Ctx) {
     }
 }
 
-async fn take(
-    accepted: io::Result<(TcpStream, SocketAddr)>,
-    connections: &mut JoinSet<()>,
-    listen: &ListenSpec,
-    ctx: &Ctx,
-) {
+async fn take(accepted: io::Result<(TcpStream, SocketAddr)>, connections: &mut JoinSet<()>, listen: &ListenSpec, ctx: &Ctx) {
     let Ok((stream, _)) = accepted else {
         // Out of descriptors, or the connection is gone already: wait a little rather than spin.
         return sleep(Duration::from_millis(20)).await;

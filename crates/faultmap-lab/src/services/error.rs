@@ -56,9 +56,6 @@ pub enum ServiceError {
 
 impl ServiceError {
     pub(crate) fn spec(field: impl Into<String>, why: impl ToString) -> Self {
-        Self::Spec {
-            field: field.into(),
-            why: why.to_string(),
-        }
+        Self::Spec { field: field.into(), why: why.to_string() }
     }
 }

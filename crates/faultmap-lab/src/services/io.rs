@@ -59,14 +59,7 @@ pub(crate) struct Metered {
 impl Metered {
     pub(crate) fn new(tcp: TcpStream, counters: Arc<Counters>) -> (Self, Wire) {
         let wire = Wire::default();
-        (
-            Self {
-                tcp,
-                counters,
-                wire: wire.clone(),
-            },
-            wire,
-        )
+        (Self { tcp, counters, wire: wire.clone() }, wire)
     }
 
     fn count_written(&self, polled: &Poll<io::Result<usize>>) {
@@ -87,11 +80,7 @@ impl Drop for Metered {
 }
 
 impl AsyncRead for Metered {
-    fn poll_read(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        buf: &mut ReadBuf<'_>,
-    ) -> Poll<io::Result<()>> {
+    fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         let before = buf.filled().len();
         let polled = Pin::new(&mut self.tcp).poll_read(cx, buf);
         let n = buf.filled().len() - before;
@@ -102,11 +91,7 @@ impl AsyncRead for Metered {
 }
 
 impl AsyncWrite for Metered {
-    fn poll_write(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        buf: &[u8],
-    ) -> Poll<io::Result<usize>> {
+    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
         let polled = Pin::new(&mut self.tcp).poll_write(cx, buf);
         self.count_written(&polled);
         polled
@@ -114,11 +99,7 @@ impl AsyncWrite for Metered {
 
     // tokio-rustls sends what precedes a fatal alert and the alert itself with one gathered write, tried once: without
     // this the alert would be lost behind the ServerHello.
-    fn poll_write_vectored(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        bufs: &[IoSlice<'_>],
-    ) -> Poll<io::Result<usize>> {
+    fn poll_write_vectored(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bufs: &[IoSlice<'_>]) -> Poll<io::Result<usize>> {
         let polled = Pin::new(&mut self.tcp).poll_write_vectored(cx, bufs);
         self.count_written(&polled);
         polled
@@ -147,20 +128,12 @@ pub(crate) struct Rewind<S> {
 
 impl<S> Rewind<S> {
     pub(crate) fn new(front: Vec<u8>, inner: S) -> Self {
-        Self {
-            front,
-            read: 0,
-            inner,
-        }
+        Self { front, read: 0, inner }
     }
 }
 
 impl<S: AsyncRead + Unpin> AsyncRead for Rewind<S> {
-    fn poll_read(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        buf: &mut ReadBuf<'_>,
-    ) -> Poll<io::Result<()>> {
+    fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         let me = &mut *self;
         let rest = me.front.get(me.read..).unwrap_or_default();
         if rest.is_empty() {
@@ -174,19 +147,11 @@ impl<S: AsyncRead + Unpin> AsyncRead for Rewind<S> {
 }
 
 impl<S: AsyncWrite + Unpin> AsyncWrite for Rewind<S> {
-    fn poll_write(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        buf: &[u8],
-    ) -> Poll<io::Result<usize>> {
+    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
         Pin::new(&mut self.inner).poll_write(cx, buf)
     }
 
-    fn poll_write_vectored(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        bufs: &[IoSlice<'_>],
-    ) -> Poll<io::Result<usize>> {
+    fn poll_write_vectored(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bufs: &[IoSlice<'_>]) -> Poll<io::Result<usize>> {
         Pin::new(&mut self.inner).poll_write_vectored(cx, bufs)
     }
 
@@ -207,8 +172,5 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Rewind<S> {
 /// closing with unread data would send a reset and may destroy what the peer has not yet read.
 pub(crate) async fn drain(stream: &mut (impl AsyncRead + Unpin), at_most: Duration) {
     let mut sink = vec![0; 16 * 1024];
-    let _ = timeout(at_most, async {
-        while matches!(stream.read(&mut sink).await, Ok(n) if n > 0) {}
-    })
-    .await;
+    let _ = timeout(at_most, async { while matches!(stream.read(&mut sink).await, Ok(n) if n > 0) {} }).await;
 }

@@ -29,12 +29,7 @@ pub struct ListenSpec {
 
 impl Default for ListenSpec {
     fn default() -> Self {
-        Self {
-            backlog: 1024,
-            accept: Accept::Normal,
-            max_connections: 512,
-            receive_buffer: None,
-        }
+        Self { backlog: 1024, accept: Accept::Normal, max_connections: 512, receive_buffer: None }
     }
 }
 
@@ -65,39 +60,21 @@ impl Accept {
 
 /// Opens a TCP listener on exactly this address (never dual-stack: each family has its own socket).
 pub(crate) fn tcp(addr: SocketAddr, spec: &ListenSpec) -> Result<TcpListener, ServiceError> {
-    let fail = |operation| {
-        move |source| ServiceError::Socket {
-            operation,
-            addr,
-            source,
-        }
-    };
+    let fail = |operation| move |source| ServiceError::Socket { operation, addr, source };
     let socket = socket(addr, Type::STREAM, Protocol::TCP).map_err(fail("open TCP socket for"))?;
     // A restarted service must not wait for its own TIME_WAIT connections.
-    socket
-        .set_reuse_address(true)
-        .map_err(fail("set SO_REUSEADDR on"))?;
+    socket.set_reuse_address(true).map_err(fail("set SO_REUSEADDR on"))?;
     if let Some(bytes) = spec.receive_buffer {
-        socket
-            .set_recv_buffer_size(bytes as usize)
-            .map_err(fail("set SO_RCVBUF on"))?;
+        socket.set_recv_buffer_size(bytes as usize).map_err(fail("set SO_RCVBUF on"))?;
     }
     socket.bind(&addr.into()).map_err(fail("bind TCP"))?;
-    socket
-        .listen(i32::from(spec.backlog))
-        .map_err(fail("listen on"))?;
+    socket.listen(i32::from(spec.backlog)).map_err(fail("listen on"))?;
     TcpListener::from_std(socket.into()).map_err(fail("register listener of"))
 }
 
 /// Opens a UDP socket bound to exactly this address, so that answers leave from it.
 pub(crate) fn udp(addr: SocketAddr) -> Result<UdpSocket, ServiceError> {
-    let fail = |operation| {
-        move |source| ServiceError::Socket {
-            operation,
-            addr,
-            source,
-        }
-    };
+    let fail = |operation| move |source| ServiceError::Socket { operation, addr, source };
     let socket = socket(addr, Type::DGRAM, Protocol::UDP).map_err(fail("open UDP socket for"))?;
     socket.bind(&addr.into()).map_err(fail("bind UDP"))?;
     UdpSocket::from_std(socket.into()).map_err(fail("register UDP socket of"))
@@ -137,13 +114,7 @@ fn tcp_info(fd: BorrowedFd<'_>) -> io::Result<libc::tcp_info> {
         let mut info: libc::tcp_info = std::mem::zeroed();
         let mut len = size_of::<libc::tcp_info>() as libc::socklen_t;
         let info_ptr = (&raw mut info).cast();
-        match libc::getsockopt(
-            fd.as_raw_fd(),
-            libc::IPPROTO_TCP,
-            libc::TCP_INFO,
-            info_ptr,
-            &raw mut len,
-        ) {
+        match libc::getsockopt(fd.as_raw_fd(), libc::IPPROTO_TCP, libc::TCP_INFO, info_ptr, &raw mut len) {
             0 => Ok(info),
             _ => Err(io::Error::last_os_error()),
         }

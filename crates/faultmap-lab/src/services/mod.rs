@@ -34,18 +34,12 @@ pub use self::{
     database::{Mysql, MysqlError, Postgres, PostgresError},
     dns::{DnsAnswer, DnsBehaviour, DnsSpec, Ede, Mx, RecordSpec, Srv, Transport},
     error::ServiceError,
-    http::{
-        Body, Encoding, Fault as HttpFault, Grpc, HttpSpec, Pause, Redirect, Respond, Reuse,
-        Rotation, Speak, Upstream,
-    },
+    http::{Body, Encoding, Fault as HttpFault, Grpc, HttpSpec, Pause, Redirect, Respond, Reuse, Rotation, Speak, Upstream},
     listen::{Accept, ListenSpec},
     pki::{CertSpec, Identity, Pki},
     stats::ServiceStats,
     tcp::{DialogueRule, Payload, TcpBehaviour, TcpSpec},
-    tls::{
-        ClientAuth, HelloAction, HelloRule, HelloWhen, LegacyVersion, Plaintext, TlsSpec,
-        TlsVersion,
-    },
+    tls::{ClientAuth, HelloAction, HelloRule, HelloWhen, LegacyVersion, Plaintext, TlsSpec, TlsVersion},
     udp::{UdpBehaviour, UdpSpec},
 };
 use self::{
@@ -93,14 +87,11 @@ impl ServiceSpec {
 
     /// The same service changed by `change`.
     pub fn with(&self, change: &Change) -> Result<Self, ServiceError> {
-        let mut value =
-            serde_json::to_value(self).map_err(|e| ServiceError::Alter(e.to_string()))?;
+        let mut value = serde_json::to_value(self).map_err(|e| ServiceError::Alter(e.to_string()))?;
         if let (Some(from), Some(to)) = (value.get("kind"), change.0.get("kind"))
             && from != to
         {
-            return Err(ServiceError::Alter(format!(
-                "kind cannot change from {from} to {to}"
-            )));
+            return Err(ServiceError::Alter(format!("kind cannot change from {from} to {to}")));
         }
         for (key, patch) in &change.0 {
             merge(&mut value[key.as_str()], patch);
@@ -109,26 +100,10 @@ impl ServiceSpec {
     }
 
     fn plan(&self, bind: &[IpAddr], pki: &Pki) -> Result<Plan, ServiceError> {
-        let plan = |port, listening, listen: ListenSpec, tcp, udp, role| Plan {
-            port,
-            listening,
-            listen,
-            tcp,
-            udp,
-            role,
-        };
+        let plan = |port, listening, listen: ListenSpec, tcp, udp, role| Plan { port, listening, listen, tcp, udp, role };
         Ok(match self {
             Self::Http(s) | Self::Balancer(s) => {
-                let role = Role::Http(
-                    http::HttpPlan::new(
-                        s,
-                        s.tls.as_ref(),
-                        matches!(self, Self::Balancer(_)),
-                        bind,
-                        pki,
-                    )?
-                    .into(),
-                );
+                let role = Role::Http(http::HttpPlan::new(s, s.tls.as_ref(), matches!(self, Self::Balancer(_)), bind, pki)?.into());
                 plan(s.port, s.listening, s.listen.clone(), true, false, role)
             }
             Self::Https(s) => {
@@ -136,26 +111,12 @@ impl ServiceSpec {
                 let role = Role::Http(http::HttpPlan::new(s, Some(&tls), false, bind, pki)?.into());
                 plan(s.port, s.listening, s.listen.clone(), true, false, role)
             }
-            Self::Dns(s) => plan(
-                s.port,
-                s.listening,
-                ListenSpec::default(),
-                s.tcp,
-                s.udp,
-                Role::Dns(dns::DnsPlan::new(s)?),
-            ),
+            Self::Dns(s) => plan(s.port, s.listening, ListenSpec::default(), s.tcp, s.udp, Role::Dns(dns::DnsPlan::new(s)?)),
             Self::Tcp(s) => {
                 let role = Role::Tcp(tcp::TcpPlan::new(s, bind, pki)?);
                 plan(s.port, s.listening, s.listen.clone(), true, false, role)
             }
-            Self::Udp(s) => plan(
-                s.port,
-                s.listening,
-                ListenSpec::default(),
-                false,
-                true,
-                Role::Udp(udp::UdpPlan::new(s)?),
-            ),
+            Self::Udp(s) => plan(s.port, s.listening, ListenSpec::default(), false, true, Role::Udp(udp::UdpPlan::new(s)?)),
         })
     }
 }
@@ -194,12 +155,7 @@ pub struct ServiceHandle {
 }
 
 /// Starts a service on every address of `bind`; returns once it listens.
-pub fn start(
-    spec: &ServiceSpec,
-    bind: &[IpAddr],
-    pki: &Pki,
-    on: &dyn SpawnIn,
-) -> Result<ServiceHandle, ServiceError> {
+pub fn start(spec: &ServiceSpec, bind: &[IpAddr], pki: &Pki, on: &dyn SpawnIn) -> Result<ServiceHandle, ServiceError> {
     let plan = spec.plan(bind, pki)?;
     let counters = Counters::shared();
     let listeners = Listeners::default();
@@ -207,23 +163,13 @@ pub fn start(
     let (ready, started) = std_mpsc::sync_channel(1);
     let (alive, ended) = std_mpsc::sync_channel(1);
     let name = format!("svc-{}", spec.port());
-    let start = Start {
-        plan,
-        bind: bind.to_vec(),
-        counters: counters.clone(),
-        listeners: listeners.clone(),
-        commands: inbox,
-        ready,
-    };
+    let start = Start { plan, bind: bind.to_vec(), counters: counters.clone(), listeners: listeners.clone(), commands: inbox, ready };
     let body = move || {
         engine::run(start);
         drop(alive);
     };
-    on.spawn(&name, Box::new(body))
-        .map_err(|source| ServiceError::Thread { name, source })?;
-    let addrs = started
-        .recv_timeout(PATIENCE)
-        .map_err(|_| ServiceError::Gone)??;
+    on.spawn(&name, Box::new(body)).map_err(|source| ServiceError::Thread { name, source })?;
+    let addrs = started.recv_timeout(PATIENCE).map_err(|_| ServiceError::Gone)??;
     Ok(ServiceHandle {
         original: spec.clone(),
         current: Mutex::new(spec.clone()),
@@ -246,10 +192,7 @@ impl ServiceHandle {
     /// What it has seen and done so far.
     pub fn stats(&self) -> ServiceStats {
         let mut stats = self.counters.snapshot();
-        let listeners = self
-            .listeners
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner);
+        let listeners = self.listeners.lock().unwrap_or_else(PoisonError::into_inner);
         for (addr, listener) in listeners.iter() {
             if let Some(queue) = listener.upgrade().and_then(|l| listen::accept_queue(&l)) {
                 stats.accept_queue.insert(addr.to_string(), queue);
@@ -260,10 +203,7 @@ impl ServiceHandle {
 
     /// The specification in force.
     pub fn spec(&self) -> ServiceSpec {
-        self.current
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .clone()
+        self.current.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     /// Changes the running service; in force when this returns. HTTP and DNS requests on connections already open see
@@ -278,21 +218,14 @@ impl ServiceHandle {
         self.become_spec(|_| Ok(self.original.clone()))
     }
 
-    fn become_spec(
-        &self,
-        next: impl FnOnce(&ServiceSpec) -> Result<ServiceSpec, ServiceError>,
-    ) -> Result<(), ServiceError> {
+    fn become_spec(&self, next: impl FnOnce(&ServiceSpec) -> Result<ServiceSpec, ServiceError>) -> Result<(), ServiceError> {
         let mut current = self.current.lock().unwrap_or_else(PoisonError::into_inner);
         let spec = next(&current)?;
         let plan = spec.plan(&self.bind, &self.pki)?;
         let (done, answer) = std_mpsc::sync_channel(1);
         let commands = self.commands.as_ref().ok_or(ServiceError::Gone)?;
-        commands
-            .try_send(Command { plan, done })
-            .map_err(|_| ServiceError::Gone)?;
-        answer
-            .recv_timeout(PATIENCE)
-            .map_err(|_| ServiceError::Gone)??;
+        commands.try_send(Command { plan, done }).map_err(|_| ServiceError::Gone)?;
+        answer.recv_timeout(PATIENCE).map_err(|_| ServiceError::Gone)??;
         *current = spec;
         Ok(())
     }

@@ -6,10 +6,7 @@ use std::{
     time::{Duration, SystemTime},
 };
 
-use rcgen::{
-    BasicConstraints, CertificateParams, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair,
-    KeyUsagePurpose, date_time_ymd,
-};
+use rcgen::{BasicConstraints, CertificateParams, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair, KeyUsagePurpose, date_time_ymd};
 use rustls_pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer};
 use serde::{Deserialize, Serialize};
 
@@ -19,12 +16,7 @@ const DAY: i64 = 86_400;
 
 /// Which certificate a TLS service shows.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(
-    tag = "kind",
-    rename_all = "kebab-case",
-    rename_all_fields = "kebab-case",
-    deny_unknown_fields
-)]
+#[serde(tag = "kind", rename_all = "kebab-case", rename_all_fields = "kebab-case", deny_unknown_fields)]
 pub enum CertSpec {
     /// Sound: right names, valid for 90 days, full chain.
     #[default]
@@ -121,10 +113,7 @@ impl Identity {
 
     /// The chain as PEM, leaf first.
     pub fn chain_pem(&self) -> String {
-        self.chain
-            .iter()
-            .map(|der| pem_block("CERTIFICATE", der))
-            .collect()
+        self.chain.iter().map(|der| pem_block("CERTIFICATE", der)).collect()
     }
 
     /// The private key as PEM (PKCS#8).
@@ -180,22 +169,13 @@ impl Pki {
     }
 
     /// A server certificate as `spec` says, for `names` (if empty: those the `Pki` was made with) and `addrs`.
-    pub fn server(
-        &self,
-        spec: &CertSpec,
-        names: &[String],
-        addrs: &[IpAddr],
-    ) -> Result<Identity, ServiceError> {
+    pub fn server(&self, spec: &CertSpec, names: &[String], addrs: &[IpAddr]) -> Result<Identity, ServiceError> {
         let names = match spec {
             CertSpec::WrongHost { names } => names.as_slice(),
             _ if names.is_empty() => &self.names,
             _ => names,
         };
-        let addrs = if matches!(spec, CertSpec::WrongHost { .. }) {
-            &[]
-        } else {
-            addrs
-        };
+        let addrs = if matches!(spec, CertSpec::WrongHost { .. }) { &[] } else { addrs };
         let subject = names.first().map_or("faultmap lab service", String::as_str);
         let params = leaf_params(subject, names, addrs, spec.window())?;
         match spec {
@@ -212,17 +192,13 @@ impl Authority {
         let root_name = format!("{prefix} root");
         let root_key = new_key(&root_name)?;
         let root_params = ca_params(&root_name, BasicConstraints::Unconstrained);
-        let root = root_params
-            .self_signed(&root_key)
-            .map_err(|e| certificate(&root_name, e))?;
+        let root = root_params.self_signed(&root_key).map_err(|e| certificate(&root_name, e))?;
         let root_issuer = Issuer::new(root_params, root_key);
 
         let name = format!("{prefix} intermediate");
         let key = new_key(&name)?;
         let params = ca_params(&name, BasicConstraints::Constrained(0));
-        let cert = params
-            .signed_by(&key, &root_issuer)
-            .map_err(|e| certificate(&name, e))?;
+        let cert = params.signed_by(&key, &root_issuer).map_err(|e| certificate(&name, e))?;
         Ok(Self {
             root_der: root.der().clone(),
             root_pem: root.pem(),
@@ -231,36 +207,21 @@ impl Authority {
         })
     }
 
-    fn issue(
-        &self,
-        subject: &str,
-        params: &CertificateParams,
-        full_chain: bool,
-    ) -> Result<Identity, ServiceError> {
+    fn issue(&self, subject: &str, params: &CertificateParams, full_chain: bool) -> Result<Identity, ServiceError> {
         let key = new_key(subject)?;
-        let leaf = params
-            .signed_by(&key, &self.intermediate)
-            .map_err(|e| certificate(subject, e))?;
+        let leaf = params.signed_by(&key, &self.intermediate).map_err(|e| certificate(subject, e))?;
         let mut chain = vec![leaf.der().clone()];
         if full_chain {
             chain.push(self.intermediate_der.clone());
         }
-        Ok(Identity {
-            chain,
-            key: key.serialize_der().into(),
-        })
+        Ok(Identity { chain, key: key.serialize_der().into() })
     }
 }
 
 fn self_signed(subject: &str, params: &CertificateParams) -> Result<Identity, ServiceError> {
     let key = new_key(subject)?;
-    let leaf = params
-        .self_signed(&key)
-        .map_err(|e| certificate(subject, e))?;
-    Ok(Identity {
-        chain: vec![leaf.der().clone()],
-        key: key.serialize_der().into(),
-    })
+    let leaf = params.self_signed(&key).map_err(|e| certificate(subject, e))?;
+    Ok(Identity { chain: vec![leaf.der().clone()], key: key.serialize_der().into() })
 }
 
 fn ca_params(name: &str, constraints: BasicConstraints) -> CertificateParams {
@@ -268,25 +229,12 @@ fn ca_params(name: &str, constraints: BasicConstraints) -> CertificateParams {
     set_window(&mut params, (-3650 * DAY, 3650 * DAY));
     params.distinguished_name = common_name(name);
     params.is_ca = IsCa::Ca(constraints);
-    params.key_usages = vec![
-        KeyUsagePurpose::KeyCertSign,
-        KeyUsagePurpose::CrlSign,
-        KeyUsagePurpose::DigitalSignature,
-    ];
+    params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign, KeyUsagePurpose::DigitalSignature];
     params
 }
 
-fn leaf_params(
-    subject: &str,
-    names: &[String],
-    addrs: &[IpAddr],
-    window: (i64, i64),
-) -> Result<CertificateParams, ServiceError> {
-    let sans: Vec<String> = names
-        .iter()
-        .cloned()
-        .chain(addrs.iter().map(IpAddr::to_string))
-        .collect();
+fn leaf_params(subject: &str, names: &[String], addrs: &[IpAddr], window: (i64, i64)) -> Result<CertificateParams, ServiceError> {
+    let sans: Vec<String> = names.iter().cloned().chain(addrs.iter().map(IpAddr::to_string)).collect();
     let mut params = CertificateParams::new(sans).map_err(|e| certificate(subject, e))?;
     set_window(&mut params, window);
     params.distinguished_name = common_name(subject);
@@ -299,18 +247,10 @@ fn leaf_params(
 
 /// Sets the validity to (from, to), seconds from now.
 fn set_window(params: &mut CertificateParams, (from, to): (i64, i64)) {
-    let now = SystemTime::now()
-        .duration_since(SystemTime::UNIX_EPOCH)
-        .map_or(0, |d| d.as_secs());
+    let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).map_or(0, |d| d.as_secs());
     let now = i64::try_from(now).unwrap_or(i64::MAX);
     // GeneralizedTime ends with the year 9999; an absurd shift must not overflow the date type.
-    let clamp = |offset: i64| {
-        Duration::from_secs(
-            now.saturating_add(offset)
-                .clamp(0, 7_000 * 365 * DAY)
-                .unsigned_abs(),
-        )
-    };
+    let clamp = |offset: i64| Duration::from_secs(now.saturating_add(offset).clamp(0, 7_000 * 365 * DAY).unsigned_abs());
     params.not_before = date_time_ymd(1970, 1, 1) + clamp(from);
     params.not_after = date_time_ymd(1970, 1, 1) + clamp(to);
 }
@@ -327,10 +267,7 @@ fn new_key(subject: &str) -> Result<KeyPair, ServiceError> {
 }
 
 fn certificate(subject: &str, source: rcgen::Error) -> ServiceError {
-    ServiceError::Certificate {
-        subject: subject.to_owned(),
-        source,
-    }
+    ServiceError::Certificate { subject: subject.to_owned(), source }
 }
 
 /// RFC 7468 textual encoding.
@@ -352,11 +289,7 @@ pub(crate) fn base64(bytes: &[u8]) -> String {
         let group = (byte(0) << 16) | (byte(1) << 8) | byte(2);
         for i in 0..4 {
             let sextet = ((group >> (18 - 6 * i)) & 63) as usize;
-            text.push(if i <= chunk.len() {
-                char::from(ALPHABET[sextet])
-            } else {
-                '='
-            });
+            text.push(if i <= chunk.len() { char::from(ALPHABET[sextet]) } else { '=' });
         }
     }
     text

@@ -126,10 +126,6 @@ impl Counters {
 }
 
 fn bump(table: &mut BTreeMap<String, u64>, key: String) {
-    let key = if table.len() >= MAX_KEYS && !table.contains_key(&key) {
-        OVERFLOW.to_owned()
-    } else {
-        key
-    };
+    let key = if table.len() >= MAX_KEYS && !table.contains_key(&key) { OVERFLOW.to_owned() } else { key };
     *table.entry(key).or_default() += 1;
 }

@@ -50,12 +50,7 @@ pub(crate) fn yes() -> bool {
 
 /// What a TCP service does with a connection.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(
-    tag = "kind",
-    rename_all = "kebab-case",
-    rename_all_fields = "kebab-case",
-    deny_unknown_fields
-)]
+#[serde(tag = "kind", rename_all = "kebab-case", rename_all_fields = "kebab-case", deny_unknown_fields)]
 pub enum TcpBehaviour {
     /// Sends back what it receives.
     #[default]
@@ -137,20 +132,14 @@ impl Payload {
     pub(crate) fn bytes(&self) -> Result<Vec<u8>, ServiceError> {
         match self {
             Self::Text(text) => Ok(text.as_bytes().to_vec()),
-            Self::Hex(text) => hex(text).ok_or_else(|| {
-                ServiceError::spec("hex", format!("not hexadecimal bytes: {text:?}"))
-            }),
+            Self::Hex(text) => hex(text).ok_or_else(|| ServiceError::spec("hex", format!("not hexadecimal bytes: {text:?}"))),
         }
     }
 }
 
 /// Reads pairs of hexadecimal digits, ignoring white space.
 pub(crate) fn hex(text: &str) -> Option<Vec<u8>> {
-    let digits: Option<Vec<u32>> = text
-        .chars()
-        .filter(|c| !c.is_whitespace())
-        .map(|c| c.to_digit(16))
-        .collect();
+    let digits: Option<Vec<u32>> = text.chars().filter(|c| !c.is_whitespace()).map(|c| c.to_digit(16)).collect();
     let digits = digits?;
     let pairs = digits.chunks(2).map(|pair| match pair {
         [high, low] => u8::try_from(high * 16 + low).ok(),
@@ -179,31 +168,14 @@ impl TcpPlan {
     pub(crate) fn new(spec: &TcpSpec, bind: &[IpAddr], pki: &Pki) -> Result<Self, ServiceError> {
         let optional = |p: &Option<Payload>| p.as_ref().map_or(Ok(Vec::new()), Payload::bytes);
         let (mut greeting, mut rules) = (Vec::new(), Vec::new());
-        if let TcpBehaviour::Dialogue {
-            greeting: first,
-            rules: listed,
-        } = &spec.behaviour
-        {
+        if let TcpBehaviour::Dialogue { greeting: first, rules: listed } = &spec.behaviour {
             greeting = optional(first)?;
             for rule in listed {
-                rules.push(Rule {
-                    contains: optional(&rule.contains)?,
-                    reply: optional(&rule.reply)?,
-                    close: rule.close,
-                });
+                rules.push(Rule { contains: optional(&rule.contains)?, reply: optional(&rule.reply)?, close: rule.close });
             }
         }
-        let tls = spec
-            .tls
-            .as_ref()
-            .map(|tls| TlsPlan::new(tls, &[], bind, pki))
-            .transpose()?;
-        Ok(Self {
-            tls,
-            behaviour: spec.behaviour.clone(),
-            greeting,
-            rules,
-        })
+        let tls = spec.tls.as_ref().map(|tls| TlsPlan::new(tls, &[], bind, pki)).transpose()?;
+        Ok(Self { tls, behaviour: spec.behaviour.clone(), greeting, rules })
     }
 }
 
@@ -256,22 +228,13 @@ async fn behave(mut io: BoxStream, wire: &Wire, plan: &TcpPlan, counters: &Arc<C
         }
         TcpBehaviour::Source { bytes } => source(&mut io, *bytes, counters).await,
         TcpBehaviour::IdleClose { ms } => {
-            if within_idle(wire, *ms, echo(&mut io, u64::MAX, counters))
-                .await
-                .is_none()
-            {
+            if within_idle(wire, *ms, echo(&mut io, u64::MAX, counters)).await.is_none() {
                 counters.bite("idle-close");
                 let _ = io.shutdown().await;
             }
         }
         TcpBehaviour::HardTimeout { ms } => {
-            if timeout(
-                Duration::from_millis(*ms),
-                echo(&mut io, u64::MAX, counters),
-            )
-            .await
-            .is_err()
-            {
+            if timeout(Duration::from_millis(*ms), echo(&mut io, u64::MAX, counters)).await.is_err() {
                 counters.bite("hard-timeout");
                 let _ = io.shutdown().await;
             }
@@ -295,11 +258,7 @@ async fn echo(io: &mut BoxStream, at_most: u64, counters: &Counters) {
     while let Ok(n) = io.read(&mut buffer).await {
         received += n as u64;
         Counters::add(&counters.requests, usize::from(n > 0));
-        if n == 0
-            || received > at_most
-            || io.write_all(&buffer[..n]).await.is_err()
-            || io.flush().await.is_err()
-        {
+        if n == 0 || received > at_most || io.write_all(&buffer[..n]).await.is_err() || io.flush().await.is_err() {
             break;
         }
         Counters::add(&counters.answered, 1);
@@ -325,9 +284,7 @@ async fn source(io: &mut BoxStream, bytes: u64, counters: &Counters) {
 }
 
 async fn dialogue(io: &mut BoxStream, plan: &TcpPlan, counters: &Counters) {
-    if !plan.greeting.is_empty()
-        && (io.write_all(&plan.greeting).await.is_err() || io.flush().await.is_err())
-    {
+    if !plan.greeting.is_empty() && (io.write_all(&plan.greeting).await.is_err() || io.flush().await.is_err()) {
         return;
     }
     let mut buffer = vec![0; 16 * 1024];
@@ -337,11 +294,7 @@ async fn dialogue(io: &mut BoxStream, plan: &TcpPlan, counters: &Counters) {
             _ => return,
         };
         Counters::add(&counters.requests, 1);
-        let Some(rule) = plan
-            .rules
-            .iter()
-            .find(|rule| contains(&buffer[..n], &rule.contains))
-        else {
+        let Some(rule) = plan.rules.iter().find(|rule| contains(&buffer[..n], &rule.contains)) else {
             continue;
         };
         if io.write_all(&rule.reply).await.is_err() || io.flush().await.is_err() {
@@ -365,11 +318,7 @@ fn contains(chunk: &[u8], wanted: &[u8]) -> bool {
 }
 
 /// Runs `work` until nothing has moved on the connection for `idle_ms`. `None`: it was idle.
-pub(crate) async fn within_idle<T>(
-    wire: &Wire,
-    idle_ms: u64,
-    work: impl Future<Output = T>,
-) -> Option<T> {
+pub(crate) async fn within_idle<T>(wire: &Wire, idle_ms: u64, work: impl Future<Output = T>) -> Option<T> {
     let watch = async {
         let mut seen = wire.moved();
         loop {

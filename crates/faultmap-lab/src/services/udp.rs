@@ -60,21 +60,12 @@ impl UdpPlan {
             UdpBehaviour::Reply { payload } => payload.bytes()?,
             _ => Vec::new(),
         };
-        Ok(Self {
-            behaviour: spec.behaviour.clone(),
-            reply,
-        })
+        Ok(Self { behaviour: spec.behaviour.clone(), reply })
     }
 }
 
 /// Answers, or does not answer, one datagram.
-pub(crate) async fn serve(
-    datagram: Vec<u8>,
-    from: SocketAddr,
-    socket: Arc<UdpSocket>,
-    plan: &UdpPlan,
-    ctx: &Ctx,
-) {
+pub(crate) async fn serve(datagram: Vec<u8>, from: SocketAddr, socket: Arc<UdpSocket>, plan: &UdpPlan, ctx: &Ctx) {
     let number = ctx.next();
     let counters = &ctx.counters;
     Counters::add(&counters.requests, 1);

@@ -80,24 +80,12 @@ impl Net {
             switches.insert(spec.name.clone(), switch);
         }
         let mut links = BTreeMap::new();
-        let mut wiring = Wiring {
-            fabric: &mut fabric,
-            hosts: &mut hosts,
-            switches: &switch_ends,
-            ports: 0,
-        };
+        let mut wiring = Wiring { fabric: &mut fabric, hosts: &mut hosts, switches: &switch_ends, ports: 0 };
         for spec in &topology.links {
             links.insert(spec.name.clone(), wiring.plug(spec)?);
         }
-        let mut net = Net {
-            topology: topology.clone(),
-            hosts,
-            links,
-            switches,
-            nats: BTreeMap::new(),
-            firewalls: BTreeMap::new(),
-            _fabric: fabric,
-        };
+        let mut net =
+            Net { topology: topology.clone(), hosts, links, switches, nats: BTreeMap::new(), firewalls: BTreeMap::new(), _fabric: fabric };
         for spec in &topology.middleboxes {
             net.install(spec)?;
         }
@@ -112,37 +100,27 @@ impl Net {
 
     /// The host of that name.
     pub fn host(&self, name: &str) -> Result<&Host, LabError> {
-        self.hosts
-            .get(name)
-            .ok_or_else(|| LabError::unknown("host", name, self.hosts.keys()))
+        self.hosts.get(name).ok_or_else(|| LabError::unknown("host", name, self.hosts.keys()))
     }
 
     /// The cable of that name.
     pub fn link(&self, name: &str) -> Result<&Link, LabError> {
-        self.links
-            .get(name)
-            .ok_or_else(|| LabError::unknown("link", name, self.links.keys()))
+        self.links.get(name).ok_or_else(|| LabError::unknown("link", name, self.links.keys()))
     }
 
     /// The switch of that name.
     pub fn switch(&self, name: &str) -> Result<&Switch, LabError> {
-        self.switches
-            .get(name)
-            .ok_or_else(|| LabError::unknown("switch", name, self.switches.keys()))
+        self.switches.get(name).ok_or_else(|| LabError::unknown("switch", name, self.switches.keys()))
     }
 
     /// The address translator of that name.
     pub fn nat(&self, name: &str) -> Result<&Nat, LabError> {
-        self.nats
-            .get(name)
-            .ok_or_else(|| LabError::unknown("nat", name, self.nats.keys()))
+        self.nats.get(name).ok_or_else(|| LabError::unknown("nat", name, self.nats.keys()))
     }
 
     /// The packet filter of that name.
     pub fn firewall(&self, name: &str) -> Result<&Firewall, LabError> {
-        self.firewalls
-            .get(name)
-            .ok_or_else(|| LabError::unknown("firewall", name, self.firewalls.keys()))
+        self.firewalls.get(name).ok_or_else(|| LabError::unknown("firewall", name, self.firewalls.keys()))
     }
 
     /// The host on which checks run.
@@ -159,50 +137,26 @@ impl Net {
     pub fn names(&self) -> BTreeMap<String, Vec<IpAddr>> {
         let addresses = |hosts: &Vec<String>| {
             let hosts = hosts.iter().filter_map(|host| self.hosts.get(host));
-            hosts
-                .flat_map(|h| [h.addr(Family::V4), h.addr(Family::V6)])
-                .flatten()
-                .collect()
+            hosts.flat_map(|h| [h.addr(Family::V4), h.addr(Family::V6)]).flatten().collect()
         };
-        self.topology
-            .names
-            .iter()
-            .map(|(name, hosts)| (name.clone(), addresses(hosts)))
-            .collect()
+        self.topology.names.iter().map(|(name, hosts)| (name.clone(), addresses(hosts))).collect()
     }
 
     /// The cables plugged into a host or switch.
     pub fn links_of<'a>(&'a self, node: &'a str) -> impl Iterator<Item = &'a Link> + 'a {
-        self.links
-            .values()
-            .filter(move |link| link.nodes().contains(&node))
+        self.links.values().filter(move |link| link.nodes().contains(&node))
     }
 
     fn install(&mut self, spec: &MiddleboxSpec) -> Result<(), LabError> {
         match spec {
-            MiddleboxSpec::Nat {
-                name,
-                link,
-                inside,
-                capacity,
-                snat4,
-                snat6,
-                ports,
-            } => {
+            MiddleboxSpec::Nat { name, link, inside, capacity, snat4, snat6, ports } => {
                 let link = self.link(link)?;
                 let outward = link.direction_from(inside).unwrap_or(Direction::Forward);
-                let mut config = NatConfig {
-                    outward,
-                    ..NatConfig::default()
-                };
+                let mut config = NatConfig { outward, ..NatConfig::default() };
                 config.capacity = capacity.unwrap_or(config.capacity);
                 if snat4.is_some() || snat6.is_some() {
                     let ports = ports.unwrap_or(Snat::DEFAULT_PORTS);
-                    config.snat = Some(Snat {
-                        v4: *snat4,
-                        v6: *snat6,
-                        ports,
-                    });
+                    config.snat = Some(Snat { v4: *snat4, v6: *snat6, ports });
                 }
                 let nat = Nat::new(name, config);
                 link.add(Box::new(nat.clone()));
@@ -220,11 +174,7 @@ impl Net {
 
 fn create_host(spec: &HostSpec) -> Result<Host, LabError> {
     let mut host = Host::create(&spec.name)?;
-    let sysctls = if spec.forward {
-        [HOST_SYSCTLS, ROUTER_SYSCTLS].concat()
-    } else {
-        HOST_SYSCTLS.to_vec()
-    };
+    let sysctls = if spec.forward { [HOST_SYSCTLS, ROUTER_SYSCTLS].concat() } else { HOST_SYSCTLS.to_vec() };
     host.netns.sysctls(sysctls)?;
     host.loopback.clone_from(&spec.loopback);
     Ok(host)
@@ -247,11 +197,7 @@ fn bring_up(host: &Host, spec: &HostSpec) -> Result<(), LabError> {
     }
     for route in &spec.routes {
         let kind = route.kind.unwrap_or(RouteKind::Unicast);
-        rtnl.add_route(&Route {
-            via: route.via,
-            metric: route.metric,
-            ..Route::of_kind(route.to, kind)
-        })?;
+        rtnl.add_route(&Route { via: route.via, metric: route.metric, ..Route::of_kind(route.to, kind) })?;
     }
     Ok(())
 }
@@ -261,29 +207,18 @@ fn bring_up(host: &Host, spec: &HostSpec) -> Result<(), LabError> {
 /// of a neighbour goes unheard and is repeated only a second later.
 fn await_ready(host: &Host) -> Result<(), LabError> {
     let rtnl = host.rtnl()?;
-    host.interfaces
-        .iter()
-        .try_for_each(|interface| rtnl.await_operational(&interface.name))?;
-    let groups = host
-        .interfaces
-        .iter()
-        .flat_map(solicited_node_groups)
-        .collect::<Vec<_>>();
+    host.interfaces.iter().try_for_each(|interface| rtnl.await_operational(&interface.name))?;
+    let groups = host.interfaces.iter().flat_map(solicited_node_groups).collect::<Vec<_>>();
     let deadline = Instant::now() + READY_DEADLINE;
     host.run(move || {
         loop {
-            let joined =
-                fs::read_to_string(GROUPS).map_err(|e| LabError::system("read", GROUPS, e))?;
+            let joined = fs::read_to_string(GROUPS).map_err(|e| LabError::system("read", GROUPS, e))?;
             if groups.iter().all(|group| is_joined(&joined, group)) {
                 return Ok(());
             }
             if Instant::now() > deadline {
                 let late = io::Error::from(io::ErrorKind::TimedOut);
-                return Err(LabError::system(
-                    "wait for multicast groups in",
-                    GROUPS,
-                    late,
-                ));
+                return Err(LabError::system("wait for multicast groups in", GROUPS, late));
             }
             thread::sleep(Duration::from_millis(1));
         }
@@ -300,9 +235,7 @@ fn solicited_node_groups(interface: &Interface) -> Vec<(String, String)> {
         }
     };
     let groups = interface.addrs.iter().filter_map(group);
-    groups
-        .map(|group| (interface.name.clone(), group))
-        .collect()
+    groups.map(|group| (interface.name.clone(), group)).collect()
 }
 
 /// Whether a table like /proc/net/igmp6 (index, interface, group, ...) has that interface in that group.
@@ -338,25 +271,12 @@ impl Wiring<'_> {
         let have = self.hosts.keys().cloned().collect::<Vec<_>>();
         let unknown = || LabError::unknown("host", spec.node(), have.iter());
         let host = self.hosts.get_mut(spec.node()).ok_or_else(unknown)?;
-        let name = spec
-            .iface
-            .clone()
-            .unwrap_or_else(|| format!("eth{}", host.interfaces.len()));
+        let name = spec.iface.clone().unwrap_or_else(|| format!("eth{}", host.interfaces.len()));
         // Locally administered; the last bytes count the ports, so a capture is easy to read.
         let mac = [0x02, 0, 0, 0, high, low];
-        let port = PortSpec {
-            netns: &host.netns,
-            iface: &name,
-            mac,
-            mtu: MTU,
-        };
+        let port = PortSpec { netns: &host.netns, iface: &name, mac, mtu: MTU };
         let end = self.fabric.add_port(&port)?;
-        host.interfaces.push(Interface {
-            name,
-            link: link.name.clone(),
-            mac,
-            addrs: spec.addrs.clone(),
-        });
+        host.interfaces.push(Interface { name, link: link.name.clone(), mac, addrs: spec.addrs.clone() });
         Ok(end)
     }
 }

@@ -5,18 +5,9 @@ use crate::error::LabError;
 
 /// Name and TOML text, in the order they are listed to users.
 const BUILTIN: &[(&str, &str)] = &[
-    (
-        "on-link-pair",
-        include_str!("../../topologies/on-link-pair.toml"),
-    ),
-    (
-        "client-router-server",
-        include_str!("../../topologies/client-router-server.toml"),
-    ),
-    (
-        "two-routers-two-paths",
-        include_str!("../../topologies/two-routers-two-paths.toml"),
-    ),
+    ("on-link-pair", include_str!("../../topologies/on-link-pair.toml")),
+    ("client-router-server", include_str!("../../topologies/client-router-server.toml")),
+    ("two-routers-two-paths", include_str!("../../topologies/two-routers-two-paths.toml")),
     ("nat", include_str!("../../topologies/nat.toml")),
     ("balancer", include_str!("../../topologies/balancer.toml")),
 ];

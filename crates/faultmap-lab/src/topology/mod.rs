@@ -153,9 +153,7 @@ impl MiddleboxSpec {
     /// The box's name and its cable's.
     pub fn name_and_link(&self) -> (&str, &str) {
         match self {
-            MiddleboxSpec::Nat { name, link, .. } | MiddleboxSpec::Firewall { name, link } => {
-                (name, link)
-            }
+            MiddleboxSpec::Nat { name, link, .. } | MiddleboxSpec::Firewall { name, link } => (name, link),
         }
     }
 }
@@ -163,46 +161,25 @@ impl MiddleboxSpec {
 impl EndSpec {
     /// The name of the host or the switch.
     pub fn node(&self) -> &str {
-        self.host
-            .as_deref()
-            .or(self.switch.as_deref())
-            .unwrap_or_default()
+        self.host.as_deref().or(self.switch.as_deref()).unwrap_or_default()
     }
 }
 
 impl Topology {
     /// Reads a topology from TOML and checks that its names hang together.
     pub fn parse(text: &str) -> Result<Topology, LabError> {
-        let topology: Topology = toml::from_str(text).map_err(|e| LabError::Topology {
-            name: "?".to_owned(),
-            reason: e.to_string(),
-        })?;
+        let topology: Topology = toml::from_str(text).map_err(|e| LabError::Topology { name: "?".to_owned(), reason: e.to_string() })?;
         match topology.contradiction() {
             None => Ok(topology),
-            Some(reason) => Err(LabError::Topology {
-                name: topology.name,
-                reason,
-            }),
+            Some(reason) => Err(LabError::Topology { name: topology.name, reason }),
         }
     }
 
     /// The first thing wrong with it.
     fn contradiction(&self) -> Option<String> {
-        let hosts = self
-            .hosts
-            .iter()
-            .map(|h| h.name.as_str())
-            .collect::<BTreeSet<_>>();
-        let switches = self
-            .switches
-            .iter()
-            .map(|s| s.name.as_str())
-            .collect::<BTreeSet<_>>();
-        let links = self
-            .links
-            .iter()
-            .map(|l| l.name.as_str())
-            .collect::<BTreeSet<_>>();
+        let hosts = self.hosts.iter().map(|h| h.name.as_str()).collect::<BTreeSet<_>>();
+        let switches = self.switches.iter().map(|s| s.name.as_str()).collect::<BTreeSet<_>>();
+        let links = self.links.iter().map(|l| l.name.as_str()).collect::<BTreeSet<_>>();
         let duplicates = hosts.len() < self.hosts.len()
             || links.len() < self.links.len()
             || switches.len() < self.switches.len()
@@ -210,18 +187,11 @@ impl Topology {
         if duplicates {
             return Some("a name is used twice".to_owned());
         }
-        let named = self
-            .names
-            .values()
-            .flatten()
-            .chain([&self.client, &self.dns, &self.server]);
+        let named = self.names.values().flatten().chain([&self.client, &self.dns, &self.server]);
         if let Some(missing) = named.map(String::as_str).find(|name| !hosts.contains(name)) {
             return Some(format!("no host is named {missing:?}"));
         }
-        let ends = self
-            .links
-            .iter()
-            .flat_map(|link| [(link, &link.a), (link, &link.b)]);
+        let ends = self.links.iter().flat_map(|link| [(link, &link.a), (link, &link.b)]);
         for (link, end) in ends {
             let known = match (&end.host, &end.switch) {
                 (Some(host), None) => hosts.contains(host.as_str()),
@@ -229,17 +199,10 @@ impl Topology {
                 _ => false,
             };
             if !known {
-                return Some(format!(
-                    "an end of {:?} names neither a host nor an address-less switch port",
-                    link.name
-                ));
+                return Some(format!("an end of {:?} names neither a host nor an address-less switch port", link.name));
             }
         }
-        let stray = self
-            .middleboxes
-            .iter()
-            .map(MiddleboxSpec::name_and_link)
-            .find(|(_, link)| !links.contains(link));
+        let stray = self.middleboxes.iter().map(MiddleboxSpec::name_and_link).find(|(_, link)| !links.contains(link));
         stray.map(|(name, link)| format!("{name:?} sits on {link:?}, which is no link"))
     }
 }

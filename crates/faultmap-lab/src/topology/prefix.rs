@@ -28,25 +28,18 @@ impl Prefix {
 
     /// One address alone.
     pub fn host(addr: IpAddr) -> Prefix {
-        Prefix {
-            addr,
-            len: if addr.is_ipv4() { 32 } else { 128 },
-        }
+        Prefix { addr, len: if addr.is_ipv4() { 32 } else { 128 } }
     }
 
     /// The address with its host bits cleared.
     pub fn network(&self) -> IpAddr {
         match self.addr {
             IpAddr::V4(v4) => {
-                let mask = u32::MAX
-                    .checked_shl(32 - u32::from(self.len.min(32)))
-                    .unwrap_or(0);
+                let mask = u32::MAX.checked_shl(32 - u32::from(self.len.min(32))).unwrap_or(0);
                 IpAddr::V4(Ipv4Addr::from_bits(v4.to_bits() & mask))
             }
             IpAddr::V6(v6) => {
-                let mask = u128::MAX
-                    .checked_shl(128 - u32::from(self.len.min(128)))
-                    .unwrap_or(0);
+                let mask = u128::MAX.checked_shl(128 - u32::from(self.len.min(128))).unwrap_or(0);
                 IpAddr::V6(Ipv6Addr::from_bits(v6.to_bits() & mask))
             }
         }
@@ -54,13 +47,7 @@ impl Prefix {
 
     /// Whether `addr` lies within.
     pub fn contains(&self, addr: IpAddr) -> bool {
-        addr.is_ipv4() == self.addr.is_ipv4()
-            && Prefix {
-                addr,
-                len: self.len,
-            }
-            .network()
-                == self.network()
+        addr.is_ipv4() == self.addr.is_ipv4() && Prefix { addr, len: self.len }.network() == self.network()
     }
 }
 
@@ -81,11 +68,7 @@ impl FromStr for Prefix {
         };
         let whole = Prefix::host(addr.parse().map_err(|_| bad())?);
         let len = len.unwrap_or(whole.len);
-        if len > whole.len {
-            Err(bad())
-        } else {
-            Ok(Prefix { len, ..whole })
-        }
+        if len > whole.len { Err(bad()) } else { Ok(Prefix { len, ..whole }) }
     }
 }
 
@@ -103,11 +86,7 @@ mod tests {
 
     fn check(prefix: &str, addr: &str, inside: bool) {
         let prefix: Prefix = prefix.parse().unwrap();
-        assert_eq!(
-            prefix.contains(addr.parse().unwrap()),
-            inside,
-            "{prefix} {addr}"
-        );
+        assert_eq!(prefix.contains(addr.parse().unwrap()), inside, "{prefix} {addr}");
     }
 
     #[test]

@@ -8,86 +8,38 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use faultmap_lab::fabric::middlebox::{
-    Action, Firewall, IcmpFilter, IcmpMatch, Interposer, Nat, NatConfig, Proto, Rule, Snat,
-    UnknownMidStream,
+    Action, Firewall, IcmpFilter, IcmpMatch, Interposer, Nat, NatConfig, Proto, Rule, Snat, UnknownMidStream,
 };
 use faultmap_lab::fabric::{Direction, Link};
 use faultmap_lab::rtnl::{Route, RouteKind};
 use faultmap_lab::topology::{Prefix, builtin, builtin_names};
 use faultmap_lab::{Family, Host, Net, Privilege, Sandbox};
-use nix::sys::socket::{
-    ControlMessageOwned, MsgFlags, SockaddrStorage, recvmsg, setsockopt, sockopt,
-};
+use nix::sys::socket::{ControlMessageOwned, MsgFlags, SockaddrStorage, recvmsg, setsockopt, sockopt};
 use socket2::{Domain, Protocol, Socket, Type};
 
 use super::Case;
 
 pub(crate) const CASES: &[Case] = &[
-    (
-        "every_topology_carries_tcp_udp_and_echo_in_both_families",
-        every_topology_carries,
-    ),
+    ("every_topology_carries_tcp_udp_and_echo_in_both_families", every_topology_carries),
     ("a_path_walk_names_the_near_side_of_every_router", path_walk),
     ("a_lossy_wire_counts_every_datagram_that_is_missing", loss),
-    (
-        "a_flipped_bit_is_found_by_the_receivers_checksum",
-        corruption,
-    ),
+    ("a_flipped_bit_is_found_by_the_receivers_checksum", corruption),
     ("a_duplicated_datagram_arrives_twice", duplication),
     ("a_held_back_datagram_is_overtaken", reordering),
     ("a_slow_line_drops_what_its_queue_cannot_hold", slow_line),
-    (
-        "an_unplugged_cable_takes_the_carrier_and_gives_it_back",
-        carrier,
-    ),
-    (
-        "a_segment_with_a_small_mtu_swallows_large_frames_only",
-        max_frame,
-    ),
-    (
-        "a_filtered_port_is_silent_while_its_neighbour_answers",
-        filtered_port,
-    ),
-    (
-        "a_rejecting_firewall_shows_its_own_address_on_the_error_queue",
-        rejecting_firewall,
-    ),
-    (
-        "a_rejecting_reset_looks_like_a_closed_port",
-        rejecting_reset,
-    ),
-    (
-        "a_full_table_lets_the_old_live_and_the_new_die_silently",
-        full_table,
-    ),
-    (
-        "a_translator_without_ports_drops_the_next_connection",
-        ports_exhausted,
-    ),
-    (
-        "a_forgotten_connection_is_answered_with_a_reset",
-        forgotten_connection,
-    ),
-    (
-        "a_path_walk_passes_an_address_translator",
-        path_walk_through_nat,
-    ),
-    (
-        "a_filter_that_eats_too_big_makes_a_hole_for_large_packets",
-        pmtu_hole,
-    ),
-    (
-        "behind_an_interposed_proxy_a_dead_address_connects_and_a_live_one_works",
-        interposed,
-    ),
-    (
-        "a_large_datagram_is_fragmented_and_translated",
-        fragments_through_nat,
-    ),
-    (
-        "a_command_sees_its_own_host_and_has_the_powers_it_was_given",
-        command_inside,
-    ),
+    ("an_unplugged_cable_takes_the_carrier_and_gives_it_back", carrier),
+    ("a_segment_with_a_small_mtu_swallows_large_frames_only", max_frame),
+    ("a_filtered_port_is_silent_while_its_neighbour_answers", filtered_port),
+    ("a_rejecting_firewall_shows_its_own_address_on_the_error_queue", rejecting_firewall),
+    ("a_rejecting_reset_looks_like_a_closed_port", rejecting_reset),
+    ("a_full_table_lets_the_old_live_and_the_new_die_silently", full_table),
+    ("a_translator_without_ports_drops_the_next_connection", ports_exhausted),
+    ("a_forgotten_connection_is_answered_with_a_reset", forgotten_connection),
+    ("a_path_walk_passes_an_address_translator", path_walk_through_nat),
+    ("a_filter_that_eats_too_big_makes_a_hole_for_large_packets", pmtu_hole),
+    ("behind_an_interposed_proxy_a_dead_address_connects_and_a_live_one_works", interposed),
+    ("a_large_datagram_is_fragmented_and_translated", fragments_through_nat),
+    ("a_command_sees_its_own_host_and_has_the_powers_it_was_given", command_inside),
     ("a_bulk_transfer_arrives_whole", bulk_transfer),
 ];
 
@@ -218,18 +170,15 @@ fn poll_error_queue(socket: &impl std::os::fd::AsRawFd) -> Option<(u8, u8, IpAdd
     let mut iov = [io::IoSliceMut::new(&mut buffer)];
     let mut space = [0; 512];
     let flags = MsgFlags::MSG_ERRQUEUE | MsgFlags::MSG_DONTWAIT;
-    let message =
-        recvmsg::<SockaddrStorage>(socket.as_raw_fd(), &mut iov, Some(&mut space), flags).ok()?;
+    let message = recvmsg::<SockaddrStorage>(socket.as_raw_fd(), &mut iov, Some(&mut space), flags).ok()?;
     message.cmsgs().ok()?.find_map(|control| match control {
         ControlMessageOwned::Ipv4RecvErr(error, Some(from)) => {
             let addr = std::net::Ipv4Addr::from(u32::from_be(from.sin_addr.s_addr));
             Some((error.ee_type, error.ee_code, IpAddr::V4(addr)))
         }
-        ControlMessageOwned::Ipv6RecvErr(error, Some(from)) => Some((
-            error.ee_type,
-            error.ee_code,
-            IpAddr::V6(from.sin6_addr.s6_addr.into()),
-        )),
+        ControlMessageOwned::Ipv6RecvErr(error, Some(from)) => {
+            Some((error.ee_type, error.ee_code, IpAddr::V6(from.sin6_addr.s6_addr.into())))
+        }
         _ => None,
     })
 }
@@ -242,12 +191,7 @@ fn walk(host: &Host, to: IpAddr) -> Vec<IpAddr> {
         let socket = udp(host, target);
         recverr(&socket);
         let raw = socket2::SockRef::from(&socket);
-        if to.is_ipv4() {
-            raw.set_ttl_v4(ttl)
-        } else {
-            raw.set_unicast_hops_v6(ttl)
-        }
-        .unwrap();
+        if to.is_ipv4() { raw.set_ttl_v4(ttl) } else { raw.set_unicast_hops_v6(ttl) }.unwrap();
         socket.send(b"x").unwrap();
         match error_queue(&socket) {
             Some((_, _, from)) if from == to => break,
@@ -260,18 +204,9 @@ fn walk(host: &Host, to: IpAddr) -> Vec<IpAddr> {
 
 fn snmp(host: &Host, line: &str, field: &str) -> u64 {
     let text = host.read("/proc/thread-self/net/snmp").unwrap();
-    let mut rows = text
-        .lines()
-        .filter(|row| row.starts_with(line))
-        .map(|row| row.split_whitespace());
+    let mut rows = text.lines().filter(|row| row.starts_with(line)).map(|row| row.split_whitespace());
     let (names, values) = (rows.next().unwrap(), rows.next().unwrap());
-    names
-        .zip(values)
-        .find(|(name, _)| *name == field)
-        .unwrap()
-        .1
-        .parse()
-        .unwrap()
+    names.zip(values).find(|(name, _)| *name == field).unwrap().1.parse().unwrap()
 }
 
 fn every_topology_carries(sandbox: &Sandbox) {
@@ -280,8 +215,7 @@ fn every_topology_carries(sandbox: &Sandbox) {
         serve(server(&net), PORT);
         for family in FAMILIES {
             let to = at(server(&net), family, PORT);
-            let mut stream =
-                connect(client(&net), to).unwrap_or_else(|e| panic!("{name} {to}: {e}"));
+            let mut stream = connect(client(&net), to).unwrap_or_else(|e| panic!("{name} {to}: {e}"));
             echo(&mut stream, b"hello").unwrap();
             let socket = udp(client(&net), to);
             socket.send(b"hello").unwrap();
@@ -289,11 +223,7 @@ fn every_topology_carries(sandbox: &Sandbox) {
             ping(client(&net), to.ip()).unwrap_or_else(|e| panic!("{name} echo {to}: {e}"));
             ping(client(&net), net.dns().unwrap().addr(family).unwrap()).unwrap();
         }
-        let overruns = net
-            .links
-            .values()
-            .map(|link| link.stats().total(|way| way.overrun))
-            .sum::<u64>();
+        let overruns = net.links.values().map(|link| link.stats().total(|way| way.overrun)).sum::<u64>();
         assert_eq!(overruns, 0, "{name}");
     }
 }
@@ -301,12 +231,7 @@ fn every_topology_carries(sandbox: &Sandbox) {
 fn path_walk(sandbox: &Sandbox) {
     let check = |net: &Net, family: Family, expect: &[&str]| {
         let hops = walk(client(net), server(net).addr(family).unwrap());
-        assert_eq!(
-            hops.iter().map(IpAddr::to_string).collect::<Vec<_>>(),
-            expect,
-            "{}",
-            net.topology.name
-        );
+        assert_eq!(hops.iter().map(IpAddr::to_string).collect::<Vec<_>>(), expect, "{}", net.topology.name);
     };
     let net = lab("two-routers-two-paths", sandbox);
     check(&net, Family::V4, &["10.0.1.1", "10.0.12.2", "10.0.24.4"]);
@@ -376,9 +301,7 @@ fn corruption(sandbox: &Sandbox) {
 fn duplication(sandbox: &Sandbox) {
     let net = lab("on-link-pair", sandbox);
     warm(&net);
-    net.link("client-switch")
-        .unwrap()
-        .set(Direction::Forward, |way| way.duplicate = 1.0);
+    net.link("client-switch").unwrap().set(Direction::Forward, |way| way.duplicate = 1.0);
     assert_eq!(send_many(&net, Family::V6, 50, 100).len(), 100);
 }
 
@@ -400,11 +323,7 @@ fn slow_line(sandbox: &Sandbox) {
     link.set_both(|way| (way.rate_kbit, way.queue_packets) = (1000, 10));
     let got = send_many(&net, Family::V4, 60, 1000).len() as u64;
     let full = link.stats().forward.queue_full;
-    assert!(
-        accounts_for(60, got, full),
-        "{got} + {full}: {:?}",
-        link.stats()
-    );
+    assert!(accounts_for(60, got, full), "{got} + {full}: {:?}", link.stats());
     assert!(full > 20, "{full}");
 }
 
@@ -412,10 +331,7 @@ fn has_carrier(host: &Host, iface: &str) -> bool {
     let iface = iface.to_owned();
     host.run(move || {
         let mut all = nix::ifaddrs::getifaddrs().unwrap();
-        all.any(|i| {
-            i.interface_name == iface
-                && i.flags.contains(nix::net::if_::InterfaceFlags::IFF_RUNNING)
-        })
+        all.any(|i| i.interface_name == iface && i.flags.contains(nix::net::if_::InterfaceFlags::IFF_RUNNING))
     })
     .unwrap()
 }
@@ -478,36 +394,18 @@ fn filtered_port(sandbox: &Sandbox) {
 
 fn rejecting_firewall(sandbox: &Sandbox) {
     let net = lab("client-router-server", sandbox);
-    let from: Vec<IpAddr> = vec![
-        "10.0.2.254".parse().unwrap(),
-        "fd00:2::254".parse().unwrap(),
-    ];
+    let from: Vec<IpAddr> = vec!["10.0.2.254".parse().unwrap(), "fd00:2::254".parse().unwrap()];
     let filter = net.firewall("firewall").unwrap();
-    filter.push(Rule::for_port(
-        Proto::Udp,
-        PORT,
-        Action::prohibit(from.clone()),
-    ));
-    filter.push(Rule::for_port(
-        Proto::Tcp,
-        PORT,
-        Action::prohibit(from.clone()),
-    ));
-    for (family, (expect, from)) in FAMILIES
-        .into_iter()
-        .zip([(3, 13), (1, 1)].into_iter().zip(from))
-    {
+    filter.push(Rule::for_port(Proto::Udp, PORT, Action::prohibit(from.clone())));
+    filter.push(Rule::for_port(Proto::Tcp, PORT, Action::prohibit(from.clone())));
+    for (family, (expect, from)) in FAMILIES.into_iter().zip([(3, 13), (1, 1)].into_iter().zip(from)) {
         let to = at(server(&net), family, PORT);
         let socket = udp(client(&net), to);
         recverr(&socket);
         socket.send(b"x").unwrap();
         assert_eq!(error_queue(&socket), Some((expect.0, expect.1, from)));
         let refused = connect(client(&net), to).unwrap_err();
-        let errno = if family == Family::V4 {
-            libc::EHOSTUNREACH
-        } else {
-            libc::EACCES
-        };
+        let errno = if family == Family::V4 { libc::EHOSTUNREACH } else { libc::EACCES };
         assert_eq!(refused.raw_os_error(), Some(errno), "{refused}");
     }
 }
@@ -515,10 +413,7 @@ fn rejecting_firewall(sandbox: &Sandbox) {
 fn rejecting_reset(sandbox: &Sandbox) {
     let net = lab("client-router-server", sandbox);
     serve(server(&net), PORT);
-    firewall(
-        net.link("router-server").unwrap(),
-        vec![Rule::for_port(Proto::Tcp, PORT, Action::RejectReset)],
-    );
+    firewall(net.link("router-server").unwrap(), vec![Rule::for_port(Proto::Tcp, PORT, Action::RejectReset)]);
     for family in FAMILIES {
         for port in [PORT, PORT + 1] {
             let refused = connect(client(&net), at(server(&net), family, port)).unwrap_err();
@@ -554,16 +449,10 @@ fn ports_exhausted(sandbox: &Sandbox) {
     let nat = net.nat("nat").unwrap();
     nat.configure(|config| config.snat.as_mut().unwrap().ports = (40_000, 40_003));
     let to = at(server(&net), Family::V4, PORT);
-    let mut live = (0..4)
-        .map(|_| connect(client(&net), to).unwrap())
-        .collect::<Vec<_>>();
-    assert_eq!(
-        connect(client(&net), to).unwrap_err().kind(),
-        ErrorKind::TimedOut
-    );
+    let mut live = (0..4).map(|_| connect(client(&net), to).unwrap()).collect::<Vec<_>>();
+    assert_eq!(connect(client(&net), to).unwrap_err().kind(), ErrorKind::TimedOut);
     assert!(nat.stats().no_port >= 1);
-    live.iter_mut()
-        .for_each(|stream| echo(stream, b"still here").unwrap());
+    live.iter_mut().for_each(|stream| echo(stream, b"still here").unwrap());
     serve(server(&net), PORT + 1);
     connect(client(&net), at(server(&net), Family::V4, PORT + 1)).unwrap();
 }
@@ -576,35 +465,22 @@ fn forgotten_connection(sandbox: &Sandbox) {
     let mut stream = connect(client(&net), to).unwrap();
     echo(&mut stream, b"early").unwrap();
     nat.configure(|config| {
-        (config.idle_timeout, config.unknown) =
-            (Duration::from_millis(50), UnknownMidStream::Reset);
+        (config.idle_timeout, config.unknown) = (Duration::from_millis(50), UnknownMidStream::Reset);
     });
     thread::sleep(Duration::from_millis(100));
-    assert_eq!(
-        echo(&mut stream, b"late").unwrap_err().kind(),
-        ErrorKind::ConnectionReset
-    );
+    assert_eq!(echo(&mut stream, b"late").unwrap_err().kind(), ErrorKind::ConnectionReset);
     assert_eq!(nat.stats().unknown_reset, 1);
     let mut silent = connect(client(&net), to).unwrap();
     nat.configure(|config| config.unknown = UnknownMidStream::Drop);
     thread::sleep(Duration::from_millis(100));
-    assert_eq!(
-        echo(&mut silent, b"late").unwrap_err().kind(),
-        ErrorKind::WouldBlock
-    );
+    assert_eq!(echo(&mut silent, b"late").unwrap_err().kind(), ErrorKind::WouldBlock);
 }
 
 fn path_walk_through_nat(sandbox: &Sandbox) {
     let net = lab("nat", sandbox);
-    for (family, expect) in FAMILIES
-        .into_iter()
-        .zip([["192.168.1.1", "10.0.2.1"], ["fd00:1::1", "fd00:2::1"]])
-    {
+    for (family, expect) in FAMILIES.into_iter().zip([["192.168.1.1", "10.0.2.1"], ["fd00:1::1", "fd00:2::1"]]) {
         let hops = walk(client(&net), server(&net).addr(family).unwrap());
-        assert_eq!(
-            hops.iter().map(IpAddr::to_string).collect::<Vec<_>>(),
-            expect
-        );
+        assert_eq!(hops.iter().map(IpAddr::to_string).collect::<Vec<_>>(), expect);
     }
     assert!(net.nat("nat").unwrap().stats().errors_passed >= 4);
 }
@@ -615,41 +491,20 @@ fn pmtu_hole(sandbox: &Sandbox) {
     let router = net.host("router").unwrap();
     let narrow = router.iface("router-server").unwrap().clone();
     for prefix in narrow.addrs {
-        let to = Prefix {
-            addr: prefix.network(),
-            ..prefix
-        };
-        let route = Route {
-            dev: Some(&narrow.name),
-            mtu: Some(1300),
-            metric: Some(1),
-            ..Route::of_kind(to, RouteKind::Unicast)
-        };
+        let to = Prefix { addr: prefix.network(), ..prefix };
+        let route = Route { dev: Some(&narrow.name), mtu: Some(1300), metric: Some(1), ..Route::of_kind(to, RouteKind::Unicast) };
         router.rtnl().unwrap().add_route(&route).unwrap();
         if to.addr.is_ipv4() {
             // The kernel's own route has metric 0 and would win.
-            router
-                .rtnl()
-                .unwrap()
-                .delete_route(&Route {
-                    mtu: None,
-                    metric: None,
-                    ..route
-                })
-                .unwrap();
+            router.rtnl().unwrap().delete_route(&Route { mtu: None, metric: None, ..route }).unwrap();
         }
     }
     let filter = IcmpFilter::new("too-big", IcmpMatch::TooBig, None);
-    net.link("client-router")
-        .unwrap()
-        .add(Box::new(filter.clone()));
+    net.link("client-router").unwrap().add(Box::new(filter.clone()));
     for family in FAMILIES {
         let mut stream = connect(client(&net), at(server(&net), family, PORT)).unwrap();
         echo(&mut stream, b"small").unwrap();
-        assert_eq!(
-            echo(&mut stream, &[7; 5000]).unwrap_err().kind(),
-            ErrorKind::WouldBlock
-        );
+        assert_eq!(echo(&mut stream, &[7; 5000]).unwrap_err().kind(), ErrorKind::WouldBlock);
     }
     assert!(filter.dropped() >= 2);
     assert!(net.link("client-router").unwrap().remove("too-big"));
@@ -699,11 +554,7 @@ fn command_inside(sandbox: &Sandbox) {
         let text = String::from_utf8(output.stdout).unwrap();
         assert!(text.starts_with("nameserver 10.0.1.30\n"), "{text}");
         assert!(text.contains("eth0") && !text.contains("\n0\n"), "{text}");
-        assert_eq!(
-            text.contains("CapEff:\t0000000000000000"),
-            powerless,
-            "{text}"
-        );
+        assert_eq!(text.contains("CapEff:\t0000000000000000"), powerless, "{text}");
     }
 }
 
@@ -722,23 +573,11 @@ fn bulk_transfer(sandbox: &Sandbox) {
         sending.join().unwrap();
         assert!(got == expect);
     }
-    let overruns = net
-        .links
-        .values()
-        .map(|link| link.stats().total(|way| way.overrun))
-        .sum::<u64>();
+    let overruns = net.links.values().map(|link| link.stats().total(|way| way.overrun)).sum::<u64>();
     assert_eq!(overruns, 0);
     // Without translation the box only keeps its table.
-    let table = Nat::new(
-        "table",
-        NatConfig {
-            snat: None::<Snat>,
-            ..NatConfig::default()
-        },
-    );
-    net.link("client-router")
-        .unwrap()
-        .add(Box::new(table.clone()));
+    let table = Nat::new("table", NatConfig { snat: None::<Snat>, ..NatConfig::default() });
+    net.link("client-router").unwrap().add(Box::new(table.clone()));
     connect(client(&net), at(server(&net), Family::V6, PORT)).unwrap();
     assert_eq!(table.len(), 1);
 }

@@ -86,7 +86,12 @@ pub(crate) fn counters(rose: &[(&str, u64)]) -> Seen {
     Seen::Counters(crate::observation::Counters { window_ms: 1_000.0, rose, rp_filter: None })
 }
 
-pub(crate) fn neighbor(address: &str, role: Role, before: crate::observation::NeighborState, after: crate::observation::NeighborState) -> Seen {
+pub(crate) fn neighbor(
+    address: &str,
+    role: Role,
+    before: crate::observation::NeighborState,
+    after: crate::observation::NeighborState,
+) -> Seen {
     Seen::Neighbor(crate::observation::Neighbor {
         address: address.parse().expect("address"),
         iface: "eth0".to_owned(),

@@ -5,9 +5,7 @@
 //! reached, the failed attempt is the one at the resolver, so that the causes of L1 to L4 judge the way to the resolver as any other.
 
 use super::Evidence;
-use crate::observation::{
-    ConnectOutcome, DnsOutcome, DnsQuery, Echo, IcmpError, Role, TcpConnect, UdpOutcome, UdpProbe,
-};
+use crate::observation::{ConnectOutcome, DnsOutcome, DnsQuery, Echo, IcmpError, Role, TcpConnect, UdpOutcome, UdpProbe};
 use crate::{ObservationId, Scheme};
 use std::net::IpAddr;
 

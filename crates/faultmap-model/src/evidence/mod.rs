@@ -6,8 +6,8 @@ mod path;
 pub use failure::{Failure, How, Protocol};
 
 use crate::observation::{
-    ConnectOutcome, DnsOutcome, DnsQuery, Echo, HttpExchange, HttpOutcome, HttpResponse, Neighbor, Payload, Role, Route, RouteOutcome, TcpConnect, TlsHandshake,
-    TlsOutcome, UdpOutcome, UdpProbe,
+    ConnectOutcome, DnsOutcome, DnsQuery, Echo, HttpExchange, HttpOutcome, HttpResponse, Neighbor, Payload, Role, Route, RouteOutcome,
+    TcpConnect, TlsHandshake, TlsOutcome, UdpOutcome, UdpProbe,
 };
 use crate::recording::Header;
 use crate::{Layer, Observation, ObservationId, Recording, Target};

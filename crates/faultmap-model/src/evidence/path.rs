@@ -2,9 +2,7 @@
 
 use super::Evidence;
 use crate::ObservationId;
-use crate::observation::{
-    AckProbe, DnsOutcome, DnsQuery, Echo, HopSaid, IcmpMeaning, Link, Role, TcpConnect, UdpOutcome, UdpProbe, Walk,
-};
+use crate::observation::{AckProbe, DnsOutcome, DnsQuery, Echo, HopSaid, IcmpMeaning, Link, Role, TcpConnect, UdpOutcome, UdpProbe, Walk};
 use std::net::IpAddr;
 
 impl<'a> Evidence<'a> {

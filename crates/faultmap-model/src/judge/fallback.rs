@@ -10,8 +10,12 @@ pub(super) fn healthy_summary(evidence: &Evidence<'_>) -> String {
     let target = evidence.target();
     let total = evidence.header.total_ms;
     match evidence.response() {
-        Some((_, response)) => format!("{} answers with HTTP {} in {total:.0} ms; every layer is well.", target.host_port(), response.status),
-        None if evidence.handshake_done() => format!("{} completes the TLS handshake in {total:.0} ms; every layer up to L6 is well.", target.host_port()),
+        Some((_, response)) => {
+            format!("{} answers with HTTP {} in {total:.0} ms; every layer is well.", target.host_port(), response.status)
+        }
+        None if evidence.handshake_done() => {
+            format!("{} completes the TLS handshake in {total:.0} ms; every layer up to L6 is well.", target.host_port())
+        }
         None => format!("{} answers in {total:.0} ms; every layer up to {} is well.", target.host_port(), target.scheme.top()),
     }
 }
@@ -79,13 +83,15 @@ fn failed_at(evidence: &Evidence<'_>) -> Option<(Layer, ObservationId, String)> 
         return Some((Layer::L4, failure.id, format!("{what} {} {how}", failure.place())));
     }
     if let Some((id, tls)) = evidence.handshake()
-        && !matches!(tls.outcome, TlsOutcome::Done { .. }) {
-            return Some((Layer::L6, id, format!("the TLS handshake with {} does not complete", tls.to)));
-        }
+        && !matches!(tls.outcome, TlsOutcome::Done { .. })
+    {
+        return Some((Layer::L6, id, format!("the TLS handshake with {} does not complete", tls.to)));
+    }
     if let Some((id, http)) = evidence.exchange()
-        && !matches!(http.outcome, HttpOutcome::Response(_)) {
-            return Some((Layer::L7, id, format!("the request to {} gets no answer", http.to)));
-        }
+        && !matches!(http.outcome, HttpOutcome::Response(_))
+    {
+        return Some((Layer::L7, id, format!("the request to {} gets no answer", http.to)));
+    }
     let lookup = evidence.all::<crate::observation::SystemLookup>().last();
     match lookup {
         Some((id, lookup)) if evidence.name_unresolved() && evidence.addresses().is_empty() => {

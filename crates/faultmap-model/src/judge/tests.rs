@@ -1,7 +1,9 @@
 //! Laws of the judge that hold whatever the causes say.
 
 use super::judge;
-use crate::causes::tests_support::{connect, connected, counters, errno, icmp_from, link_delta, neighbor, no_route, own_link, reset, route_via, silent};
+use crate::causes::tests_support::{
+    connect, connected, counters, errno, icmp_from, link_delta, neighbor, no_route, own_link, reset, route_via, silent,
+};
 use crate::observation::{HostTables, Link, NeighborState, NotAsked, Role, TcpRepeat, UdpOutcome, UdpProbe};
 use crate::testkit::{healthy_https, recording};
 use crate::{Recording, Seen, Status};
@@ -17,7 +19,10 @@ fn faulty() -> Vec<(&'static str, Vec<Seen>)> {
         ("l1.no-carrier", vec![own_link_without_carrier(), route_via("10.2.0.10"), at()]),
         ("l2.gateway-unresolved", vec![own_link("10.1.0.2"), route_via("10.2.0.10"), at(), dead_gateway()]),
         ("l3.no-route", vec![own_link("10.1.0.2"), no_route("10.2.0.10"), connect("10.2.0.10:80", Role::Target, errno("ENETUNREACH"))]),
-        ("l3.remote-no-route", vec![own_link("10.1.0.2"), route_via("10.2.0.10"), connect("10.2.0.10:80", Role::Target, icmp_from("10.9.0.2", 3, 0))]),
+        (
+            "l3.remote-no-route",
+            vec![own_link("10.1.0.2"), route_via("10.2.0.10"), connect("10.2.0.10:80", Role::Target, icmp_from("10.9.0.2", 3, 0))],
+        ),
         ("l4.port-filtered", vec![own_link("10.1.0.2"), route_via("10.2.0.10"), at(), control()]),
         ("l4.port-closed", vec![own_link("10.1.0.2"), route_via("10.2.0.10"), connect("10.2.0.10:80", Role::Target, reset())]),
     ]
@@ -48,8 +53,18 @@ fn warnings() -> Vec<Seen> {
         connect("10.2.0.10:22", Role::Control, icmp_from("10.9.0.2", 3, 13)),
         Seen::UdpProbe(udp),
         Seen::TcpRepeat(TcpRepeat { to, tried: 10, connected: 9, connected_late: 1, failed: 0, silent: 0, waited_ms: 900.0 }),
-        Seen::HostTables(HostTables { neighbor_table_fulls: Some(4), conntrack_count: Some(10), conntrack_max: Some(10), ..HostTables::default() }),
-        Seen::NotAsked(NotAsked { question: "arp.probe".to_owned(), why: "needs CAP_NET_RAW".to_owned(), would_settle: String::new(), missing: None }),
+        Seen::HostTables(HostTables {
+            neighbor_table_fulls: Some(4),
+            conntrack_count: Some(10),
+            conntrack_max: Some(10),
+            ..HostTables::default()
+        }),
+        Seen::NotAsked(NotAsked {
+            question: "arp.probe".to_owned(),
+            why: "needs CAP_NET_RAW".to_owned(),
+            would_settle: String::new(),
+            missing: None,
+        }),
     ]
 }
 

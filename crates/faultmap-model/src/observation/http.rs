@@ -28,7 +28,9 @@ impl HttpExchange {
     #[must_use]
     pub fn said_nothing(&self) -> bool {
         const PREFACE_MOST_BYTES: u64 = 160;
-        let (HttpOutcome::Silent { received_bytes, .. } | HttpOutcome::Closed { received_bytes } | HttpOutcome::Reset { received_bytes }) = &self.outcome else {
+        let (HttpOutcome::Silent { received_bytes, .. } | HttpOutcome::Closed { received_bytes } | HttpOutcome::Reset { received_bytes }) =
+            &self.outcome
+        else {
             return false;
         };
         *received_bytes == 0 || (self.version == "HTTP/2" && *received_bytes <= PREFACE_MOST_BYTES)

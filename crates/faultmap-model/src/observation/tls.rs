@@ -8,7 +8,7 @@ use std::net::SocketAddr;
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct TlsOffer {
     /// Why this offer: `default`; `only-tls1.0`, `only-tls1.1`, `only-tls1.2`, `only-tls1.3`; `all-ciphers`; `no-sni`; `no-alpn`; `other-sni`;
-    /// `short-hello`; `clamped-mss`; `second-try`.
+    /// `short-hello`; `clamped-mss`; `second-try`; `plain-request`: no hello, a request in plain text.
     pub name: String,
     /// SNI sent, if any.
     pub sni: Option<String>,

@@ -154,7 +154,9 @@ fn transport_line(evidence: &Evidence<'_>) -> (Option<String>, Option<f64>) {
 fn connect_words(outcome: &ConnectOutcome) -> String {
     match outcome {
         ConnectOutcome::Connected { rtt_ms, retransmits: 0, .. } => format!("connected, round trip {rtt_ms:.1} ms"),
-        ConnectOutcome::Connected { rtt_ms, retransmits, .. } => format!("connected after {retransmits} lost SYN, round trip {rtt_ms:.1} ms"),
+        ConnectOutcome::Connected { rtt_ms, retransmits, .. } => {
+            format!("connected after {retransmits} lost SYN, round trip {rtt_ms:.1} ms")
+        }
         ConnectOutcome::Failed { errno, icmp: Some(icmp) } => format!("{errno}, ICMP {}/{} from {}", icmp.icmp_type, icmp.code, icmp.from),
         ConnectOutcome::Failed { errno, icmp: None } => errno.clone(),
         ConnectOutcome::Silent { waited_ms, .. } => format!("silent for {:.1} s", waited_ms / 1e3),

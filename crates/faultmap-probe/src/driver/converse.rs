@@ -5,7 +5,7 @@ use super::{Check, now_unix};
 use crate::http::{Connection, HttpAsk, exchange};
 use crate::recorder::ms;
 use crate::sock::{no_delay_dup, tcp_health};
-use crate::tls::{OfferAsk, OfferKind, TlsAsk, TlsStream, TlsVersion, handshake, offer};
+use crate::tls::{OfferAsk, OfferKind, TlsAsk, TlsStream, TlsVersion, handshake, offer, plain_request};
 use faultmap_model::observation::{
     BodyEnd, HttpExchange, HttpOutcome, HttpSamples, Role, SampleRow, TlsHandshake, TlsOffer, TlsOutcome, Trust,
 };
@@ -32,6 +32,10 @@ const BODY_LIMIT: usize = 512 * 1024;
 const BODY_WAIT: Duration = Duration::from_secs(4);
 const MOST_REDIRECTS: usize = 10;
 const ALPN_HTTP: [&str; 2] = ["h2", "http/1.1"];
+/// A sample that is silent for so long, where the first request was answered sooner, counts as failed.
+const SAMPLE_PATIENCE: Duration = Duration::from_millis(2_500);
+/// Time to note the samples in.
+const KEPT_FOR_ROWS: Duration = Duration::from_millis(150);
 /// Extra equal requests after a server error, to see whether it is one backend of several.
 const AFTER_ERROR: u32 = 5;
 
@@ -185,15 +189,31 @@ impl Check<'_> {
         let Connection::Tls(mut stream) = connection else { return };
         let asked = Instant::now();
         let Some(outcome @ TlsOutcome::Alert { .. }) = stream.ended(self.within(Duration::from_millis(60))).await else { return };
-        let offer = TlsOffer { name: turn.purpose.to_owned(), sni: None, alpn: Vec::new(), versions: Vec::new(), hello_bytes: None, clamped_mss: turn.clamped_mss };
+        let offer = TlsOffer {
+            name: turn.purpose.to_owned(),
+            sni: None,
+            alpn: Vec::new(),
+            versions: Vec::new(),
+            hello_bytes: None,
+            clamped_mss: turn.clamped_mss,
+        };
         self.rec.note(asked, TlsHandshake { to, role: Role::Target, offer, outcome, tcp: None });
     }
 
     async fn request(&self, connection: Connection, to: SocketAddr, purpose: &str) -> HttpExchange {
-        self.request_path(connection, to, purpose, &self.options.request_path, &self.target.input).await
+        let wait = self.within(self.options.request_wait.min(HTTP_PATIENCE));
+        self.request_path(connection, to, purpose, &self.options.request_path, &self.target.input, wait).await
     }
 
-    async fn request_path(&self, connection: Connection, to: SocketAddr, purpose: &str, path: &str, shown: &str) -> HttpExchange {
+    async fn request_path(
+        &self,
+        connection: Connection,
+        to: SocketAddr,
+        purpose: &str,
+        path: &str,
+        shown: &str,
+        wait: Duration,
+    ) -> HttpExchange {
         let asked = Instant::now();
         let host = self.host_header();
         let ask = HttpAsk {
@@ -204,7 +224,7 @@ impl Check<'_> {
             headers: &self.options.headers,
             body: self.options.data.as_deref(),
             accept_encoding: true,
-            wait: self.within(self.options.request_wait.min(HTTP_PATIENCE)),
+            wait,
             body_limit: BODY_LIMIT,
             body_wait: self.within(BODY_WAIT),
             purpose,
@@ -241,12 +261,18 @@ impl Check<'_> {
             let _ = tokio::time::timeout(Duration::from_millis(2_200), self.turn(to, AGAIN, &again)).await;
         };
         let bounded = tokio::time::timeout(Duration::from_millis(2_200), clamped_turn);
-        tokio::join!(async { let _ = bounded.await; }, again_turn);
+        tokio::join!(
+            async {
+                let _ = bounded.await;
+            },
+            again_turn
+        );
         clamped.get() == Stage::Done && again.get() != Stage::Done
     }
 
     async fn turn(&self, to: SocketAddr, turn: Turn<'_>, stage: &Cell<Stage>) {
         if let Some(stream) = self.reopen(to, Duration::from_secs(2), turn.clamped_mss).await {
+            self.beside_connected.set(self.beside_connected.get() + 1);
             self.talk(stream, to, turn, stage).await;
         }
     }
@@ -258,7 +284,14 @@ impl Check<'_> {
         let waited_ms = ms(started.elapsed());
         match stage {
             Stage::Tls => {
-                let offer = TlsOffer { name: "default".to_owned(), sni: None, alpn: Vec::new(), versions: Vec::new(), hello_bytes: None, clamped_mss: None };
+                let offer = TlsOffer {
+                    name: "default".to_owned(),
+                    sni: None,
+                    alpn: Vec::new(),
+                    versions: Vec::new(),
+                    hello_bytes: None,
+                    clamped_mss: None,
+                };
                 let outcome = TlsOutcome::Silent { waited_ms, received_bytes };
                 self.rec.note(started, TlsHandshake { to, role: Role::Target, offer, outcome, tcp: health });
             }
@@ -279,14 +312,18 @@ impl Check<'_> {
 
     /// What the outcome of the first conversation makes us ask.
     async fn after_conversation(&self, to: SocketAddr) {
-        let failed_tls = self.rec.look(|seen| seen.iter().rev().find_map(|o| match &o.seen {
-            Seen::TlsHandshake(tls) if tls.offer.name == "default" => Some(!matches!(tls.outcome, TlsOutcome::Done { .. })),
-            _ => None,
-        }));
+        let failed_tls = self.rec.look(|seen| {
+            seen.iter().rev().find_map(|o| match &o.seen {
+                Seen::TlsHandshake(tls) if tls.offer.name == "default" => Some(!matches!(tls.outcome, TlsOutcome::Done { .. })),
+                _ => None,
+            })
+        });
         let (mute, unanswered) = self.rec.look(|seen| (seen.iter().any(mute), seen.iter().any(unanswered)));
         tokio::join!(
             async {
-                if mute {
+                // Every connection to a service that does not accept stays in its queue. Three that got in show room in it; more of ours would fill
+                // it, and the next check would find our own doing.
+                if mute && self.beside_connected.get() < 2 {
                     self.listen_queue_pattern(to).await;
                 }
             },
@@ -294,18 +331,40 @@ impl Check<'_> {
                 if unanswered {
                     self.interposition(to).await;
                 }
+            },
+            async {
+                if unanswered {
+                    self.the_other_way(to, mute).await;
+                }
             }
         );
         if failed_tls == Some(true) {
             self.other_offers(to).await;
         }
-        let answer = self.rec.look(|seen| seen.iter().rev().find_map(|o| match &o.seen {
-            Seen::HttpExchange(http) if http.purpose == "default" => Some(http.clone()),
-            _ => None,
-        }));
+        let answer = self.rec.look(|seen| {
+            seen.iter().rev().find_map(|o| match &o.seen {
+                Seen::HttpExchange(http) if http.purpose == "default" => Some(http.clone()),
+                _ => None,
+            })
+        });
         let Some(answer) = answer else { return };
         self.follow_redirects(&answer).await;
         self.sample(answer).await;
+    }
+
+    /// Plain text that gets no answer is followed by a hello, and a hello by plain text: the port may be of the other kind.
+    async fn the_other_way(&self, to: SocketAddr, mute: bool) {
+        if !self.target.scheme.uses_tls() {
+            // What is no TLS record ends a TLS session at once: a mute service is none.
+            if !mute {
+                self.other_offer(to, OfferKind::AllCiphers).await;
+            }
+        } else if mute && !self.rec.look(|seen| seen.iter().any(|o| matches!(o.seen, Seen::HttpExchange(_)))) {
+            let asked = Instant::now();
+            let Some(stream) = self.reopen(to, OFFER_WAIT, None).await else { return };
+            let answer = plain_request(stream, to, self.within(OFFER_WAIT)).await;
+            self.rec.note(asked, answer);
+        }
     }
 
     /// One trait of the ClientHello changed at a time: version, SNI, size.
@@ -346,7 +405,8 @@ impl Check<'_> {
                 Some(query) => format!("{}?{query}", next.path()),
                 None => next.path().to_owned(),
             };
-            answer = self.request_path(connection, answer.to, "redirect", &path, next.as_str()).await;
+            let wait = self.within(self.options.request_wait.min(HTTP_PATIENCE));
+            answer = self.request_path(connection, answer.to, "redirect", &path, next.as_str(), wait).await;
             url = next.to_string();
         }
     }
@@ -374,9 +434,28 @@ impl Check<'_> {
         result.stream.filter(|_| trusted).map(Connection::Tls)
     }
 
+    /// One of several equal requests. It is given far longer than the first one took, but not so long that it uses up the time of the others.
+    async fn sample_request(&self, connection: Connection, to: SocketAddr, first_ms: f64) -> HttpExchange {
+        let patience = SAMPLE_PATIENCE.max(Duration::from_secs_f64((first_ms * 3.0 / 1_000.0).clamp(0.0, 60.0)));
+        // The rows are noted at the end: the last request must not meet the end of the budget.
+        let wait = self.within(patience.saturating_add(KEPT_FOR_ROWS)).saturating_sub(KEPT_FOR_ROWS);
+        self.request_path(connection, to, "sample", &self.options.request_path, &self.target.input, wait).await
+    }
+
+    fn second_try_answered(&self) -> bool {
+        self.rec.look(|seen| {
+            seen.iter().any(|o| match &o.seen {
+                Seen::HttpExchange(http) => http.purpose == "second-try" && matches!(http.outcome, HttpOutcome::Response(_)),
+                _ => false,
+            })
+        })
+    }
+
     /// Equal requests: as many as the user wants, or a few after a server error.
     async fn sample(&self, first: HttpExchange) {
-        let failed = server_error(&first);
+        // Silence on one connection and an answer on the next: some of the answers may be missing for good.
+        let silent_once = matches!(first.outcome, HttpOutcome::Silent { .. }) && self.second_try_answered();
+        let failed = server_error(&first) || silent_once;
         let idempotent = ["GET", "HEAD"].iter().any(|method| self.options.method.eq_ignore_ascii_case(method));
         let extra = match self.options.samples {
             0 | 1 if failed && idempotent => AFTER_ERROR,
@@ -396,7 +475,7 @@ impl Check<'_> {
             }
             let asked = Instant::now();
             let answer = match self.connection(first.to).await {
-                Some(connection) => self.request(connection, first.to, "sample").await,
+                Some(connection) => self.sample_request(connection, first.to, first_ms).await,
                 None => HttpExchange { outcome: HttpOutcome::NoConnection { why: "no connection".to_owned() }, ..first.clone() },
             };
             count(&mut rows, &answer, ms(asked.elapsed()));
@@ -426,8 +505,12 @@ fn mute(observation: &Observation) -> bool {
 /// The first conversation ended without a byte from the application.
 fn unanswered(observation: &Observation) -> bool {
     let closed = match &observation.seen {
-        Seen::TlsHandshake(tls) => tls.offer.name == "default" && matches!(tls.outcome, TlsOutcome::Closed { .. } | TlsOutcome::Reset { .. }),
-        Seen::HttpExchange(http) => http.purpose == "default" && matches!(http.outcome, HttpOutcome::Closed { .. } | HttpOutcome::Reset { .. }),
+        Seen::TlsHandshake(tls) => {
+            tls.offer.name == "default" && matches!(tls.outcome, TlsOutcome::Closed { .. } | TlsOutcome::Reset { .. })
+        }
+        Seen::HttpExchange(http) => {
+            http.purpose == "default" && matches!(http.outcome, HttpOutcome::Closed { .. } | HttpOutcome::Reset { .. })
+        }
         _ => false,
     };
     closed || mute(observation)
@@ -457,7 +540,9 @@ fn redirect_within(url: &str, answer: &HttpExchange) -> Option<url::Url> {
     }
     let base = url::Url::parse(url).ok()?;
     let next = base.join(response.header("location")?).ok()?;
-    let same = next.scheme() == base.scheme() && next.host_str() == base.host_str() && next.port_or_known_default() == base.port_or_known_default();
+    let same = next.scheme() == base.scheme()
+        && next.host_str() == base.host_str()
+        && next.port_or_known_default() == base.port_or_known_default();
     same.then_some(next)
 }
 

@@ -5,9 +5,7 @@ use super::{Check, split};
 use crate::dns::{self, DnsAsk};
 use crate::questions::{EchoAsk, WalkAsk, echo, udp, walk};
 use crate::sock::{no_delay_dup, tcp_health};
-use faultmap_model::observation::{
-    DnsOutcome, RecordType, Role, SessionEnd, SessionOutcome, Transport, UdpOutcome, WalkProtocol,
-};
+use faultmap_model::observation::{DnsOutcome, RecordType, Role, SessionEnd, SessionOutcome, Transport, UdpOutcome, WalkProtocol};
 use futures_util::future::join_all;
 use std::net::{IpAddr, SocketAddr};
 use std::time::{Duration, Instant};
@@ -63,7 +61,14 @@ impl Check<'_> {
         if !answered && !self.is_local(to) {
             self.split_datagram(SocketAddr::new(to, split::CONTROL_UDP_PORT), Role::Control).await;
             let asked = Instant::now();
-            let ask = WalkAsk { to: SocketAddr::new(to, 0), protocol: WalkProtocol::Icmp, role: Role::Target, max_ttl: 24, tries: 2, wait: Duration::from_millis(500) };
+            let ask = WalkAsk {
+                to: SocketAddr::new(to, 0),
+                protocol: WalkProtocol::Icmp,
+                role: Role::Target,
+                max_ttl: 24,
+                tries: 2,
+                wait: Duration::from_millis(500),
+            };
             let answer = walk(&ask).await;
             self.keep(asked, answer);
         }
@@ -114,7 +119,9 @@ impl Check<'_> {
         let outcome = match tokio::time::timeout(self.within(LISTEN), stream.read(&mut greeting)).await {
             Err(_) => SessionOutcome::Open,
             Ok(Ok(0)) => SessionOutcome::Closed,
-            Ok(Ok(count)) => SessionOutcome::Greeting { first_bytes: crate::recorder::printable(&greeting[..count.min(greeting.len())], 128) },
+            Ok(Ok(count)) => {
+                SessionOutcome::Greeting { first_bytes: crate::recorder::printable(&greeting[..count.min(greeting.len())], 128) }
+            }
             Ok(Err(error)) if error.kind() == std::io::ErrorKind::ConnectionReset => SessionOutcome::Reset,
             Ok(Err(error)) => SessionOutcome::Failed { why: error.kind().to_string() },
         };

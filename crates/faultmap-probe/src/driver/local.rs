@@ -3,7 +3,7 @@
 use super::Check;
 use faultmap_host::{NeighborWatch, Snapshot};
 use faultmap_model::Seen;
-use faultmap_model::observation::{Neighbor, NeighborState, Role, RouteOutcome, Route};
+use faultmap_model::observation::{Neighbor, NeighborState, Role, Route, RouteOutcome};
 use std::net::{IpAddr, SocketAddr};
 use std::time::Instant;
 
@@ -55,10 +55,12 @@ impl Check<'_> {
         let approaches = self.approaches.borrow();
         let found = approaches.iter().find(|approach| approach.toward == Some(to) || (approach.hop == to && approach.toward.is_none()));
         let found = found.or_else(|| {
-            let gateway = self.rec.look(|seen| seen.iter().find_map(|o| match &o.seen {
-                Seen::Route(Route { to: dst, outcome: RouteOutcome::Found { gateway, .. }, .. }) if *dst == to => *gateway,
-                _ => None,
-            }))?;
+            let gateway = self.rec.look(|seen| {
+                seen.iter().find_map(|o| match &o.seen {
+                    Seen::Route(Route { to: dst, outcome: RouteOutcome::Found { gateway, .. }, .. }) if *dst == to => *gateway,
+                    _ => None,
+                })
+            })?;
             approaches.iter().find(|approach| approach.hop == gateway)
         })?;
         let (state, _) = faultmap_host::neighbor(found.hop, &found.iface);
@@ -121,9 +123,10 @@ impl Check<'_> {
             let mut found = Vec::new();
             for observation in seen {
                 if let Seen::Route(Route { outcome: RouteOutcome::Found { iface, .. }, .. }) = &observation.seen
-                    && !found.contains(iface) {
-                        found.push(iface.clone());
-                    }
+                    && !found.contains(iface)
+                {
+                    found.push(iface.clone());
+                }
             }
             found
         })

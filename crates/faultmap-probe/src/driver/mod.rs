@@ -26,6 +26,9 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 /// Time that is kept at the end of the budget for the last readings of the kernel.
 const KEPT_FOR_LAST: Duration = Duration::from_millis(300);
 
+/// A check that is done waits no longer than this for resolvers that nothing depends on.
+const LATE_RESOLVERS: Duration = Duration::from_millis(250);
+
 /// One check under way.
 struct Check<'a> {
     target: &'a Target,
@@ -38,6 +41,8 @@ struct Check<'a> {
     store: OnceCell<TrustStore>,
     /// Connects to the target that are under way, with the time of their first SYN.
     pending: RefCell<Vec<(std::net::SocketAddr, Instant)>>,
+    /// Connections made beside a first conversation that stalled.
+    beside_connected: Cell<u32>,
     /// Packets received and not delivered since boot, at the start; IPv4, IPv6.
     undelivered_at_start: [Option<u64>; 2],
     /// The same within one window while nothing was provoked yet.
@@ -62,6 +67,7 @@ pub async fn check(target: &Target, options: &CheckOptions, listener: Option<Lis
         approaches: RefCell::default(),
         store: OnceCell::new(),
         pending: RefCell::default(),
+        beside_connected: Cell::new(0),
         undelivered_at_start: [split::undelivered(false), split::undelivered(true)],
         quiet: [Cell::new(None), Cell::new(None)],
     };
@@ -115,7 +121,12 @@ impl Check<'_> {
                 Scheme::Https | Scheme::Http | Scheme::Tcp | Scheme::Tls => self.reach(&resolved.addresses).await,
             }
         };
-        tokio::join!(walk, resolved.rest);
+        tokio::pin!(walk);
+        let mut rest = resolved.rest;
+        tokio::select! {
+            () = &mut walk => { let _ = tokio::time::timeout(LATE_RESOLVERS, rest).await; }
+            () = &mut rest => walk.await,
+        }
         self.try_what_dns_says(&resolved.addresses, &resolved.direct).await;
         Ok(())
     }
@@ -133,7 +144,8 @@ impl Check<'_> {
                 Some(answer)
             }
             Err(skipped) => {
-                let known = self.rec.look(|seen| seen.iter().any(|o| matches!(&o.seen, faultmap_model::Seen::NotAsked(n) if *n == skipped)));
+                let known =
+                    self.rec.look(|seen| seen.iter().any(|o| matches!(&o.seen, faultmap_model::Seen::NotAsked(n) if *n == skipped)));
                 if !known {
                     self.rec.note(asked, skipped);
                 }

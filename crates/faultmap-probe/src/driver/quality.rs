@@ -107,9 +107,20 @@ fn hints_at_loss(observation: &Observation) -> bool {
         }
         Seen::Echo(echo) => echo.received > 0 && echo.received < echo.sent,
         Seen::TlsHandshake(tls) => sick(&tls.tcp),
-        Seen::HttpExchange(http) => sick(&http.tcp),
+        Seen::HttpExchange(http) => {
+            sick(&http.tcp)
+                || matches!(&http.outcome, HttpOutcome::Response(response) if waited_for_repair(response.ttfb_ms, &response.body))
+        }
         _ => false,
     }
+}
+
+/// The peer's lost segment is not in our own counters: its answer, or the tail of a short body, is late by the peer's retransmission timer
+/// (at least 200 ms: TCP_RTO_MIN, include/net/tcp.h). A service may be slow by itself, so this only asks for a closer look.
+fn waited_for_repair(ttfb_ms: f64, body: &faultmap_model::observation::BodyReading) -> bool {
+    const TIMER_MS: std::ops::Range<f64> = 195.0..450.0;
+    const SHORT_BYTES: u64 = 64 * 1024;
+    TIMER_MS.contains(&ttfb_ms) || (body.wire_bytes <= SHORT_BYTES && TIMER_MS.contains(&body.took_ms))
 }
 
 fn hints_at_distance(observation: &Observation) -> bool {

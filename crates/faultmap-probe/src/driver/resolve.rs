@@ -3,11 +3,9 @@
 use super::{Check, wanted};
 use crate::dns::{self, DnsAsk};
 use crate::questions::{ConnectAsk, connect};
-use faultmap_model::observation::{
-    DnsAnswer, DnsOutcome, DnsQuery, DnsConfig, RecordType, Role, SystemLookup, Transport,
-};
-use futures_util::future::{LocalBoxFuture, join_all};
+use faultmap_model::observation::{DnsAnswer, DnsConfig, DnsOutcome, DnsQuery, RecordType, Role, SystemLookup, Transport};
 use futures_util::FutureExt;
+use futures_util::future::{LocalBoxFuture, join_all};
 use std::cell::{Cell, RefCell};
 use std::net::{IpAddr, SocketAddr};
 use std::rc::Rc;
@@ -85,7 +83,8 @@ impl<'a> Check<'a> {
 
     /// The addresses that were used fail, and DNS names others: does the service answer there?
     pub(super) async fn try_what_dns_says(&self, used: &[IpAddr], direct: &Direct) {
-        let others: Vec<IpAddr> = direct.addresses.borrow().iter().filter(|ip| !used.contains(ip) && wanted(self.options, ip)).copied().collect();
+        let others: Vec<IpAddr> =
+            direct.addresses.borrow().iter().filter(|ip| !used.contains(ip) && wanted(self.options, ip)).copied().collect();
         if !self.target.scheme.uses_tcp() || self.something_connected() {
             return;
         }
@@ -196,7 +195,14 @@ fn query_names(host: &str, config: &DnsConfig) -> Vec<String> {
     let bare = host.trim_end_matches('.').to_owned();
     let mut names: Vec<String> = Vec::new();
     if dots < usize::from(config.ndots) && !host.ends_with('.') {
-        names.extend(config.search.iter().filter(|domain| !domain.is_empty() && *domain != ".").take(2).map(|domain| format!("{bare}.{}", domain.trim_end_matches('.'))));
+        names.extend(
+            config
+                .search
+                .iter()
+                .filter(|domain| !domain.is_empty() && *domain != ".")
+                .take(2)
+                .map(|domain| format!("{bare}.{}", domain.trim_end_matches('.'))),
+        );
     }
     names.push(bare);
     names

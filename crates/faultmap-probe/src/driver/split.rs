@@ -73,7 +73,8 @@ impl Check<'_> {
             let Some(sibling) = sibling else { return };
             let asked = Instant::now();
             let to = SocketAddr::new(sibling, CONTROL_PORTS[3]);
-            let ask = WalkAsk { to, protocol: WalkProtocol::Tcp, role: Role::Control, max_ttl: MOST_HOPS, tries: 1, wait: self.within(wait) };
+            let ask =
+                WalkAsk { to, protocol: WalkProtocol::Tcp, role: Role::Control, max_ttl: MOST_HOPS, tries: 1, wait: self.within(wait) };
             let answer = walk(&ask).await;
             self.keep(asked, answer);
         };
@@ -307,9 +308,7 @@ impl Check<'_> {
     }
 
     fn any_router_answered(&self, ip: IpAddr) -> bool {
-        self.rec.look(|seen| {
-            seen.iter().any(|o| matches!(&o.seen, Seen::Walk(walk) if walk.to.ip() == ip && walk.last_answer_ttl() > 0))
-        })
+        self.rec.look(|seen| seen.iter().any(|o| matches!(&o.seen, Seen::Walk(walk) if walk.to.ip() == ip && walk.last_answer_ttl() > 0)))
     }
 }
 

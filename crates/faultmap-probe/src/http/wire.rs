@@ -17,6 +17,8 @@ use tokio::io::{AsyncRead, AsyncWrite};
 
 /// Largest head that we take; nginx and Apache send under 8 KiB, hyper's own default is 400 KiB.
 const HEAD: usize = 256 * 1024;
+/// Header fields read; the size of the head is the real bound.
+const MOST_HEADERS: usize = 2_000;
 
 type Local<T> = Pin<Box<dyn Future<Output = T>>>;
 
@@ -79,7 +81,14 @@ pub(super) async fn http1<S>(wire: &mut Option<Wire>, stream: Tap<S>, request: R
 where
     S: AsyncRead + AsyncWrite + Unpin + 'static,
 {
-    let (mut sender, connection) = http1::Builder::new().max_buf_size(HEAD).handshake(TokioIo::new(stream)).await?;
+    let (mut sender, connection) = http1::Builder::new()
+        .max_buf_size(HEAD)
+        // What curl and browsers read is no fault of the server's.
+        .max_headers(MOST_HEADERS)
+        .allow_obsolete_multiline_headers_in_responses(true)
+        .allow_spaces_after_header_name_in_responses(true)
+        .handshake(TokioIo::new(stream))
+        .await?;
     let wire = wire.insert(Wire { connection: Some(Box::pin(connection)), beside: Beside::default() });
     wire.run(sender.send_request(request)).await
 }

@@ -18,19 +18,9 @@ const APART: Duration = Duration::from_millis(20);
 
 /// Sends `tries` bare ACKs (1 to 16), 20 ms apart, from our address `from`, and counts the resets; waits `wait` after the last, less when
 /// every one was answered.
-pub async fn ack_probe(
-    to: SocketAddr,
-    from: IpAddr,
-    tries: u32,
-    wait: Duration,
-) -> Result<AckProbe, NotAsked> {
+pub async fn ack_probe(to: SocketAddr, from: IpAddr, tries: u32, wait: Duration) -> Result<AckProbe, NotAsked> {
     let mut probe = Probe::open(to, from).map_err(|error| not_asked(&error))?;
-    let mut seen = AckProbe {
-        to,
-        sent: 0,
-        resets: 0,
-        answer_ttl: None,
-    };
+    let mut seen = AckProbe { to, sent: 0, resets: 0, answer_ttl: None };
     let tries = tries.clamp(1, MOST_TRIES);
     for number in 1..=tries {
         seen.sent += u32::from(probe.send().is_ok());
@@ -67,54 +57,30 @@ impl Probe {
         let tap = AnswerTap::try_open(to.ip())?;
         let port = Socket::new(domain, Type::STREAM, Some(Protocol::TCP))?;
         port.bind(&SocketAddr::new(from, 0).into())?;
-        let from = port
-            .local_addr()?
-            .as_socket()
-            .ok_or(io::ErrorKind::AddrNotAvailable)?;
+        let from = port.local_addr()?.as_socket().ok_or(io::ErrorKind::AddrNotAvailable)?;
         raw.bind(&SocketAddr::new(from.ip(), 0).into())?;
         // The port of a raw socket's address must be zero or the protocol (ip(7)); ours is in the segment.
         let mut peer = to;
         peer.set_port(0);
         raw.connect(&peer.into())?;
-        Ok(Self {
-            raw,
-            tap,
-            _port: port,
-            from,
-            to,
-        })
+        Ok(Self { raw, tap, _port: port, from, to })
     }
 
     fn send(&self) -> io::Result<usize> {
         let numbers = packet::unpredictable().to_be_bytes();
         let [a, b, c, d, e, f, g, h] = numbers;
-        self.raw.send(&packet::bare_ack(
-            self.from,
-            self.to,
-            u32::from_be_bytes([a, b, c, d]),
-            u32::from_be_bytes([e, f, g, h]),
-        ))
+        self.raw.send(&packet::bare_ack(self.from, self.to, u32::from_be_bytes([a, b, c, d]), u32::from_be_bytes([e, f, g, h])))
     }
 
     fn count(&mut self, seen: &mut AckProbe) {
         let (from, to) = (packet::bare(self.to), packet::bare(self.from));
-        let resets = self
-            .tap
-            .answers()
-            .iter()
-            .filter(|answer| answer.reset() && answer.from == from && answer.to == to);
+        let resets = self.tap.answers().iter().filter(|answer| answer.reset() && answer.from == from && answer.to == to);
         // A bond or bridge and its port each show the packet: never more resets than segments.
-        seen.resets = u32::try_from(resets.clone().count())
-            .unwrap_or(u32::MAX)
-            .min(seen.sent);
+        seen.resets = u32::try_from(resets.clone().count()).unwrap_or(u32::MAX).min(seen.sent);
         seen.answer_ttl = resets.map(|answer| answer.ttl).next();
     }
 }
 
 fn not_asked(error: &io::Error) -> NotAsked {
-    super::raw_not_asked(
-        "tcp.ack-probe",
-        error,
-        "whether packets to the port reach a listener",
-    )
+    super::raw_not_asked("tcp.ack-probe", error, "whether packets to the port reach a listener")
 }

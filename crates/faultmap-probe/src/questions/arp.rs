@@ -17,28 +17,11 @@ const MOST_AT_ONCE: usize = 256;
 
 /// Broadcasts `tries` ARP requests (neighbour solicitations for IPv6), 1 to 8, out of `iface`; listens for `wait` after each, for a second
 /// station may be slower than the first.
-pub async fn arp_probe(
-    address: IpAddr,
-    iface: &str,
-    tries: u32,
-    wait: Duration,
-) -> Result<ArpProbe, NotAsked> {
+pub async fn arp_probe(address: IpAddr, iface: &str, tries: u32, wait: Duration) -> Result<ArpProbe, NotAsked> {
     let asker = Asker::open(address, iface).map_err(|error| not_asked(&error))?;
-    let mut seen = ArpProbe {
-        address,
-        iface: iface.to_owned(),
-        sent: 0,
-        macs: Vec::new(),
-        entry_mac: None,
-    };
+    let mut seen = ArpProbe { address, iface: iface.to_owned(), sent: 0, macs: Vec::new(), entry_mac: None };
     for _ in 0..tries.clamp(1, MOST_TRIES) {
-        seen.sent += u32::from(
-            asker
-                .fd
-                .get_ref()
-                .send_to(&asker.request, &asker.to)
-                .is_ok(),
-        );
+        seen.sent += u32::from(asker.fd.get_ref().send_to(&asker.request, &asker.to).is_ok());
         asker.listen(Instant::now() + wait, &mut seen.macs).await;
     }
     seen.entry_mac = faultmap_host::neighbor(address, iface).1;
@@ -55,19 +38,12 @@ struct Asker {
 impl Asker {
     fn open(address: IpAddr, iface: &str) -> io::Result<Self> {
         let station = link_layer::station(iface, address)?;
-        let mac = station
-            .mac
-            .ok_or_else(|| io::Error::other("the interface has no link-layer addresses"))?;
+        let mac = station.mac.ok_or_else(|| io::Error::other("the interface has no link-layer addresses"))?;
         let (socket, request, to) = match address {
             IpAddr::V4(target) => arp(&station, mac, target)?,
             IpAddr::V6(target) => solicitation(&station, mac, target)?,
         };
-        Ok(Self {
-            fd: watch(socket, Interest::READABLE)?,
-            request,
-            to,
-            address,
-        })
+        Ok(Self { fd: watch(socket, Interest::READABLE)?, request, to, address })
     }
 
     async fn listen(&self, deadline: Instant, macs: &mut Vec<String>) {
@@ -111,21 +87,13 @@ fn arp(station: &Station, mac: [u8; 6], target: Ipv4Addr) -> io::Result<Prepared
 }
 
 fn solicitation(station: &Station, mac: [u8; 6], target: Ipv6Addr) -> io::Result<Prepared> {
-    let socket = Socket::new(
-        Domain::IPV6,
-        Type::RAW.nonblocking(),
-        Some(Protocol::ICMPV6),
-    )?;
+    let socket = Socket::new(Domain::IPV6, Type::RAW.nonblocking(), Some(Protocol::ICMPV6))?;
     // RFC 4861 7.1.1: a solicitation with any other hop limit is ignored.
     socket.set_multicast_hops_v6(255)?;
     socket.set_multicast_if_v6(station.index)?;
     socket.set_multicast_loop_v6(false)?;
     let to = SocketAddrV6::new(packet::solicited_node(target), 0, 0, station.index);
-    Ok((
-        socket,
-        packet::neighbor_solicitation(mac, target),
-        to.into(),
-    ))
+    Ok((socket, packet::neighbor_solicitation(mac, target), to.into()))
 }
 
 fn not_asked(error: &io::Error) -> NotAsked {

@@ -31,37 +31,18 @@ impl ConnectAsk {
     /// A plain connect.
     #[must_use]
     pub const fn new(to: SocketAddr, role: Role, wait: Duration) -> Self {
-        Self {
-            to,
-            role,
-            wait,
-            ttl: None,
-            max_seg: None,
-        }
+        Self { to, role, wait, ttl: None, max_seg: None }
     }
 }
 
 /// Connects once. The stream is `Some` exactly when the outcome is `Connected`; it has `TCP_NODELAY` and no longer reports ICMP errors, so
 /// that a soft error never ends a later read. `answer_ttl` is left to the caller, who may hold an `AnswerTap`.
 pub async fn connect(ask: &ConnectAsk) -> (TcpConnect, Option<TcpStream>) {
-    let how = SynOptions {
-        ttl: ask.ttl,
-        max_seg: ask.max_seg,
-        first_error_ends: false,
-    };
+    let how = SynOptions { ttl: ask.ttl, max_seg: ask.max_seg, first_error_ends: false };
     let syn = syn::connect(ask.to, how, ask.wait).await;
     let local = syn.local;
     let (outcome, stream) = outcome(syn, Family::of(ask.to.ip()));
-    (
-        TcpConnect {
-            to: ask.to,
-            role: ask.role,
-            outcome,
-            local,
-            answer_ttl: None,
-        },
-        stream,
-    )
+    (TcpConnect { to: ask.to, role: ask.role, outcome, local, answer_ttl: None }, stream)
 }
 
 fn outcome(syn: Syn, family: Family) -> (ConnectOutcome, Option<TcpStream>) {
@@ -76,41 +57,21 @@ fn outcome(syn: Syn, family: Family) -> (ConnectOutcome, Option<TcpStream>) {
         SynEnd::Failed(errno) => (failed(errno, &syn.errors), None),
         SynEnd::Pending => {
             let icmp = error_queue::newest(&syn.errors);
-            (
-                ConnectOutcome::Silent {
-                    waited_ms: ms(syn.took),
-                    retransmits: syn.retransmits,
-                    icmp,
-                },
-                None,
-            )
+            (ConnectOutcome::Silent { waited_ms: ms(syn.took), retransmits: syn.retransmits, icmp }, None)
         }
     }
 }
 
 fn failed(raw: i32, errors: &[error_queue::QueuedError]) -> ConnectOutcome {
-    ConnectOutcome::Failed {
-        errno: errno::name(raw),
-        icmp: error_queue::behind(errors, raw),
-    }
+    ConnectOutcome::Failed { errno: errno::name(raw), icmp: error_queue::behind(errors, raw) }
 }
 
 fn connected(socket: &Socket) -> ConnectOutcome {
     let (rtt_ms, retransmits, mss, pmtu) = tcp_info::read(socket).map_or((0.0, 0, 0, 0), |raw| {
         let info = raw.info;
-        (
-            tcp_info::from_us(u64::from(info.tcpi_rtt)),
-            info.tcpi_total_retrans,
-            info.tcpi_snd_mss,
-            info.tcpi_pmtu,
-        )
+        (tcp_info::from_us(u64::from(info.tcpi_rtt)), info.tcpi_total_retrans, info.tcpi_snd_mss, info.tcpi_pmtu)
     });
-    ConnectOutcome::Connected {
-        rtt_ms,
-        retransmits,
-        mss,
-        pmtu,
-    }
+    ConnectOutcome::Connected { rtt_ms, retransmits, mss, pmtu }
 }
 
 fn into_stream(socket: Socket, family: Family) -> io::Result<TcpStream> {

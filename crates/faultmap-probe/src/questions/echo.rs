@@ -47,25 +47,11 @@ pub async fn echo(ask: &EchoAsk) -> Result<Echo, NotAsked> {
         icmp: None,
         errno: None,
     };
-    let with = DatagramOptions {
-        ttl: None,
-        dont_fragment: Some(ask.dont_fragment),
-    };
+    let with = DatagramOptions { ttl: None, dont_fragment: Some(ask.dont_fragment) };
     match Ping::open(ask.to, with) {
-        Ok(ping) => {
-            Train {
-                ask,
-                ping,
-                requests: Vec::new(),
-            }
-            .run(&mut seen)
-            .await
-        }
+        Ok(ping) => Train { ask, ping, requests: Vec::new() }.run(&mut seen).await,
         Err(PingRefused::NotAllowed) => {
-            return Err(ping_not_allowed(
-                "icmp.echo",
-                "whether the host answers ICMP echo",
-            ));
+            return Err(ping_not_allowed("icmp.echo", "whether the host answers ICMP echo"));
         }
         Err(PingRefused::Errno(raw)) => seen.errno = Some(errno::name(raw)),
     }
@@ -76,8 +62,7 @@ pub async fn echo(ask: &EchoAsk) -> Result<Echo, NotAsked> {
 pub(super) fn ping_not_allowed(question: &str, would_settle: &str) -> NotAsked {
     NotAsked {
         question: question.to_owned(),
-        why: "net.ipv4.ping_group_range does not allow ping sockets, and CAP_NET_RAW is missing"
-            .to_owned(),
+        why: "net.ipv4.ping_group_range does not allow ping sockets, and CAP_NET_RAW is missing".to_owned(),
         would_settle: would_settle.to_owned(),
         missing: Some("CAP_NET_RAW".to_owned()),
     }
@@ -101,57 +86,33 @@ impl Train<'_> {
         let started = Instant::now();
         let count = self.ask.count.min(MOST_REQUESTS);
         for number in 0..count {
-            self.listen(started + self.ask.interval * number, false, seen)
-                .await;
+            self.listen(started + self.ask.interval * number, false, seen).await;
             self.send(number, seen);
         }
-        self.listen(Instant::now() + self.ask.wait, true, seen)
-            .await;
+        self.listen(Instant::now() + self.ask.wait, true, seen).await;
         if seen.received > 0 {
-            self.listen(
-                Instant::now() + FOR_DUPLICATES.min(self.ask.wait),
-                false,
-                seen,
-            )
-            .await;
+            self.listen(Instant::now() + FOR_DUPLICATES.min(self.ask.wait), false, seen).await;
         }
-        seen.rtts_ms = self
-            .requests
-            .iter()
-            .filter_map(|request| request.rtt_ms)
-            .collect();
+        seen.rtts_ms = self.requests.iter().filter_map(|request| request.rtt_ms).collect();
     }
 
     fn send(&mut self, number: u32, seen: &mut Echo) {
         let sent_at = Instant::now();
         let wire_number = u16::try_from(number).unwrap_or(u16::MAX);
-        let sent = self.ping.send(
-            wire_number,
-            usize::try_from(self.ask.payload_bytes.min(65_507)).unwrap_or(0),
-        );
+        let sent = self.ping.send(wire_number, usize::try_from(self.ask.payload_bytes.min(65_507)).unwrap_or(0));
         match &sent {
             Ok(()) => seen.sent += 1,
             Err(error) => {
-                seen.errno
-                    .get_or_insert_with(|| errno::name(errno::of(error)));
+                seen.errno.get_or_insert_with(|| errno::name(errno::of(error)));
             }
         }
         // One entry per number, sent or not: replies are found by their number.
-        self.requests.push(Request {
-            sent_at,
-            rtt_ms: None,
-            refused: sent.is_err(),
-        });
+        self.requests.push(Request { sent_at, rtt_ms: None, refused: sent.is_err() });
     }
 
     async fn listen(&mut self, until: Instant, until_answered: bool, seen: &mut Echo) {
         loop {
-            if until_answered
-                && self
-                    .requests
-                    .iter()
-                    .all(|request| request.rtt_ms.is_some() || request.refused)
-            {
+            if until_answered && self.requests.iter().all(|request| request.rtt_ms.is_some() || request.refused) {
                 return;
             }
             let Some(heard) = self.ping.hear(until).await else {
@@ -179,9 +140,7 @@ impl Train<'_> {
                 seen.reply_ttl = seen.reply_ttl.or(*ttl);
             }
             PingHeard::Error { number, error } => {
-                if let Some(request) =
-                    number.and_then(|number| self.requests.get_mut(usize::from(number)))
-                {
+                if let Some(request) = number.and_then(|number| self.requests.get_mut(usize::from(number))) {
                     request.refused = true;
                 }
                 seen.icmp = seen.icmp.or(error.icmp);

@@ -30,11 +30,7 @@ fn raw_not_asked(question: &str, error: &std::io::Error, would_settle: &str) -> 
     let missing = matches!(error.raw_os_error(), Some(libc::EPERM | libc::EACCES));
     NotAsked {
         question: question.to_owned(),
-        why: if missing {
-            "needs CAP_NET_RAW".to_owned()
-        } else {
-            error.to_string()
-        },
+        why: if missing { "needs CAP_NET_RAW".to_owned() } else { error.to_string() },
         would_settle: would_settle.to_owned(),
         missing: missing.then(|| "CAP_NET_RAW".to_owned()),
     }

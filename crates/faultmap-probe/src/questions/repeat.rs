@@ -23,31 +23,18 @@ pub async fn repeat(to: SocketAddr, tries: u32, wait: Duration) -> TcpRepeat {
         syn::connect(to, SynOptions::default(), wait).await
     });
     let ended = join_all(connects).await;
-    let mut seen = TcpRepeat {
-        to,
-        tried: 0,
-        connected: 0,
-        connected_late: 0,
-        failed: 0,
-        silent: 0,
-        waited_ms: ms(wait),
-    };
-    ended
-        .iter()
-        .filter(|syn| syn.sent)
-        .for_each(|syn| count(&mut seen, syn));
+    let mut seen = TcpRepeat { to, tried: 0, connected: 0, connected_late: 0, failed: 0, silent: 0, waited_ms: ms(wait) };
+    ended.iter().filter(|syn| syn.sent).for_each(|syn| count(&mut seen, syn));
     seen
 }
 
 fn count(seen: &mut TcpRepeat, syn: &Syn) {
     seen.tried += 1;
     match &syn.end {
-        SynEnd::Connected(socket) => {
-            match tcp_info::read(socket).map_or(0, |raw| raw.info.tcpi_total_retrans) {
-                0 => seen.connected += 1,
-                _ => seen.connected_late += 1,
-            }
-        }
+        SynEnd::Connected(socket) => match tcp_info::read(socket).map_or(0, |raw| raw.info.tcpi_total_retrans) {
+            0 => seen.connected += 1,
+            _ => seen.connected_late += 1,
+        },
         SynEnd::Failed(_) => seen.failed += 1,
         SynEnd::Pending => seen.silent += 1,
     }

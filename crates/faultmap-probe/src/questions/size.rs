@@ -14,22 +14,12 @@ const HEADER_BYTES: u32 = 8;
 const MOST_TRIES: u32 = 8;
 /// Between two packets of one volley.
 const APART: Duration = Duration::from_millis(2);
-const UNFRAGMENTED: DatagramOptions = DatagramOptions {
-    ttl: None,
-    dont_fragment: Some(true),
-};
+const UNFRAGMENTED: DatagramOptions = DatagramOptions { ttl: None, dont_fragment: Some(true) };
 
 /// Sends unfragmentable packets of `small` and `large` bytes (IP header included), `tries` of each (1 to 8); searches for the limit when only
 /// the small ones are answered. ICMP echo where allowed, else UDP to `udp_port`, which should be closed: hosts limit their "port
 /// unreachable" to about one a second after six, so keep `tries` small. `wait` is for each size. Always `Ok` today: UDP needs no privilege.
-pub async fn size(
-    to: IpAddr,
-    udp_port: u16,
-    small: u32,
-    large: u32,
-    tries: u32,
-    wait: Duration,
-) -> Result<SizeProbe, NotAsked> {
+pub async fn size(to: IpAddr, udp_port: u16, small: u32, large: u32, tries: u32, wait: Duration) -> Result<SizeProbe, NotAsked> {
     let mut prober = Prober::open(SocketAddr::new(to, udp_port), wait);
     let tries = tries.clamp(1, MOST_TRIES);
     let mut seen = SizeProbe {
@@ -42,8 +32,14 @@ pub async fn size(
         too_big: None,
         largest_answered_bytes: None,
     };
-    seen.small = tally(&prober.volley(&vec![small; count(tries)], wait).await);
-    seen.large = tally(&prober.volley(&vec![large; count(tries)], wait).await);
+    // One alone tells how long an answer takes.
+    prober.volley(&[small], wait).await;
+    // Large and small by turns: a peer that limits its ICMP errors (Linux: six, then one a second) then loses both kinds alike.
+    let by_turns: Vec<u32> = (0..count(tries)).flat_map(|_| [large, small]).collect();
+    let shots = prober.volley(&by_turns, wait).await;
+    let every_other = |first: usize| shots.iter().skip(first).step_by(2).copied().collect::<Vec<Shot>>();
+    seen.large = tally(&every_other(0));
+    seen.small = tally(&every_other(1));
     if seen.small.1 > 0 && seen.large.0 > 0 && seen.large.1 == 0 && small < large {
         seen.largest_answered_bytes = Some(prober.search(small, large).await);
     }
@@ -57,9 +53,7 @@ fn count(tries: u32) -> usize {
 
 /// Sent and answered.
 fn tally(volley: &[Shot]) -> (u32, u32) {
-    let number = |wanted: fn(&Shot) -> bool| {
-        u32::try_from(volley.iter().filter(|shot| wanted(shot)).count()).unwrap_or(u32::MAX)
-    };
+    let number = |wanted: fn(&Shot) -> bool| u32::try_from(volley.iter().filter(|shot| wanted(shot)).count()).unwrap_or(u32::MAX);
     (number(|shot| shot.sent), number(|shot| shot.answered))
 }
 
@@ -91,14 +85,7 @@ impl Prober {
     fn open(to: SocketAddr, wait: Duration) -> Self {
         let carrier = Ping::open(to.ip(), UNFRAGMENTED).map_or(Carrier::Udp(to), Carrier::Echo);
         let header_bytes = Family::of(to.ip()).header_bytes() + HEADER_BYTES;
-        Self {
-            carrier,
-            header_bytes,
-            wait,
-            next_number: 0,
-            slowest_answer: None,
-            too_big: None,
-        }
+        Self { carrier, header_bytes, wait, next_number: 0, slowest_answer: None, too_big: None }
     }
 
     const fn transport(&self) -> Option<Transport> {
@@ -119,12 +106,8 @@ impl Prober {
             Carrier::Echo(ping) => self.echoes(ping, sizes, wait).await,
             Carrier::Udp(to) => self.datagrams(*to, sizes, wait).await,
         };
-        self.next_number = self
-            .next_number
-            .wrapping_add(u16::try_from(sizes.len()).unwrap_or(u16::MAX));
-        self.too_big = self
-            .too_big
-            .or_else(|| shots.iter().find_map(|(_, too_big)| *too_big));
+        self.next_number = self.next_number.wrapping_add(u16::try_from(sizes.len()).unwrap_or(u16::MAX));
+        self.too_big = self.too_big.or_else(|| shots.iter().find_map(|(_, too_big)| *too_big));
         let shots: Vec<Shot> = shots.into_iter().map(|(shot, _)| shot).collect();
         if shots.iter().all(|shot| shot.answered) {
             self.slowest_answer = self.slowest_answer.max(Some(started.elapsed()));
@@ -132,36 +115,15 @@ impl Prober {
         shots
     }
 
-    async fn echoes(
-        &self,
-        ping: &Ping,
-        sizes: &[u32],
-        wait: Duration,
-    ) -> Vec<(Shot, Option<IcmpError>)> {
+    async fn echoes(&self, ping: &Ping, sizes: &[u32], wait: Duration) -> Vec<(Shot, Option<IcmpError>)> {
         let mut shots = Vec::new();
         for (&bytes, place) in sizes.iter().zip(0_u16..) {
-            let sent = ping
-                .send(
-                    self.next_number.wrapping_add(place),
-                    self.payload_bytes(bytes),
-                )
-                .is_ok();
-            shots.push((
-                Shot {
-                    bytes,
-                    sent,
-                    refused: !sent,
-                    answered: false,
-                },
-                None,
-            ));
+            let sent = ping.send(self.next_number.wrapping_add(place), self.payload_bytes(bytes)).is_ok();
+            shots.push((Shot { bytes, sent, refused: !sent, answered: false }, None));
             sleep(APART).await;
         }
         let deadline = Instant::now() + wait;
-        while shots
-            .iter()
-            .any(|(shot, _)| !shot.answered && !shot.refused)
-        {
+        while shots.iter().any(|(shot, _)| !shot.answered && !shot.refused) {
             let Some(heard) = ping.hear(deadline).await else {
                 break;
             };
@@ -172,15 +134,10 @@ impl Prober {
                         shot.answered = true;
                     }
                 }
-                PingHeard::Error {
-                    number: Some(number),
-                    error,
-                } => {
+                PingHeard::Error { number: Some(number), error } => {
                     if let Some((shot, too_big)) = shots.get_mut(place(number)) {
                         shot.refused = true;
-                        *too_big = error
-                            .icmp
-                            .filter(|icmp| icmp.meaning() == IcmpMeaning::TooBig);
+                        *too_big = error.icmp.filter(|icmp| icmp.meaning() == IcmpMeaning::TooBig);
                     }
                 }
                 PingHeard::Error { number: None, .. } => {}
@@ -189,12 +146,7 @@ impl Prober {
         shots
     }
 
-    async fn datagrams(
-        &self,
-        to: SocketAddr,
-        sizes: &[u32],
-        wait: Duration,
-    ) -> Vec<(Shot, Option<IcmpError>)> {
+    async fn datagrams(&self, to: SocketAddr, sizes: &[u32], wait: Duration) -> Vec<(Shot, Option<IcmpError>)> {
         let shots = sizes.iter().zip(0_u32..).map(|(&bytes, place)| async move {
             sleep(APART * place).await;
             datagram(to, bytes, self.payload_bytes(bytes), wait).await
@@ -204,16 +156,9 @@ impl Prober {
 
     /// The largest size that is answered, between `answered` and `silent`.
     async fn search(&mut self, mut answered: u32, mut silent: u32) -> u32 {
-        let told = self
-            .too_big
-            .and_then(|icmp| icmp.mtu)
-            .filter(|mtu| answered < *mtu && *mtu < silent);
+        let told = self.too_big.and_then(|icmp| icmp.mtu).filter(|mtu| answered < *mtu && *mtu < silent);
         if let Some(mtu) = told
-            && self
-                .volley(&[mtu], self.patience())
-                .await
-                .iter()
-                .any(|shot| shot.answered)
+            && self.volley(&[mtu], self.patience()).await.iter().any(|shot| shot.answered)
         {
             return mtu;
         }
@@ -228,15 +173,8 @@ impl Prober {
                 break;
             }
             let shots = self.volley(&sizes, self.patience()).await;
-            answered = shots
-                .iter()
-                .filter(|shot| shot.answered)
-                .map(|shot| shot.bytes)
-                .fold(answered, u32::max);
-            let lost = shots
-                .iter()
-                .filter(|shot| !shot.answered && shot.bytes > answered)
-                .map(|shot| shot.bytes);
+            answered = shots.iter().filter(|shot| shot.answered).map(|shot| shot.bytes).fold(answered, u32::max);
+            let lost = shots.iter().filter(|shot| !shot.answered && shot.bytes > answered).map(|shot| shot.bytes);
             silent = lost.fold(silent, u32::min);
         }
         answered
@@ -244,24 +182,14 @@ impl Prober {
 
     /// How long one volley of the search waits: the small packets have told how far the destination is.
     fn patience(&self) -> Duration {
-        let expected = self
-            .slowest_answer
-            .map_or(self.wait, |slowest| slowest * 4 + Duration::from_millis(50));
+        let expected = self.slowest_answer.map_or(self.wait, |slowest| slowest * 4 + Duration::from_millis(50));
         expected.min(self.wait)
     }
 }
 
 /// One datagram from a socket of its own, to tell the answers apart.
-async fn datagram(
-    to: SocketAddr,
-    bytes: u32,
-    payload_bytes: usize,
-    wait: Duration,
-) -> (Shot, Option<IcmpError>) {
-    let mut shot = Shot {
-        bytes,
-        ..Shot::default()
-    };
+async fn datagram(to: SocketAddr, bytes: u32, payload_bytes: usize, wait: Duration) -> (Shot, Option<IcmpError>) {
+    let mut shot = Shot { bytes, ..Shot::default() };
     let Ok(socket) = Datagram::udp(to, UNFRAGMENTED) else {
         return (shot, None);
     };
@@ -273,13 +201,9 @@ async fn datagram(
         Some(Heard::Packet(_)) => shot.answered = true,
         Some(Heard::Error(error)) => {
             let meaning = error.icmp.map(|icmp| icmp.meaning());
-            shot.answered = meaning == Some(IcmpMeaning::PortUnreachable)
-                && error.icmp.is_some_and(|icmp| icmp.from == to.ip());
+            shot.answered = meaning == Some(IcmpMeaning::PortUnreachable) && error.icmp.is_some_and(|icmp| icmp.from == to.ip());
             shot.refused = !shot.answered;
-            return (
-                shot,
-                error.icmp.filter(|_| meaning == Some(IcmpMeaning::TooBig)),
-            );
+            return (shot, error.icmp.filter(|_| meaning == Some(IcmpMeaning::TooBig)));
         }
         None => {}
     }
@@ -289,10 +213,7 @@ async fn datagram(
 /// Up to `width` sizes that divide the open range from `low` to `high` evenly.
 fn between(low: u32, high: u32, width: u32) -> Vec<u32> {
     let gap = high.saturating_sub(low);
-    let mut sizes: Vec<u32> = (1..=width)
-        .map(|part| low + gap * part / (width + 1))
-        .filter(|size| low < *size && *size < high)
-        .collect();
+    let mut sizes: Vec<u32> = (1..=width).map(|part| low + gap * part / (width + 1)).filter(|size| low < *size && *size < high).collect();
     sizes.dedup();
     sizes
 }

@@ -58,23 +58,11 @@ impl Datagram {
     /// A UDP socket connected to `to`.
     pub(crate) fn udp(to: SocketAddr, with: DatagramOptions) -> io::Result<Self> {
         let family = Family::of(to.ip());
-        Self::prepared(
-            Socket::new(
-                family.domain(),
-                Type::DGRAM.nonblocking(),
-                Some(Protocol::UDP),
-            )?,
-            to,
-            with,
-        )
+        Self::prepared(Socket::new(family.domain(), Type::DGRAM.nonblocking(), Some(Protocol::UDP))?, to, with)
     }
 
     /// Takes a fresh non-blocking socket, sets the options and connects it.
-    pub(crate) fn prepared(
-        socket: Socket,
-        to: SocketAddr,
-        with: DatagramOptions,
-    ) -> io::Result<Self> {
+    pub(crate) fn prepared(socket: Socket, to: SocketAddr, with: DatagramOptions) -> io::Result<Self> {
         let family = Family::of(to.ip());
         options::report_errors(&socket, family, true)?;
         options::report_ttl(&socket, family)?;
@@ -86,10 +74,7 @@ impl Datagram {
         }
         socket.connect(&to.into())?;
         let fd = watch(socket, Interest::READABLE | Interest::ERROR)?;
-        Ok(Self {
-            fd,
-            heard: RefCell::default(),
-        })
+        Ok(Self { fd, heard: RefCell::default() })
     }
 
     /// Sends one datagram. An ICMP error about an earlier one may make the kernel refuse this one; it is taken aside and kept, and the
@@ -118,11 +103,7 @@ impl Datagram {
             if let Some(heard) = self.waiting() {
                 return Some(heard);
             }
-            let ready = timeout_at(
-                deadline,
-                self.fd.ready(Interest::READABLE | Interest::ERROR),
-            )
-            .await;
+            let ready = timeout_at(deadline, self.fd.ready(Interest::READABLE | Interest::ERROR)).await;
             let Ok(Ok(mut guard)) = ready else {
                 return self.waiting();
             };
@@ -132,11 +113,7 @@ impl Datagram {
     }
 
     fn take_errors(&self) {
-        self.heard.borrow_mut().extend(
-            error_queue::drain(self.fd.get_ref())
-                .into_iter()
-                .map(Heard::Error),
-        );
+        self.heard.borrow_mut().extend(error_queue::drain(self.fd.get_ref()).into_iter().map(Heard::Error));
     }
 
     fn take_packets(&self) {
@@ -158,8 +135,7 @@ fn receive(socket: &Socket) -> nix::Result<Packet> {
     let mut slices = [IoSliceMut::new(&mut data)];
     // MSG_TRUNC: the length returned is that of the packet, not of our buffer.
     let flags = MsgFlags::MSG_DONTWAIT | MsgFlags::MSG_TRUNC;
-    let message =
-        recvmsg::<SockaddrStorage>(socket.as_raw_fd(), &mut slices, Some(&mut control.0), flags)?;
+    let message = recvmsg::<SockaddrStorage>(socket.as_raw_fd(), &mut slices, Some(&mut control.0), flags)?;
     let length = message.bytes;
     let from = message.address.as_ref().and_then(|address| {
         let v4 = address.as_sockaddr_in().map(|from| IpAddr::V4(from.ip()));
@@ -167,16 +143,9 @@ fn receive(socket: &Socket) -> nix::Result<Packet> {
     });
     let ttl = message.cmsgs().ok().and_then(|mut messages| {
         messages.find_map(|message| match message {
-            ControlMessageOwned::Ipv4Ttl(ttl) | ControlMessageOwned::Ipv6HopLimit(ttl) => {
-                u8::try_from(ttl).ok()
-            }
+            ControlMessageOwned::Ipv4Ttl(ttl) | ControlMessageOwned::Ipv6HopLimit(ttl) => u8::try_from(ttl).ok(),
             _ => None,
         })
     });
-    Ok(Packet {
-        head: data.get(..length).unwrap_or(&data).to_vec(),
-        length,
-        ttl,
-        from,
-    })
+    Ok(Packet { head: data.get(..length).unwrap_or(&data).to_vec(), length, ttl, from })
 }

@@ -22,13 +22,8 @@ mod tests {
 
     #[test]
     fn errno_values_carry_the_names_of_the_manual() {
-        for (raw, expected) in [
-            (111, "ECONNREFUSED"),
-            (113, "EHOSTUNREACH"),
-            (101, "ENETUNREACH"),
-            (24, "EMFILE"),
-            (99_999, "errno 99999"),
-        ] {
+        for (raw, expected) in [(111, "ECONNREFUSED"), (113, "EHOSTUNREACH"), (101, "ENETUNREACH"), (24, "EMFILE"), (99_999, "errno 99999")]
+        {
             assert_eq!(name(raw), expected);
         }
     }

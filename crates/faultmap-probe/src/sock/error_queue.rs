@@ -42,11 +42,7 @@ pub(crate) fn drain(fd: &impl AsFd) -> Vec<QueuedError> {
 
 /// The newest ICMP error among `errors` that the kernel maps to `errno`.
 pub(crate) fn behind(errors: &[QueuedError], errno: i32) -> Option<IcmpError> {
-    errors
-        .iter()
-        .rev()
-        .find(|error| error.errno == errno && error.icmp.is_some())
-        .and_then(|error| error.icmp)
+    errors.iter().rev().find(|error| error.errno == errno && error.icmp.is_some()).and_then(|error| error.icmp)
 }
 
 /// The newest ICMP error among `errors`.
@@ -59,66 +55,32 @@ fn next(fd: &impl AsFd) -> Option<QueuedError> {
     let mut control = ControlSpace([0; 256]);
     let mut slices = [IoSliceMut::new(&mut data)];
     let flags = MsgFlags::MSG_ERRQUEUE | MsgFlags::MSG_DONTWAIT;
-    let message = recvmsg::<SockaddrStorage>(
-        fd.as_fd().as_raw_fd(),
-        &mut slices,
-        Some(&mut control.0),
-        flags,
-    )
-    .ok()?;
+    let message = recvmsg::<SockaddrStorage>(fd.as_fd().as_raw_fd(), &mut slices, Some(&mut control.0), flags).ok()?;
     let bytes = message.bytes;
-    let (errno, icmp) = message
-        .cmsgs()
-        .ok()?
-        .find_map(read_control)
-        .unwrap_or((libc::EIO, None));
-    Some(QueuedError {
-        errno,
-        icmp,
-        quoted: data.get(..bytes).unwrap_or(&data).to_vec(),
-    })
+    let (errno, icmp) = message.cmsgs().ok()?.find_map(read_control).unwrap_or((libc::EIO, None));
+    Some(QueuedError { errno, icmp, quoted: data.get(..bytes).unwrap_or(&data).to_vec() })
 }
 
 fn read_control(message: ControlMessageOwned) -> Option<(i32, Option<IcmpError>)> {
     let (error, offender) = match message {
         ControlMessageOwned::Ipv4RecvErr(error, offender) => {
             let offender = offender.filter(|from| i32::from(from.sin_family) == libc::AF_INET);
-            (
-                error,
-                offender.map(|from| IpAddr::from(u32::from_be(from.sin_addr.s_addr).to_be_bytes())),
-            )
+            (error, offender.map(|from| IpAddr::from(u32::from_be(from.sin_addr.s_addr).to_be_bytes())))
         }
         ControlMessageOwned::Ipv6RecvErr(error, offender) => {
             let offender = offender.filter(|from| i32::from(from.sin6_family) == libc::AF_INET6);
-            (
-                error,
-                offender.map(|from| IpAddr::from(from.sin6_addr.s6_addr)),
-            )
+            (error, offender.map(|from| IpAddr::from(from.sin6_addr.s6_addr)))
         }
         _ => return None,
     };
-    let from_network = matches!(
-        error.ee_origin,
-        libc::SO_EE_ORIGIN_ICMP | libc::SO_EE_ORIGIN_ICMP6
-    );
-    let icmp = offender
-        .filter(|_| from_network)
-        .map(|from| icmp_error(&error, from));
+    let from_network = matches!(error.ee_origin, libc::SO_EE_ORIGIN_ICMP | libc::SO_EE_ORIGIN_ICMP6);
+    let icmp = offender.filter(|_| from_network).map(|from| icmp_error(&error, from));
     Some((i32::try_from(error.ee_errno).unwrap_or(libc::EIO), icmp))
 }
 
 fn icmp_error(error: &libc::sock_extended_err, from: IpAddr) -> IcmpError {
-    let too_big = if from.is_ipv4() {
-        (error.ee_type, error.ee_code) == (3, 4)
-    } else {
-        error.ee_type == 2
-    };
-    IcmpError {
-        icmp_type: error.ee_type,
-        code: error.ee_code,
-        from,
-        mtu: (too_big && error.ee_info > 0).then_some(error.ee_info),
-    }
+    let too_big = if from.is_ipv4() { (error.ee_type, error.ee_code) == (3, 4) } else { error.ee_type == 2 };
+    IcmpError { icmp_type: error.ee_type, code: error.ee_code, from, mtu: (too_big && error.ee_info > 0).then_some(error.ee_info) }
 }
 
 impl QueuedError {

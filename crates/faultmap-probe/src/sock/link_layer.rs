@@ -14,11 +14,7 @@ pub(crate) const BROADCAST: [u8; 6] = [0xff; 6];
 
 /// A socket that receives nothing until it is bound, so that a filter can be attached first. Packets start with their network header.
 pub(crate) fn open() -> io::Result<Socket> {
-    Socket::new(
-        Domain::PACKET,
-        Type::DGRAM.nonblocking(),
-        Some(Protocol::from(0)),
-    )
+    Socket::new(Domain::PACKET, Type::DGRAM.nonblocking(), Some(Protocol::from(0)))
 }
 
 /// The address of a station, or with `mac` `None` of a whole interface; `index` 0 is every interface.
@@ -60,11 +56,7 @@ pub(crate) struct Station {
 /// Our station on `iface`, about to ask for `target`.
 pub(crate) fn station(iface: &str, target: IpAddr) -> io::Result<Station> {
     let index = if_nametoindex(iface)?;
-    let mut station = Station {
-        index,
-        mac: None,
-        address: None,
-    };
+    let mut station = Station { index, mac: None, address: None };
     let mut in_subnet = false;
     for entry in getifaddrs()?.filter(|entry| entry.interface_name == iface) {
         let Some(address) = entry.address else {
@@ -74,9 +66,7 @@ pub(crate) fn station(iface: &str, target: IpAddr) -> io::Result<Station> {
             let ethernet = link.hatype() == libc::ARPHRD_ETHER && link.halen() == 6;
             station.mac = link.addr().filter(|mac| ethernet && *mac != [0; 6]);
         } else if let Some(ours) = address.as_sockaddr_in() {
-            let mask = entry
-                .netmask
-                .and_then(|mask| mask.as_sockaddr_in().map(|mask| mask.ip()));
+            let mask = entry.netmask.and_then(|mask| mask.as_sockaddr_in().map(|mask| mask.ip()));
             let same = matches!((target, mask), (IpAddr::V4(target), Some(mask)) if masked(target, mask) == masked(ours.ip(), mask));
             if station.address.is_none() || (same && !in_subnet) {
                 station.address = Some(ours.ip());
@@ -97,47 +87,25 @@ pub(crate) fn tcp_from(peer: IpAddr) -> Vec<SockFilter> {
         IpAddr::V4(peer) => (0x40, 9, 12, vec![u32::from(peer)]),
         IpAddr::V6(peer) => {
             let bits = u128::from(peer);
-            let words = [96, 64, 32, 0]
-                .map(|shift| u32::try_from((bits >> shift) & 0xffff_ffff).unwrap_or(0));
+            let words = [96, 64, 32, 0].map(|shift| u32::try_from((bits >> shift) & 0xffff_ffff).unwrap_or(0));
             (0x60, 6, 8, words.to_vec())
         }
     };
     // Each test: what to load, the value wanted, and whether the load is masked to the version nibble.
     let packet_type = u32::from_ne_bytes((libc::SKF_AD_OFF + libc::SKF_AD_PKTTYPE).to_ne_bytes());
-    let mut tests = vec![
-        (BYTE_AT, 0, version, true),
-        (BYTE_AT, protocol_at, 6, false),
-    ];
-    tests.extend(
-        address
-            .iter()
-            .zip(0..)
-            .map(|(&word, place)| (WORD_AT, address_at + 4 * place, word, false)),
-    );
+    let mut tests = vec![(BYTE_AT, 0, version, true), (BYTE_AT, protocol_at, 6, false)];
+    tests.extend(address.iter().zip(0..).map(|(&word, place)| (WORD_AT, address_at + 4 * place, word, false)));
     // 2 instructions for "not outgoing", 2 or 3 for each test, then accept and reject.
-    let total = 2 + tests
-        .iter()
-        .map(|test| if test.3 { 3 } else { 2 })
-        .sum::<usize>();
+    let total = 2 + tests.iter().map(|test| if test.3 { 3 } else { 2 }).sum::<usize>();
     let mut program = vec![SockFilter::new(BYTE_AT, 0, 0, packet_type)];
-    program.push(SockFilter::new(
-        JUMP_IF_EQUAL,
-        to_reject(total, 1),
-        0,
-        u32::from(libc::PACKET_OUTGOING),
-    ));
+    program.push(SockFilter::new(JUMP_IF_EQUAL, to_reject(total, 1), 0, u32::from(libc::PACKET_OUTGOING)));
     for (load, at, value, nibble) in tests {
         program.push(SockFilter::new(load, 0, 0, at));
         if nibble {
             program.push(SockFilter::new(AND, 0, 0, 0xf0));
         }
         let here = program.len();
-        program.push(SockFilter::new(
-            JUMP_IF_EQUAL,
-            0,
-            to_reject(total, here),
-            value,
-        ));
+        program.push(SockFilter::new(JUMP_IF_EQUAL, 0, to_reject(total, here), value));
     }
     program.push(SockFilter::new(RETURN, 0, 0, 0xffff));
     program.push(SockFilter::new(RETURN, 0, 0, 0));

@@ -67,25 +67,10 @@ pub(crate) fn report_ttl(fd: &impl AsFd, family: Family) -> io::Result<()> {
 /// goes out and is answered by the network instead of by a memory (ip(7), `IP_MTU_DISCOVER`).
 pub(crate) fn set_dont_fragment(fd: &impl AsFd, family: Family, forbid: bool) -> io::Result<()> {
     match (family, forbid) {
-        (Family::V4, true) => set_int(
-            fd,
-            libc::IPPROTO_IP,
-            libc::IP_MTU_DISCOVER,
-            libc::IP_PMTUDISC_PROBE,
-        ),
-        (Family::V4, false) => set_int(
-            fd,
-            libc::IPPROTO_IP,
-            libc::IP_MTU_DISCOVER,
-            libc::IP_PMTUDISC_DONT,
-        ),
+        (Family::V4, true) => set_int(fd, libc::IPPROTO_IP, libc::IP_MTU_DISCOVER, libc::IP_PMTUDISC_PROBE),
+        (Family::V4, false) => set_int(fd, libc::IPPROTO_IP, libc::IP_MTU_DISCOVER, libc::IP_PMTUDISC_DONT),
         (Family::V6, true) => {
-            set_int(
-                fd,
-                libc::IPPROTO_IPV6,
-                libc::IPV6_MTU_DISCOVER,
-                libc::IPV6_PMTUDISC_PROBE,
-            )?;
+            set_int(fd, libc::IPPROTO_IPV6, libc::IPV6_MTU_DISCOVER, libc::IPV6_PMTUDISC_PROBE)?;
             set_int(fd, libc::IPPROTO_IPV6, libc::IPV6_DONTFRAG, 1)
         }
         (Family::V6, false) => Ok(()),
@@ -94,26 +79,9 @@ pub(crate) fn set_dont_fragment(fd: &impl AsFd, family: Family, forbid: bool) ->
 
 /// Sets an integer option for which neither nix nor socket2 has a name.
 #[allow(unsafe_code)]
-fn set_int(
-    fd: &impl AsFd,
-    level: libc::c_int,
-    option: libc::c_int,
-    value: libc::c_int,
-) -> io::Result<()> {
+fn set_int(fd: &impl AsFd, level: libc::c_int, option: libc::c_int, value: libc::c_int) -> io::Result<()> {
     const LENGTH: libc::socklen_t = size_of::<libc::c_int>() as libc::socklen_t;
     // SAFETY: `value` lives through the call and its length is that of the integer that these options take.
-    let status = unsafe {
-        libc::setsockopt(
-            fd.as_fd().as_raw_fd(),
-            level,
-            option,
-            (&raw const value).cast(),
-            LENGTH,
-        )
-    };
-    if status == 0 {
-        Ok(())
-    } else {
-        Err(io::Error::last_os_error())
-    }
+    let status = unsafe { libc::setsockopt(fd.as_fd().as_raw_fd(), level, option, (&raw const value).cast(), LENGTH) };
+    if status == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
 }

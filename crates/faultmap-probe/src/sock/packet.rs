@@ -13,12 +13,7 @@ pub(crate) fn unpredictable() -> u64 {
 /// An echo request. For ICMPv6 the kernel fills the checksum in (RFC 3542 3.1).
 pub(crate) fn echo_request(v4: bool, id: u16, number: u16, payload_bytes: usize) -> Vec<u8> {
     // No time stamps: raw sockets see replies before the checksum is verified.
-    let payload: Vec<u8> = b"faultmap"
-        .iter()
-        .copied()
-        .cycle()
-        .take(payload_bytes)
-        .collect();
+    let payload: Vec<u8> = b"faultmap".iter().copied().cycle().take(payload_bytes).collect();
     if v4 {
         Icmp::echo(icmp::ECHO_REQUEST, id, number).emit(&payload)
     } else {
@@ -54,12 +49,7 @@ pub(crate) fn carried(packet: &[u8]) -> Option<&[u8]> {
 
 /// A TCP segment with ACK set, no options and no data.
 pub(crate) fn bare_ack(from: SocketAddr, to: SocketAddr, seq: u32, ack: u32) -> Vec<u8> {
-    let header = Tcp {
-        seq,
-        ack,
-        window: 512,
-        ..Tcp::new(from.port(), to.port(), TcpFlags::ACK)
-    };
+    let header = Tcp { seq, ack, window: 512, ..Tcp::new(from.port(), to.port(), TcpFlags::ACK) };
     header.emit(from.ip(), to.ip(), &[])
 }
 
@@ -101,14 +91,7 @@ impl Segment {
 
 /// An ARP request for `target`.
 pub(crate) fn arp_request(our_mac: [u8; 6], our_address: Ipv4Addr, target: Ipv4Addr) -> Vec<u8> {
-    Arp {
-        operation: arp::REQUEST,
-        sender_mac: Mac(our_mac),
-        sender_ip: our_address,
-        target_mac: Mac::default(),
-        target_ip: target,
-    }
-    .emit()
+    Arp { operation: arp::REQUEST, sender_mac: Mac(our_mac), sender_ip: our_address, target_mac: Mac::default(), target_ip: target }.emit()
 }
 
 /// The MAC of an ARP reply in which `target` speaks; `None` for anything else.
@@ -119,14 +102,8 @@ pub(crate) fn read_arp_reply(message: &[u8], target: Ipv4Addr) -> Option<[u8; 6]
 
 /// A neighbour solicitation for `target` with our link-layer address. The kernel fills the checksum in.
 pub(crate) fn neighbor_solicitation(our_mac: [u8; 6], target: Ipv6Addr) -> Vec<u8> {
-    let solicitation = icmpv6::Neighbor {
-        advertisement: false,
-        router: false,
-        solicited: false,
-        override_: false,
-        target,
-        mac: Some(Mac(our_mac)),
-    };
+    let solicitation =
+        icmpv6::Neighbor { advertisement: false, router: false, solicited: false, override_: false, target, mac: Some(Mac(our_mac)) };
     solicitation.emit(Ipv6Addr::UNSPECIFIED, solicited_node(target))
 }
 
@@ -167,11 +144,7 @@ mod tests {
     #[test]
     fn an_echo_request_is_read_back_by_its_number_and_is_no_reply() {
         for v4 in [true, false] {
-            let expected = EchoHeader {
-                reply: false,
-                id: 7,
-                number: 300,
-            };
+            let expected = EchoHeader { reply: false, id: 7, number: 300 };
             assert_eq!(read_echo(v4, &echo_request(v4, 7, 300, 56)), Some(expected));
             assert_eq!(read_echo(v4, &echo_request(!v4, 7, 300, 56)), None);
         }
@@ -179,19 +152,13 @@ mod tests {
 
     #[test]
     fn a_bare_ack_is_no_answer_to_a_syn_and_a_reset_is() {
-        for (from, to) in [
-            ("10.0.0.1:1000", "10.0.0.2:80"),
-            ("[fd00::1]:1000", "[fd00::2]:80"),
-        ] {
+        for (from, to) in [("10.0.0.1:1000", "10.0.0.2:80"), ("[fd00::1]:1000", "[fd00::2]:80")] {
             let (from, to): (SocketAddr, SocketAddr) = (from.parse().unwrap(), to.parse().unwrap());
             let ack = bare_ack(from, to, 1, 2);
             let (header, _) = Tcp::parse(&ack).unwrap();
             let reset = header.reset(0).emit(to.ip(), from.ip(), &[]);
             let read = |from: SocketAddr, to: SocketAddr, segment: &[u8]| {
-                read_segment(
-                    &faultmap_wire::ip::emit(from.ip(), to.ip(), proto::TCP, 61, segment).unwrap(),
-                )
-                .unwrap()
+                read_segment(&faultmap_wire::ip::emit(from.ip(), to.ip(), proto::TCP, 61, segment).unwrap()).unwrap()
             };
             assert!(!read(from, to, &ack).answers_syn());
             let answer = read(to, from, &reset);
@@ -202,11 +169,7 @@ mod tests {
 
     #[test]
     fn only_a_reply_in_the_name_of_the_address_names_a_station() {
-        let (ours, asked, other) = (
-            [10, 0, 0, 1].into(),
-            [10, 0, 0, 2].into(),
-            [10, 0, 0, 3].into(),
-        );
+        let (ours, asked, other) = ([10, 0, 0, 1].into(), [10, 0, 0, 2].into(), [10, 0, 0, 3].into());
         let request = arp_request(MAC, ours, asked);
         assert_eq!(read_arp_reply(&request, ours), None);
         let mut reply = Arp::parse(&request).unwrap();
@@ -224,18 +187,9 @@ mod tests {
         let mut neighbor = icmpv6::Neighbor::parse(&solicitation).unwrap();
         neighbor.advertisement = true;
         let advertisement = neighbor.emit(asked, asked);
-        assert_eq!(
-            read_neighbor_advertisement(&advertisement, asked),
-            Some(MAC)
-        );
-        assert_eq!(
-            read_neighbor_advertisement(&advertisement, Ipv6Addr::LOCALHOST),
-            None
-        );
-        assert_eq!(
-            solicited_node(asked),
-            "ff02::1:ff02:3".parse::<Ipv6Addr>().unwrap()
-        );
+        assert_eq!(read_neighbor_advertisement(&advertisement, asked), Some(MAC));
+        assert_eq!(read_neighbor_advertisement(&advertisement, Ipv6Addr::LOCALHOST), None);
+        assert_eq!(solicited_node(asked), "ff02::1:ff02:3".parse::<Ipv6Addr>().unwrap());
     }
     proptest::proptest! {
         #[test]

@@ -26,10 +26,7 @@ pub(crate) enum PingHeard {
     /// An echo reply of the host asked.
     Reply { number: u16, ttl: Option<u8> },
     /// An ICMP error about request `number`, or an error of our own kernel.
-    Error {
-        number: Option<u16>,
-        error: QueuedError,
-    },
+    Error { number: Option<u16>, error: QueuedError },
 }
 
 /// A socket for echo requests to one address.
@@ -45,24 +42,14 @@ impl Ping {
     /// Opens a socket toward `to`.
     pub(crate) fn open(to: IpAddr, with: DatagramOptions) -> Result<Self, PingRefused> {
         let (socket, raw_id) = open_either(Family::of(to))?;
-        let datagram = Datagram::prepared(socket, SocketAddr::new(to, 0), with)
-            .map_err(|error| PingRefused::Errno(errno::of(&error)))?;
-        Ok(Self {
-            datagram,
-            to,
-            raw_id,
-        })
+        let datagram = Datagram::prepared(socket, SocketAddr::new(to, 0), with).map_err(|error| PingRefused::Errno(errno::of(&error)))?;
+        Ok(Self { datagram, to, raw_id })
     }
 
     /// Sends request `number`.
     pub(crate) fn send(&self, number: u16, payload_bytes: usize) -> io::Result<()> {
         // A ping socket puts its own id in.
-        self.datagram.send(&packet::echo_request(
-            self.to.is_ipv4(),
-            self.raw_id.unwrap_or(0),
-            number,
-            payload_bytes,
-        ))
+        self.datagram.send(&packet::echo_request(self.to.is_ipv4(), self.raw_id.unwrap_or(0), number, payload_bytes))
     }
 
     /// The next reply or error that concerns us, until `deadline`.
@@ -86,28 +73,18 @@ impl Ping {
                 };
                 let header = self.ours(icmp).filter(|header| header.reply)?;
                 let from_peer = packet.from.is_none_or(|from| from == self.to);
-                from_peer.then_some(PingHeard::Reply {
-                    number: header.number,
-                    ttl: packet.ttl,
-                })
+                from_peer.then_some(PingHeard::Reply { number: header.number, ttl: packet.ttl })
             }
             Heard::Error(error) if error.icmp.is_some() => {
                 let header = self.ours(&error.quoted).filter(|header| !header.reply)?;
-                Some(PingHeard::Error {
-                    number: Some(header.number),
-                    error,
-                })
+                Some(PingHeard::Error { number: Some(header.number), error })
             }
-            Heard::Error(error) => Some(PingHeard::Error {
-                number: None,
-                error,
-            }),
+            Heard::Error(error) => Some(PingHeard::Error { number: None, error }),
         }
     }
 
     fn ours(&self, icmp: &[u8]) -> Option<EchoHeader> {
-        packet::read_echo(self.to.is_ipv4(), icmp)
-            .filter(|header| self.raw_id.is_none_or(|id| header.id == id))
+        packet::read_echo(self.to.is_ipv4(), icmp).filter(|header| self.raw_id.is_none_or(|id| header.id == id))
     }
 }
 
@@ -121,13 +98,10 @@ fn open_either(family: Family) -> Result<(Socket, Option<u16>), PingRefused> {
         Err(error) if matches!(error.raw_os_error(), Some(libc::EACCES | libc::EPERM)) => {}
         Err(error) => return Err(PingRefused::Errno(errno::of(&error))),
     }
-    let socket =
-        Socket::new(family.domain(), Type::RAW.nonblocking(), Some(protocol)).map_err(|error| {
-            match errno::of(&error) {
-                libc::EACCES | libc::EPERM => PingRefused::NotAllowed,
-                other => PingRefused::Errno(other),
-            }
-        })?;
+    let socket = Socket::new(family.domain(), Type::RAW.nonblocking(), Some(protocol)).map_err(|error| match errno::of(&error) {
+        libc::EACCES | libc::EPERM => PingRefused::NotAllowed,
+        other => PingRefused::Errno(other),
+    })?;
     let [high, low, ..] = packet::unpredictable().to_be_bytes();
     Ok((socket, Some(u16::from_be_bytes([high, low]))))
 }

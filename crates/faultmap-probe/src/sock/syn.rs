@@ -53,32 +53,14 @@ pub(crate) struct Syn {
 pub(crate) async fn connect(to: SocketAddr, how: SynOptions, wait: Duration) -> Syn {
     let started = Instant::now();
     let deadline = started + wait;
-    let mut syn = Syn {
-        end: SynEnd::Pending,
-        errors: Vec::new(),
-        local: None,
-        retransmits: 0,
-        took: Duration::ZERO,
-        sent: false,
-    };
+    let mut syn = Syn { end: SynEnd::Pending, errors: Vec::new(), local: None, retransmits: 0, took: Duration::ZERO, sent: false };
     match open(to, how) {
         Ok((socket, direct)) => {
-            syn.local = socket
-                .local_addr()
-                .ok()
-                .and_then(|address| address.as_socket())
-                .filter(|local| local.port() != 0);
+            syn.local = socket.local_addr().ok().and_then(|address| address.as_socket()).filter(|local| local.port() != 0);
             match direct {
                 None => {
                     syn.sent = true;
-                    syn.end = follow(
-                        socket,
-                        deadline,
-                        how.first_error_ends,
-                        &mut syn.errors,
-                        &mut syn.retransmits,
-                    )
-                    .await;
+                    syn.end = follow(socket, deadline, how.first_error_ends, &mut syn.errors, &mut syn.retransmits).await;
                 }
                 Some(error) => {
                     syn.errors = error_queue::drain(&socket);
@@ -95,11 +77,7 @@ pub(crate) async fn connect(to: SocketAddr, how: SynOptions, wait: Duration) -> 
 /// The socket with the SYN on its way, or with the errno of a connect() that failed at once.
 fn open(to: SocketAddr, how: SynOptions) -> io::Result<(Socket, Option<i32>)> {
     let family = Family::of(to.ip());
-    let socket = Socket::new(
-        family.domain(),
-        Type::STREAM.nonblocking(),
-        Some(Protocol::TCP),
-    )?;
+    let socket = Socket::new(family.domain(), Type::STREAM.nonblocking(), Some(Protocol::TCP))?;
     options::report_errors(&socket, family, true)?;
     if let Some(ttl) = how.ttl {
         options::set_ttl(&socket, family, ttl)?;
@@ -132,16 +110,11 @@ async fn follow(
         let in_time = matches!(timeout_at(deadline, waiting.writable()).await, Ok(Ok(_)));
         socket = waiting.into_inner();
         // Before the queue: taking the last ICMP error out of it clears the socket's errno (net/core/skbuff.c, sock_dequeue_err_skb).
-        let errno = socket
-            .take_error()
-            .ok()
-            .flatten()
-            .map(|error| errno::of(&error));
+        let errno = socket.take_error().ok().flatten().map(|error| errno::of(&error));
         let news = error_queue::drain(&socket);
         let told = !news.is_empty();
         errors.extend(news);
-        *retransmits = tcp_info::read(&socket)
-            .map_or(*retransmits, |raw| u32::from(raw.info.tcpi_retransmits));
+        *retransmits = tcp_info::read(&socket).map_or(*retransmits, |raw| u32::from(raw.info.tcpi_retransmits));
         match settled(&socket, errno, errors) {
             Some(Ok(())) => return SynEnd::Connected(socket),
             Some(Err(error)) => return SynEnd::Failed(error),
@@ -162,18 +135,9 @@ fn settled(socket: &Socket, errno: Option<i32>, errors: &[QueuedError]) -> Optio
         tcp_info::SYN_SENT => None,
         tcp_info::CLOSED => {
             // Ended between the look at the errno and the look at the queue, which cleared it.
-            let late = || {
-                socket
-                    .take_error()
-                    .ok()
-                    .flatten()
-                    .map(|error| errno::of(&error))
-            };
+            let late = || socket.take_error().ok().flatten().map(|error| errno::of(&error));
             let quoted = || errors.last().map(|error| error.errno);
-            Some(Err(errno
-                .or_else(late)
-                .or_else(quoted)
-                .unwrap_or(libc::ECONNABORTED)))
+            Some(Err(errno.or_else(late).or_else(quoted).unwrap_or(libc::ECONNABORTED)))
         }
         _ => Some(Ok(())),
     }

@@ -34,18 +34,13 @@ impl AnswerTap {
         let socket = link_layer::open()?;
         socket.attach_filter(&link_layer::tcp_from(peer))?;
         socket.bind(&link_layer::address(link_layer::EVERYTHING, 0, None)?)?;
-        Ok(Self {
-            fd: watch(socket, Interest::READABLE)?,
-            answers: Vec::new(),
-        })
+        Ok(Self { fd: watch(socket, Interest::READABLE)?, answers: Vec::new() })
     }
 
     /// TTL (hop limit) of the first SYN-ACK or RST from `from` to our address `to` (any address of ours when `None`). Takes in what waits.
     pub fn ttl_of(&mut self, from: SocketAddr, to: Option<SocketAddr>) -> Option<u8> {
         self.take_in();
-        let wanted = |answer: &&Segment| {
-            answer.from == bare(from) && to.is_none_or(|to| answer.to == bare(to))
-        };
+        let wanted = |answer: &&Segment| answer.from == bare(from) && to.is_none_or(|to| answer.to == bare(to));
         self.answers.iter().find(wanted).map(|answer| answer.ttl)
     }
 
@@ -53,11 +48,7 @@ impl AnswerTap {
     /// counted, once on each.
     pub fn count_from(&mut self, from: SocketAddr) -> u32 {
         self.take_in();
-        let count = self
-            .answers
-            .iter()
-            .filter(|answer| answer.from == bare(from))
-            .count();
+        let count = self.answers.iter().filter(|answer| answer.from == bare(from)).count();
         u32::try_from(count).unwrap_or(u32::MAX)
     }
 

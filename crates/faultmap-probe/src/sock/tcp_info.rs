@@ -22,36 +22,21 @@ pub(crate) fn read(fd: &impl AsFd) -> Option<RawTcpInfo> {
     let mut info: libc::tcp_info = unsafe { std::mem::zeroed() };
     let mut length = libc::socklen_t::try_from(size_of::<libc::tcp_info>()).ok()?;
     // SAFETY: `info` is `length` bytes long and outlives the call; the kernel writes at most `length` bytes and updates it.
-    let status = unsafe {
-        libc::getsockopt(
-            fd.as_fd().as_raw_fd(),
-            libc::IPPROTO_TCP,
-            libc::TCP_INFO,
-            (&raw mut info).cast(),
-            &raw mut length,
-        )
-    };
-    (status == 0).then_some(RawTcpInfo {
-        info,
-        length: usize::try_from(length).unwrap_or(0),
-    })
+    let status =
+        unsafe { libc::getsockopt(fd.as_fd().as_raw_fd(), libc::IPPROTO_TCP, libc::TCP_INFO, (&raw mut info).cast(), &raw mut length) };
+    (status == 0).then_some(RawTcpInfo { info, length: usize::try_from(length).unwrap_or(0) })
 }
 
 /// What the kernel knows of a TCP connection; `None` when the descriptor is no TCP socket.
 pub fn tcp_health(fd: impl AsFd) -> Option<TcpHealth> {
     let RawTcpInfo { info, length } = read(&fd)?;
     // tcpi_snd_wnd came with Linux 5.4; an older kernel returns a shorter struct.
-    let tells_window =
-        length >= std::mem::offset_of!(libc::tcp_info, tcpi_snd_wnd) + size_of::<u32>();
+    let tells_window = length >= std::mem::offset_of!(libc::tcp_info, tcpi_snd_wnd) + size_of::<u32>();
     Some(TcpHealth {
         rtt_ms: from_us(u64::from(info.tcpi_rtt)),
         rttvar_ms: from_us(u64::from(info.tcpi_rttvar)),
         // The kernel's "no sample yet" is all ones.
-        min_rtt_ms: if info.tcpi_min_rtt == u32::MAX {
-            0.0
-        } else {
-            from_us(u64::from(info.tcpi_min_rtt))
-        },
+        min_rtt_ms: if info.tcpi_min_rtt == u32::MAX { 0.0 } else { from_us(u64::from(info.tcpi_min_rtt)) },
         retransmits: info.tcpi_total_retrans,
         data_segs_out: info.tcpi_data_segs_out,
         data_segs_in: info.tcpi_data_segs_in,

@@ -43,6 +43,7 @@ pub fn looks_like(first: &[u8]) -> Option<&'static str> {
         .or_else(|| postgres(first))
         .or_else(|| http2(first))
         .or_else(|| html(first))
+        .or_else(|| request_line(first))
 }
 
 /// A TLS record: handshake or alert, of any version since SSL 3.0.
@@ -112,6 +113,14 @@ fn html(first: &[u8]) -> Option<&'static str> {
     (start.starts_with(b"<!doctype html") || start.starts_with(b"<html") || start.starts_with(b"<head")).then_some("html")
 }
 
+/// A request where an answer belongs (RFC 9112 3): our own, sent back.
+fn request_line(first: &[u8]) -> Option<&'static str> {
+    let line = first.split(|byte| *byte == b'\r').next().unwrap_or(first);
+    let method = line.split(|byte| *byte == b' ').next().unwrap_or_default();
+    let named = !method.is_empty() && method.iter().all(u8::is_ascii_uppercase);
+    (named && (line.ends_with(b" HTTP/1.1") || line.ends_with(b" HTTP/1.0"))).then_some("echo")
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -122,6 +131,8 @@ mod tests {
         let cases: &[(&[u8], Option<&str>)] = &[
             (b"HTTP/1.1 400 Bad Request\r\n", Some("http")),
             (b"SSH-2.0-OpenSSH_9.2p1 Debian-2\r\n", Some("ssh")),
+            (b"GET / HTTP/1.1\r\nhost: shop.test\r\n", Some("echo")),
+            (b"GET out", None),
             (b"220 mail.lab ESMTP Postfix\r\n", Some("smtp")),
             (b"220 (vsFTPd 3.0.3)\r\n", Some("ftp")),
             (b"220-FileZilla Server\r\n", Some("ftp")),

@@ -10,6 +10,7 @@ mod greeting;
 mod handshake;
 mod hello;
 mod offer;
+mod plain;
 mod record;
 mod store;
 mod stream;
@@ -26,6 +27,7 @@ mod tests;
 pub use greeting::looks_like;
 pub use handshake::{TlsAsk, TlsResult, handshake};
 pub use offer::{OfferAsk, OfferKind, TlsVersion, offer};
+pub use plain::plain_request;
 pub use store::TrustStore;
 pub use stream::TlsStream;
 

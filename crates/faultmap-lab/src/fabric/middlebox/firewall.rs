@@ -56,41 +56,25 @@ impl Action {
     /// Administratively prohibited: 3/13 and 1/1.
     pub fn prohibit(from: Vec<IpAddr>) -> Action {
         let (v4, v6) = (icmp::ADMIN_PROHIBITED, icmpv6::ADMIN_PROHIBITED);
-        Action::RejectIcmp {
-            v4: (icmp::UNREACHABLE, v4),
-            v6: (icmpv6::UNREACHABLE, v6),
-            from,
-        }
+        Action::RejectIcmp { v4: (icmp::UNREACHABLE, v4), v6: (icmpv6::UNREACHABLE, v6), from }
     }
 
     /// Port unreachable: 3/3 and 1/4.
     pub fn port_unreachable(from: Vec<IpAddr>) -> Action {
         let (v4, v6) = (icmp::PORT_UNREACHABLE, icmpv6::PORT_UNREACHABLE);
-        Action::RejectIcmp {
-            v4: (icmp::UNREACHABLE, v4),
-            v6: (icmpv6::UNREACHABLE, v6),
-            from,
-        }
+        Action::RejectIcmp { v4: (icmp::UNREACHABLE, v4), v6: (icmpv6::UNREACHABLE, v6), from }
     }
 
     /// Host unreachable: 3/1 and 1/3.
     pub fn host_unreachable(from: Vec<IpAddr>) -> Action {
         let (v4, v6) = (icmp::HOST_UNREACHABLE, icmpv6::ADDRESS_UNREACHABLE);
-        Action::RejectIcmp {
-            v4: (icmp::UNREACHABLE, v4),
-            v6: (icmpv6::UNREACHABLE, v6),
-            from,
-        }
+        Action::RejectIcmp { v4: (icmp::UNREACHABLE, v4), v6: (icmpv6::UNREACHABLE, v6), from }
     }
 
     /// Network unreachable: 3/0 and 1/0.
     pub fn net_unreachable(from: Vec<IpAddr>) -> Action {
         let (v4, v6) = (icmp::NET_UNREACHABLE, icmpv6::NO_ROUTE);
-        Action::RejectIcmp {
-            v4: (icmp::UNREACHABLE, v4),
-            v6: (icmpv6::UNREACHABLE, v6),
-            from,
-        }
+        Action::RejectIcmp { v4: (icmp::UNREACHABLE, v4), v6: (icmpv6::UNREACHABLE, v6), from }
     }
 }
 
@@ -164,28 +148,19 @@ impl Rule {
 
     /// A rule for one destination port.
     pub fn for_port(proto: Proto, port: u16, action: Action) -> Rule {
-        Rule {
-            proto: Some(proto),
-            dst_ports: Some((port, port)),
-            ..Rule::new(action)
-        }
+        Rule { proto: Some(proto), dst_ports: Some((port, port)), ..Rule::new(action) }
     }
 
     fn fits(&self, direction: Direction, seen: &Seen<'_>, flow_bytes: u64) -> bool {
         let ip = &seen.ip;
         let within = |range: Option<(u16, u16)>, port: Option<u16>| {
-            range
-                .is_none_or(|(first, last)| port.is_some_and(|port| (first..=last).contains(&port)))
+            range.is_none_or(|(first, last)| port.is_some_and(|port| (first..=last).contains(&port)))
         };
         let ports = ip.ports();
         let kind = seen.icmp().map(|(kind, _)| kind);
         self.direction.is_none_or(|wanted| wanted == direction)
-            && self
-                .family
-                .is_none_or(|family| Family::of(ip.src) == family)
-            && self
-                .proto
-                .is_none_or(|proto| proto_of(ip.protocol) == Some(proto))
+            && self.family.is_none_or(|family| Family::of(ip.src) == family)
+            && self.proto.is_none_or(|proto| proto_of(ip.protocol) == Some(proto))
             && self.src.is_none_or(|prefix| prefix.contains(ip.src))
             && self.dst.is_none_or(|prefix| prefix.contains(ip.dst))
             && within(self.src_ports, ports.map(|(src, _)| src))
@@ -194,19 +169,13 @@ impl Rule {
             && (!self.only_syn || seen.tcp().is_some_and(|(tcp, _)| tcp.flags.is_opening()))
             && (!self.only_fragments || ip.fragment.is_some())
             && seen.packet.len() >= self.min_len
-            && self
-                .contains
-                .as_ref()
-                .is_none_or(|text| contains(ip.payload, text.as_bytes()))
+            && self.contains.as_ref().is_none_or(|text| contains(ip.payload, text.as_bytes()))
             && self.after_bytes.is_none_or(|limit| flow_bytes > limit)
     }
 }
 
 fn contains(haystack: &[u8], needle: &[u8]) -> bool {
-    needle.is_empty()
-        || haystack
-            .windows(needle.len())
-            .any(|window| window == needle)
+    needle.is_empty() || haystack.windows(needle.len()).any(|window| window == needle)
 }
 
 fn proto_of(number: u8) -> Option<Proto> {
@@ -240,10 +209,7 @@ pub struct Firewall {
 impl Firewall {
     /// A filter with these rules.
     pub fn new(name: &str, rules: Vec<Rule>) -> Firewall {
-        let firewall = Firewall {
-            name: name.to_owned(),
-            state: Arc::default(),
-        };
+        let firewall = Firewall { name: name.to_owned(), state: Arc::default() };
         firewall.set_rules(rules);
         firewall
     }
@@ -268,28 +234,20 @@ impl Firewall {
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
-        self.state
-            .lock()
-            .unwrap_or_else(|poisoned| poisoned.into_inner())
+        self.state.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
     }
 }
 
 impl State {
     fn decide(&mut self, direction: Direction, seen: &Seen<'_>) -> Action {
         let bytes = self.count_flow(seen);
-        let Some(at) = self
-            .rules
-            .iter()
-            .position(|rule| rule.fits(direction, seen, bytes))
-        else {
+        let Some(at) = self.rules.iter().position(|rule| rule.fits(direction, seen, bytes)) else {
             return Action::Accept;
         };
         if let Some(hits) = self.hits.get_mut(at) {
             *hits += 1;
         }
-        self.rules
-            .get(at)
-            .map_or(Action::Accept, |rule| rule.action.clone())
+        self.rules.get(at).map_or(Action::Accept, |rule| rule.action.clone())
     }
 
     fn count_flow(&mut self, seen: &Seen<'_>) -> u64 {
@@ -299,9 +257,7 @@ impl State {
         if self.flow_bytes.len() >= FLOW_LIMIT {
             self.flow_bytes.clear();
         }
-        let len = seen
-            .tcp()
-            .map_or(seen.ip.payload.len(), |(_, payload)| payload.len());
+        let len = seen.tcp().map_or(seen.ip.payload.len(), |(_, payload)| payload.len());
         let key = (seen.ip.protocol, seen.ip.src, seen.ip.dst, seen.ip.ports());
         let bytes = self.flow_bytes.entry(key).or_default();
         *bytes += len as u64;
@@ -314,13 +270,7 @@ impl Middlebox for Firewall {
         &self.name
     }
 
-    fn handle(
-        &mut self,
-        direction: Direction,
-        frame: &mut Vec<u8>,
-        _now: Instant,
-        out: &mut Emit,
-    ) -> Pass {
+    fn handle(&mut self, direction: Direction, frame: &mut Vec<u8>, _now: Instant, out: &mut Emit) -> Pass {
         let Some(seen) = Seen::look(frame).filter(|seen| !seen.is_discovery()) else {
             return Pass::Forward;
         };
@@ -335,15 +285,9 @@ impl Middlebox for Firewall {
                 return Pass::Drop;
             }
             Action::RejectReset if seen.tcp().is_some() => seen.reset(),
-            Action::RejectReset => seen.icmp_error(
-                (3, icmp::PORT_UNREACHABLE),
-                (1, icmpv6::PORT_UNREACHABLE),
-                None,
-            ),
+            Action::RejectReset => seen.icmp_error((3, icmp::PORT_UNREACHABLE), (1, icmpv6::PORT_UNREACHABLE), None),
             Action::RejectIcmp { v4, v6, from } => {
-                let same_family = from
-                    .iter()
-                    .find(|from| from.is_ipv4() == seen.ip.dst.is_ipv4());
+                let same_family = from.iter().find(|from| from.is_ipv4() == seen.ip.dst.is_ipv4());
                 seen.icmp_error(v4, v6, same_family.copied())
             }
         };
@@ -354,20 +298,8 @@ impl Middlebox for Firewall {
 
     fn counters(&self) -> BTreeMap<String, u64> {
         let state = self.lock();
-        let totals = [
-            ("accepted", state.accepted),
-            ("dropped", state.dropped),
-            ("rejected", state.rejected),
-        ];
-        let rules = state
-            .hits
-            .iter()
-            .enumerate()
-            .map(|(n, hits)| (format!("rule_{n}"), *hits));
-        totals
-            .map(|(name, count)| (name.to_owned(), count))
-            .into_iter()
-            .chain(rules)
-            .collect()
+        let totals = [("accepted", state.accepted), ("dropped", state.dropped), ("rejected", state.rejected)];
+        let rules = state.hits.iter().enumerate().map(|(n, hits)| (format!("rule_{n}"), *hits));
+        totals.map(|(name, count)| (name.to_owned(), count)).into_iter().chain(rules).collect()
     }
 }

@@ -36,21 +36,14 @@ impl IcmpMatch {
             return false;
         };
         let v4 = seen.ip.protocol == proto::ICMP;
-        let too_big = if v4 {
-            kind == icmp::UNREACHABLE && code == icmp::FRAGMENTATION_NEEDED
-        } else {
-            kind == icmpv6::PACKET_TOO_BIG
-        };
+        let too_big = if v4 { kind == icmp::UNREACHABLE && code == icmp::FRAGMENTATION_NEEDED } else { kind == icmpv6::PACKET_TOO_BIG };
         let either = |v4_kind: u8, v6_kind: u8| kind == if v4 { v4_kind } else { v6_kind };
         match self {
             IcmpMatch::TooBig => too_big,
             IcmpMatch::TimeExceeded => either(icmp::TIME_EXCEEDED, icmpv6::TIME_EXCEEDED),
             IcmpMatch::Unreachable => either(icmp::UNREACHABLE, icmpv6::UNREACHABLE) && !too_big,
             IcmpMatch::Errors => seen.is_icmp_error(),
-            IcmpMatch::Echo => {
-                either(icmp::ECHO_REQUEST, icmpv6::ECHO_REQUEST)
-                    || either(icmp::ECHO_REPLY, icmpv6::ECHO_REPLY)
-            }
+            IcmpMatch::Echo => either(icmp::ECHO_REQUEST, icmpv6::ECHO_REQUEST) || either(icmp::ECHO_REPLY, icmpv6::ECHO_REPLY),
             IcmpMatch::All => true,
         }
     }
@@ -68,12 +61,7 @@ pub struct IcmpFilter {
 impl IcmpFilter {
     /// A filter for one direction, or for both.
     pub fn new(name: &str, drops: IcmpMatch, direction: Option<Direction>) -> IcmpFilter {
-        IcmpFilter {
-            name: name.to_owned(),
-            drops,
-            direction,
-            dropped: Arc::default(),
-        }
+        IcmpFilter { name: name.to_owned(), drops, direction, dropped: Arc::default() }
     }
 
     /// Messages dropped so far.
@@ -87,16 +75,9 @@ impl Middlebox for IcmpFilter {
         &self.name
     }
 
-    fn handle(
-        &mut self,
-        direction: Direction,
-        frame: &mut Vec<u8>,
-        _now: Instant,
-        _out: &mut Emit,
-    ) -> Pass {
+    fn handle(&mut self, direction: Direction, frame: &mut Vec<u8>, _now: Instant, _out: &mut Emit) -> Pass {
         let ours = self.direction.is_none_or(|wanted| wanted == direction);
-        let hit = ours
-            && Seen::look(frame).is_some_and(|seen| !seen.is_discovery() && self.drops.fits(&seen));
+        let hit = ours && Seen::look(frame).is_some_and(|seen| !seen.is_discovery() && self.drops.fits(&seen));
         if !hit {
             return Pass::Forward;
         }

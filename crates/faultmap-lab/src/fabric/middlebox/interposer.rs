@@ -55,17 +55,11 @@ pub struct Interposer {
 impl Interposer {
     /// A proxy for connections whose first segment travels in `clients` direction.
     pub fn new(name: &str, clients: Direction) -> Interposer {
-        Interposer {
-            name: name.to_owned(),
-            clients,
-            state: Arc::default(),
-        }
+        Interposer { name: name.to_owned(), clients, state: Arc::default() }
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
-        self.state
-            .lock()
-            .unwrap_or_else(|poisoned| poisoned.into_inner())
+        self.state.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
     }
 }
 
@@ -89,13 +83,7 @@ impl Segment<'_> {
     /// The same segment with other numbers.
     fn with(&self, tcp: &Tcp<'_>) -> Option<Vec<u8>> {
         let segment = tcp.emit(self.ip.src, self.ip.dst, self.payload);
-        let packet = ip::emit(
-            self.ip.src,
-            self.ip.dst,
-            proto::TCP,
-            self.ip.hop_limit,
-            &segment,
-        )?;
+        let packet = ip::emit(self.ip.src, self.ip.dst, proto::TCP, self.ip.hop_limit, &segment)?;
         Some(self.ethernet.emit(&packet))
     }
 
@@ -116,34 +104,17 @@ impl State {
         }
         let flow = self.flows.get_mut(&key)?;
         if let Some(shift) = flow.shift {
-            let tcp = Tcp {
-                ack: segment.tcp.ack.wrapping_add(shift),
-                ..segment.tcp
-            };
-            segment
-                .with(&tcp)
-                .into_iter()
-                .for_each(|frame| out.onward(frame));
+            let tcp = Tcp { ack: segment.tcp.ack.wrapping_add(shift), ..segment.tcp };
+            segment.with(&tcp).into_iter().for_each(|frame| out.onward(frame));
             return Some(Pass::Drop);
         }
         if !flow.asked {
             flow.asked = true;
             let options = emit_options(&[TcpOption::Mss(MSS)]);
             let seq = segment.tcp.seq.wrapping_sub(1);
-            let opening = Tcp {
-                seq,
-                ack: 0,
-                flags: TcpFlags::SYN,
-                options: &options,
-                ..segment.tcp
-            };
-            let bare = Segment {
-                payload: &[],
-                ..*segment
-            };
-            bare.with(&opening)
-                .into_iter()
-                .for_each(|frame| out.onward(frame));
+            let opening = Tcp { seq, ack: 0, flags: TcpFlags::SYN, options: &options, ..segment.tcp };
+            let bare = Segment { payload: &[], ..*segment };
+            bare.with(&opening).into_iter().for_each(|frame| out.onward(frame));
         }
         let matters = !segment.payload.is_empty() || segment.tcp.flags.has(TcpFlags::FIN);
         if matters && flow.held.len() < HELD_LIMIT {
@@ -158,31 +129,14 @@ impl State {
             self.flows.clear();
         }
         let our_seq = segment.tcp.seq ^ 0x5a5a_5a5a;
-        self.flows.insert(
-            key,
-            Flow {
-                our_seq,
-                shift: None,
-                asked: false,
-                held: Vec::new(),
-            },
-        );
+        self.flows.insert(key, Flow { our_seq, shift: None, asked: false, held: Vec::new() });
         self.interposed += 1;
         let options = emit_options(&[TcpOption::Mss(MSS)]);
         let flags = TcpFlags::SYN.with(TcpFlags::ACK);
         let back = Tcp::new(segment.tcp.dst_port, segment.tcp.src_port, flags);
         let ack = segment.tcp.seq.wrapping_add(1);
-        let answer = Tcp {
-            seq: our_seq,
-            ack,
-            window: WINDOW,
-            options: &options,
-            ..back
-        };
-        segment
-            .answer(&answer)
-            .into_iter()
-            .for_each(|frame| out.back(frame));
+        let answer = Tcp { seq: our_seq, ack, window: WINDOW, options: &options, ..back };
+        segment.answer(&answer).into_iter().for_each(|frame| out.back(frame));
     }
 
     fn handle_server(&mut self, segment: &Segment<'_>, out: &mut Emit) -> Option<Pass> {
@@ -194,16 +148,8 @@ impl State {
                 self.spliced += 1;
             }
             let back = Tcp::new(tcp.dst_port, tcp.src_port, TcpFlags::ACK);
-            let answer = Tcp {
-                seq: tcp.ack,
-                ack: tcp.seq.wrapping_add(1),
-                window: WINDOW,
-                ..back
-            };
-            segment
-                .answer(&answer)
-                .into_iter()
-                .for_each(|frame| out.back(frame));
+            let answer = Tcp { seq: tcp.ack, ack: tcp.seq.wrapping_add(1), window: WINDOW, ..back };
+            segment.answer(&answer).into_iter().for_each(|frame| out.back(frame));
             for frame in std::mem::take(&mut flow.held) {
                 out.back.extend(shifted(&frame, shift));
             }
@@ -217,10 +163,7 @@ impl State {
                 flow.our_seq.wrapping_add(1)
             }
         };
-        segment
-            .with(&Tcp { seq, ..*tcp })
-            .into_iter()
-            .for_each(|frame| out.onward(frame));
+        segment.with(&Tcp { seq, ..*tcp }).into_iter().for_each(|frame| out.onward(frame));
         Some(Pass::Drop)
     }
 }
@@ -229,16 +172,8 @@ impl State {
 fn shifted(frame: &[u8], shift: u32) -> Option<Vec<u8>> {
     let seen = Seen::look(frame)?;
     let (tcp, payload) = seen.tcp()?;
-    let segment = Segment {
-        ethernet: seen.ethernet,
-        ip: seen.ip,
-        tcp,
-        payload,
-    };
-    segment.with(&Tcp {
-        ack: tcp.ack.wrapping_add(shift),
-        ..tcp
-    })
+    let segment = Segment { ethernet: seen.ethernet, ip: seen.ip, tcp, payload };
+    segment.with(&Tcp { ack: tcp.ack.wrapping_add(shift), ..tcp })
 }
 
 impl Middlebox for Interposer {
@@ -246,43 +181,22 @@ impl Middlebox for Interposer {
         &self.name
     }
 
-    fn handle(
-        &mut self,
-        direction: Direction,
-        frame: &mut Vec<u8>,
-        _now: Instant,
-        out: &mut Emit,
-    ) -> Pass {
+    fn handle(&mut self, direction: Direction, frame: &mut Vec<u8>, _now: Instant, out: &mut Emit) -> Pass {
         let Some(seen) = Seen::look(frame) else {
             return Pass::Forward;
         };
         let Some((tcp, payload)) = seen.tcp() else {
             return Pass::Forward;
         };
-        let segment = Segment {
-            ethernet: seen.ethernet,
-            ip: seen.ip,
-            tcp,
-            payload,
-        };
+        let segment = Segment { ethernet: seen.ethernet, ip: seen.ip, tcp, payload };
         let mut state = self.lock();
-        let pass = if direction == self.clients {
-            state.handle_client(&segment, out)
-        } else {
-            state.handle_server(&segment, out)
-        };
+        let pass = if direction == self.clients { state.handle_client(&segment, out) } else { state.handle_server(&segment, out) };
         pass.unwrap_or(Pass::Forward)
     }
 
     fn counters(&self) -> BTreeMap<String, u64> {
         let state = self.lock();
-        let counters = [
-            ("interposed", state.interposed),
-            ("spliced", state.spliced),
-            ("refused", state.refused),
-        ];
-        counters
-            .map(|(name, count)| (name.to_owned(), count))
-            .into()
+        let counters = [("interposed", state.interposed), ("spliced", state.spliced), ("refused", state.refused)];
+        counters.map(|(name, count)| (name.to_owned(), count)).into()
     }
 }

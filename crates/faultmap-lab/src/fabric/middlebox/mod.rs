@@ -51,13 +51,7 @@ pub trait Middlebox: Send + std::fmt::Debug {
     fn name(&self) -> &str;
 
     /// Judges one frame, may rewrite it, may make up others.
-    fn handle(
-        &mut self,
-        direction: Direction,
-        frame: &mut Vec<u8>,
-        now: Instant,
-        out: &mut Emit,
-    ) -> Pass;
+    fn handle(&mut self, direction: Direction, frame: &mut Vec<u8>, now: Instant, out: &mut Emit) -> Pass;
 
     /// What it did so far.
     fn counters(&self) -> BTreeMap<String, u64>;

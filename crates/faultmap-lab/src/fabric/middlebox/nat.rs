@@ -109,10 +109,7 @@ pub struct Nat {
 impl Nat {
     /// An empty table.
     pub fn new(name: &str, config: NatConfig) -> Nat {
-        Nat {
-            name: name.to_owned(),
-            table: Arc::new(Mutex::new(Table::new(config))),
-        }
+        Nat { name: name.to_owned(), table: Arc::new(Mutex::new(Table::new(config))) }
     }
 
     /// Changes the configuration from now on; known connections stay.
@@ -153,9 +150,7 @@ impl Nat {
     }
 
     fn lock(&self) -> MutexGuard<'_, Table> {
-        self.table
-            .lock()
-            .unwrap_or_else(|poisoned| poisoned.into_inner())
+        self.table.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
     }
 }
 
@@ -164,13 +159,7 @@ impl Middlebox for Nat {
         &self.name
     }
 
-    fn handle(
-        &mut self,
-        direction: Direction,
-        frame: &mut Vec<u8>,
-        now: Instant,
-        out: &mut Emit,
-    ) -> Pass {
+    fn handle(&mut self, direction: Direction, frame: &mut Vec<u8>, now: Instant, out: &mut Emit) -> Pass {
         let mut table = self.lock();
         translate::handle(&mut table, direction, frame, now, out)
     }
@@ -189,8 +178,6 @@ impl Middlebox for Nat {
             ("expired", stats.expired),
             ("stray_fragments", stats.stray_fragments),
         ];
-        counters
-            .map(|(name, count)| (name.to_owned(), count))
-            .into()
+        counters.map(|(name, count)| (name.to_owned(), count)).into()
     }
 }

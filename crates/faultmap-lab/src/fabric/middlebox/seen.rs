@@ -26,11 +26,7 @@ impl<'a> Seen<'a> {
         }
         let ip = IpPacket::parse(payload).ok()?;
         let packet = payload.get(..ip.total_len).unwrap_or(payload);
-        Some(Seen {
-            ethernet,
-            ip,
-            packet,
-        })
+        Some(Seen { ethernet, ip, packet })
     }
 
     pub(super) fn is_discovery(&self) -> bool {
@@ -39,19 +35,13 @@ impl<'a> Seen<'a> {
 
     pub(super) fn tcp(&self) -> Option<(Tcp<'a>, &'a [u8])> {
         let is_tcp = self.ip.protocol == proto::TCP && self.ip.has_upper_header();
-        if is_tcp {
-            Tcp::parse(self.ip.payload).ok()
-        } else {
-            None
-        }
+        if is_tcp { Tcp::parse(self.ip.payload).ok() } else { None }
     }
 
     /// Type and code, for ICMP and ICMPv6.
     pub(super) fn icmp(&self) -> Option<(u8, u8)> {
         match self.ip.protocol {
-            proto::ICMP if self.ip.has_upper_header() => Icmp::parse(self.ip.payload)
-                .ok()
-                .map(|(icmp, _)| (icmp.kind, icmp.code)),
+            proto::ICMP if self.ip.has_upper_header() => Icmp::parse(self.ip.payload).ok().map(|(icmp, _)| (icmp.kind, icmp.code)),
             proto::ICMPV6 => self.icmpv6().map(|icmp| (icmp.kind, icmp.code)),
             _ => None,
         }
@@ -68,11 +58,7 @@ impl<'a> Seen<'a> {
 
     fn icmpv6(&self) -> Option<Icmpv6> {
         let is_icmpv6 = self.ip.protocol == proto::ICMPV6 && self.ip.has_upper_header();
-        if is_icmpv6 {
-            Icmpv6::parse(self.ip.payload).ok().map(|(icmp, _)| icmp)
-        } else {
-            None
-        }
+        if is_icmpv6 { Icmpv6::parse(self.ip.payload).ok().map(|(icmp, _)| icmp) } else { None }
     }
 
     /// The reset that the destination would answer with; none to a reset.
@@ -87,19 +73,10 @@ impl<'a> Seen<'a> {
     }
 
     /// An ICMP error about the packet, from `from` or, where that is of the other family, from the destination.
-    pub(super) fn icmp_error(
-        &self,
-        v4: (u8, u8),
-        v6: (u8, u8),
-        from: Option<IpAddr>,
-    ) -> Option<Vec<u8>> {
+    pub(super) fn icmp_error(&self, v4: (u8, u8), v6: (u8, u8), from: Option<IpAddr>) -> Option<Vec<u8>> {
         let packet = match (self.ip.dst, from) {
-            (IpAddr::V4(_), Some(IpAddr::V4(from))) | (IpAddr::V4(from), _) => {
-                icmp::error_about(self.packet, from, v4.0, v4.1, [0; 4])
-            }
-            (IpAddr::V6(_), Some(IpAddr::V6(from))) | (IpAddr::V6(from), _) => {
-                icmpv6::error_about(self.packet, from, v6.0, v6.1, [0; 4])
-            }
+            (IpAddr::V4(_), Some(IpAddr::V4(from))) | (IpAddr::V4(from), _) => icmp::error_about(self.packet, from, v4.0, v4.1, [0; 4]),
+            (IpAddr::V6(_), Some(IpAddr::V6(from))) | (IpAddr::V6(from), _) => icmpv6::error_about(self.packet, from, v6.0, v6.1, [0; 4]),
         };
         Some(self.ethernet.reply().emit(&packet?))
     }

@@ -39,31 +39,16 @@ pub(crate) fn answer(plan: &DnsPlan, bytes: &[u8], over: Transport, number: u64)
         return malformed(bytes);
     };
     if query.metadata.message_type != MessageType::Query {
-        return Reply {
-            label: "(not a query)".to_owned(),
-            ..Reply::default()
-        };
+        return Reply { label: "(not a query)".to_owned(), ..Reply::default() };
     }
     let Some(question) = query.queries.first().cloned() else {
         return malformed(bytes);
     };
     let behaviour = plan.behaviour(question.name());
     let sound = DnsBehaviour::default();
-    let behaviour = if behaviour.concerns(&question, over, number) {
-        &behaviour.spec
-    } else {
-        &sound
-    };
-    let asked = format!(
-        "{} {}",
-        question.name().to_lowercase().to_ascii(),
-        question.query_type()
-    );
-    let mut reply = Reply {
-        delay: Duration::from_millis(behaviour.delay_ms),
-        bites: bites(behaviour, over),
-        ..Reply::default()
-    };
+    let behaviour = if behaviour.concerns(&question, over, number) { &behaviour.spec } else { &sound };
+    let asked = format!("{} {}", question.name().to_lowercase().to_ascii(), question.query_type());
+    let mut reply = Reply { delay: Duration::from_millis(behaviour.delay_ms), bites: bites(behaviour, over), ..Reply::default() };
     if behaviour.silent {
         reply.label = format!("{asked} silent");
         return reply;
@@ -84,14 +69,9 @@ pub(crate) fn answer(plan: &DnsPlan, bytes: &[u8], over: Transport, number: u64)
 
 impl Behaviour {
     fn concerns(&self, question: &Query, over: Transport, number: u64) -> bool {
-        self.types
-            .as_ref()
-            .is_none_or(|types| types.contains(&question.query_type()))
+        self.types.as_ref().is_none_or(|types| types.contains(&question.query_type()))
             && self.spec.transport.is_none_or(|t| t == over)
-            && self
-                .spec
-                .every
-                .is_none_or(|every| number.is_multiple_of(every.max(1)))
+            && self.spec.every.is_none_or(|every| number.is_multiple_of(every.max(1)))
     }
 }
 
@@ -119,19 +99,14 @@ fn bites(b: &DnsBehaviour, over: Transport) -> Vec<&'static str> {
         (b.garbage, "garbage"),
         (b.padding_records > 0, "padding"),
     ];
-    all.iter()
-        .filter(|(is, _)| *is)
-        .map(|(_, name)| *name)
-        .collect()
+    all.iter().filter(|(is, _)| *is).map(|(_, name)| *name).collect()
 }
 
 fn compose(plan: &DnsPlan, behaviour: &DnsBehaviour, query: &Message, question: &Query) -> Message {
     let mut message = Message::response(query.metadata.id, query.metadata.op_code);
     message.metadata = Metadata::response_from_request(&query.metadata);
     message.add_query(question.clone());
-    message.metadata.recursion_available = behaviour
-        .recursion_available
-        .unwrap_or(behaviour.answer != DnsAnswer::Lame);
+    message.metadata.recursion_available = behaviour.recursion_available.unwrap_or(behaviour.answer != DnsAnswer::Lame);
     message.metadata.authoritative = behaviour.authoritative.unwrap_or(false);
     message.metadata.authentic_data = behaviour.authentic.unwrap_or(false);
     if query.metadata.op_code == OpCode::Query {
@@ -147,25 +122,14 @@ fn compose(plan: &DnsPlan, behaviour: &DnsBehaviour, query: &Message, question: 
         message.metadata.id = !query.metadata.id;
     }
     if let Some(ttl) = behaviour.ttl {
-        let sections = [
-            &mut message.answers,
-            &mut message.authorities,
-            &mut message.additionals,
-        ];
-        sections
-            .into_iter()
-            .flatten()
-            .for_each(|record| record.ttl = ttl);
+        let sections = [&mut message.answers, &mut message.authorities, &mut message.additionals];
+        sections.into_iter().flatten().for_each(|record| record.ttl = ttl);
     }
     message
 }
 
 fn fill(message: &mut Message, plan: &DnsPlan, behaviour: &DnsBehaviour, question: &Query) {
-    let zone = plan
-        .zones
-        .iter()
-        .filter(|z| z.zone_of(question.name()))
-        .max_by_key(|z| z.num_labels());
+    let zone = plan.zones.iter().filter(|z| z.zone_of(question.name())).max_by_key(|z| z.num_labels());
     let mut answer = match behaviour.answer {
         DnsAnswer::Bogus if message.metadata.checking_disabled => DnsAnswer::Zone,
         DnsAnswer::Bogus => DnsAnswer::Servfail,
@@ -203,12 +167,7 @@ fn fill(message: &mut Message, plan: &DnsPlan, behaviour: &DnsBehaviour, questio
 }
 
 /// Answers from the records, following aliases; a delegation on the way is referred to.
-fn from_records(
-    message: &mut Message,
-    plan: &DnsPlan,
-    behaviour: &DnsBehaviour,
-    question: &Query,
-) -> ResponseCode {
+fn from_records(message: &mut Message, plan: &DnsPlan, behaviour: &DnsBehaviour, question: &Query) -> ResponseCode {
     let wanted = question.query_type();
     if let Some(addresses) = &behaviour.addresses {
         let data = addresses.iter().map(|ip| match ip {
@@ -216,8 +175,7 @@ fn from_records(
             std::net::IpAddr::V6(ip) => RData::AAAA(AAAA(*ip)),
         });
         let fitting = data.filter(|d| d.record_type() == wanted);
-        message
-            .add_answers(fitting.map(|d| Record::from_rdata(question.name().clone(), plan.ttl, d)));
+        message.add_answers(fitting.map(|d| Record::from_rdata(question.name().clone(), plan.ttl, d)));
         return ResponseCode::NoError;
     }
     // The owner is written as it was asked, since clients may vary its case to detect forgery.
@@ -229,21 +187,12 @@ fn from_records(
             return ResponseCode::NoError;
         }
         let Some(records) = plan.records.get(&key) else {
-            let inner =
-                plan.records.keys().any(|name| key.zone_of(name)) || plan.zones.contains(&key);
+            let inner = plan.records.keys().any(|name| key.zone_of(name)) || plan.zones.contains(&key);
             // An alias that leads nowhere keeps the code of its target (RFC 6604).
-            return if inner {
-                ResponseCode::NoError
-            } else {
-                ResponseCode::NXDomain
-            };
+            return if inner { ResponseCode::NoError } else { ResponseCode::NXDomain };
         };
         let fits = |r: &&Record| r.record_type() == wanted || wanted == RecordType::ANY;
-        let found: Vec<Record> = records
-            .iter()
-            .filter(fits)
-            .map(|r| rename(r, &owner))
-            .collect();
+        let found: Vec<Record> = records.iter().filter(fits).map(|r| rename(r, &owner)).collect();
         let alias = records.iter().find_map(|r| match &r.data {
             RData::CNAME(target) => Some((rename(r, &owner), target.0.clone())),
             _ => None,
@@ -268,9 +217,7 @@ fn delegation<'a>(plan: &'a DnsPlan, name: &Name) -> Option<&'a [Record]> {
     let mut cut = name.clone();
     while !cut.is_root() && !plan.zones.contains(&cut) {
         let records = plan.records.get(&cut);
-        if let Some(records) =
-            records.filter(|r| !r.is_empty() && r.iter().all(|r| r.record_type() == RecordType::NS))
-        {
+        if let Some(records) = records.filter(|r| !r.is_empty() && r.iter().all(|r| r.record_type() == RecordType::NS)) {
             return Some(records);
         }
         cut = cut.base_name();
@@ -286,25 +233,16 @@ fn rename(record: &Record, owner: &Name) -> Record {
 
 fn soa(zone: Option<&Name>, ttl: u32) -> Record {
     let apex = zone.cloned().unwrap_or_else(Name::root);
-    let of = |label: &str| {
-        Name::from_ascii(label)
-            .and_then(|n| n.append_domain(&apex))
-            .unwrap_or_else(|_| apex.clone())
-    };
+    let of = |label: &str| Name::from_ascii(label).and_then(|n| n.append_domain(&apex)).unwrap_or_else(|_| apex.clone());
     let data = SOA::new(of("ns"), of("hostmaster"), 1, 3600, 600, 86_400, ttl);
     Record::from_rdata(apex.clone(), ttl, RData::SOA(data))
 }
 
 fn edns(asked: &Edns, behaviour: &DnsBehaviour, failed: bool) -> Edns {
     let mut edns = Edns::new();
-    edns.set_max_payload(EDNS_UDP_PAYLOAD)
-        .set_dnssec_ok(asked.flags().dnssec_ok);
+    edns.set_max_payload(EDNS_UDP_PAYLOAD).set_dnssec_ok(asked.flags().dnssec_ok);
     // Under bogus the error goes with the failure, not with the answer that CD obtains.
-    if let Some(ede) = behaviour
-        .ede
-        .as_ref()
-        .filter(|_| failed || behaviour.answer != DnsAnswer::Bogus)
-    {
+    if let Some(ede) = behaviour.ede.as_ref().filter(|_| failed || behaviour.answer != DnsAnswer::Bogus) {
         let value = [&ede.code.to_be_bytes()[..], ede.text.as_bytes()].concat();
         edns.options_mut().insert(EdnsOption::Unknown(EDE, value));
     }
@@ -317,13 +255,7 @@ fn limit(plan: &DnsPlan, query: &Message, over: Transport) -> usize {
     match over {
         Transport::Tcp => usize::from(u16::MAX),
         // 512 without EDNS (RFC 1035 section 4.2.1).
-        Transport::Udp => usize::from(
-            query
-                .edns
-                .as_ref()
-                .map_or(512, |e| e.max_payload().max(512))
-                .min(plan.max_udp),
-        ),
+        Transport::Udp => usize::from(query.edns.as_ref().map_or(512, |e| e.max_payload().max(512)).min(plan.max_udp)),
     }
 }
 
@@ -339,21 +271,10 @@ fn encode(message: &Message, limit: usize) -> Option<Vec<u8>> {
 fn malformed(bytes: &[u8]) -> Reply {
     let label = "(malformed) FormErr".to_owned();
     let (Some(&[a, b]), true) = (bytes.first_chunk::<2>(), bytes.len() >= 12) else {
-        return Reply {
-            label,
-            ..Reply::default()
-        };
+        return Reply { label, ..Reply::default() };
     };
-    let message = Message::error_msg(
-        u16::from_be_bytes([a, b]),
-        OpCode::Query,
-        ResponseCode::FormErr,
-    );
-    Reply {
-        bytes: message.to_vec().ok(),
-        label,
-        ..Reply::default()
-    }
+    let message = Message::error_msg(u16::from_be_bytes([a, b]), OpCode::Query, ResponseCode::FormErr);
+    Reply { bytes: message.to_vec().ok(), label, ..Reply::default() }
 }
 
 #[cfg(test)]

@@ -239,27 +239,15 @@ impl DnsPlan {
         for (i, record) in spec.records.iter().enumerate() {
             let owner = name(&record.name)?;
             let ttl = record.ttl.unwrap_or(spec.ttl);
-            let made = rdata(record)?
-                .into_iter()
-                .map(|data| Record::from_rdata(owner.clone(), ttl, data));
+            let made = rdata(record)?.into_iter().map(|data| Record::from_rdata(owner.clone(), ttl, data));
             records.entry(owner.clone()).or_default().extend(made);
             if i >= MAX_RECORDS {
-                return Err(ServiceError::spec(
-                    "records",
-                    format!("more than {MAX_RECORDS}"),
-                ));
+                return Err(ServiceError::spec("records", format!("more than {MAX_RECORDS}")));
             }
         }
-        let names = spec
-            .names
-            .iter()
-            .map(|(key, b)| Ok((absolute(key), Behaviour::new(b)?)));
+        let names = spec.names.iter().map(|(key, b)| Ok((absolute(key), Behaviour::new(b)?)));
         Ok(Self {
-            zones: spec
-                .zones
-                .iter()
-                .map(|z| name(z))
-                .collect::<Result<_, _>>()?,
+            zones: spec.zones.iter().map(|z| name(z)).collect::<Result<_, _>>()?,
             records,
             ttl: spec.ttl,
             outside: spec.outside,
@@ -274,33 +262,17 @@ impl DnsPlan {
         if let Some(exact) = self.names.get(&absolute(&asked)) {
             return exact;
         }
-        let below = |key: &str| {
-            key.strip_prefix('*')
-                .is_some_and(|suffix| absolute(&asked).ends_with(suffix))
-        };
-        let best = self
-            .names
-            .iter()
-            .filter(|(key, _)| below(key))
-            .max_by_key(|(key, _)| key.len());
+        let below = |key: &str| key.strip_prefix('*').is_some_and(|suffix| absolute(&asked).ends_with(suffix));
+        let best = self.names.iter().filter(|(key, _)| below(key)).max_by_key(|(key, _)| key.len());
         best.map_or(&self.behaviour, |(_, behaviour)| behaviour)
     }
 }
 
 impl Behaviour {
     fn new(spec: &DnsBehaviour) -> Result<Self, ServiceError> {
-        let parse = |t: &String| {
-            RecordType::from_str(&t.to_ascii_uppercase())
-                .map_err(|e| ServiceError::spec("types", e))
-        };
-        let types = spec
-            .types
-            .as_ref()
-            .map(|types| types.iter().map(parse).collect::<Result<Vec<_>, _>>());
-        Ok(Self {
-            spec: spec.clone(),
-            types: types.transpose()?,
-        })
+        let parse = |t: &String| RecordType::from_str(&t.to_ascii_uppercase()).map_err(|e| ServiceError::spec("types", e));
+        let types = spec.types.as_ref().map(|types| types.iter().map(parse).collect::<Result<Vec<_>, _>>());
+        Ok(Self { spec: spec.clone(), types: types.transpose()? })
     }
 }
 
@@ -321,9 +293,7 @@ fn rdata(spec: &RecordSpec) -> Result<Vec<RData>, ServiceError> {
     }
     for text in &spec.txt {
         // A character-string holds 255 bytes (RFC 1035 section 3.3).
-        all.push(RData::TXT(TXT::from_bytes(
-            text.as_bytes().chunks(255).collect(),
-        )));
+        all.push(RData::TXT(TXT::from_bytes(text.as_bytes().chunks(255).collect())));
     }
     for target in &spec.ns {
         all.push(RData::NS(NS(name(target)?)));
@@ -335,12 +305,7 @@ fn rdata(spec: &RecordSpec) -> Result<Vec<RData>, ServiceError> {
         all.push(RData::MX(MX::new(mx.preference, name(&mx.exchange)?)));
     }
     for srv in &spec.srv {
-        all.push(RData::SRV(SRV::new(
-            srv.priority,
-            srv.weight,
-            srv.port,
-            name(&srv.target)?,
-        )));
+        all.push(RData::SRV(SRV::new(srv.priority, srv.weight, srv.port, name(&srv.target)?)));
     }
     Ok(all)
 }

@@ -22,13 +22,7 @@ use crate::services::{
 const TCP_IDLE: Duration = Duration::from_secs(30);
 
 /// Answers one datagram.
-pub(crate) async fn serve_udp(
-    bytes: Vec<u8>,
-    from: SocketAddr,
-    socket: Arc<UdpSocket>,
-    plan: &DnsPlan,
-    ctx: &Ctx,
-) {
+pub(crate) async fn serve_udp(bytes: Vec<u8>, from: SocketAddr, socket: Arc<UdpSocket>, plan: &DnsPlan, ctx: &Ctx) {
     let reply = answer(plan, &bytes, Transport::Udp, ctx.next());
     count(&reply, "udp", ctx);
     sleep(reply.delay).await;

@@ -41,9 +41,7 @@ pub(crate) async fn answer(request: Request<Incoming>, conn: &Conn) -> Response<
     }
     let mut response = choose(request, plan, conn, number).await;
     let headers = response.headers_mut();
-    headers
-        .entry(header::SERVER)
-        .or_insert_with(|| plan.server.clone());
+    headers.entry(header::SERVER).or_insert_with(|| plan.server.clone());
     if let Some(date) = plan.date() {
         headers.entry(header::DATE).or_insert(date);
     }
@@ -51,12 +49,7 @@ pub(crate) async fn answer(request: Request<Incoming>, conn: &Conn) -> Response<
     response
 }
 
-async fn choose(
-    request: Request<Incoming>,
-    plan: &HttpPlan,
-    conn: &Conn,
-    number: u64,
-) -> Response<BoxBody> {
+async fn choose(request: Request<Incoming>, plan: &HttpPlan, conn: &Conn, number: u64) -> Response<BoxBody> {
     let counters = &conn.ctx.counters;
     if let Some(limit) = plan.spec.max_header_bytes
         && header_bytes(&request) > limit
@@ -84,11 +77,7 @@ async fn choose(
         && !methods.iter().any(|m| m == parts.method.as_str())
     {
         counters.bite("status-405");
-        return with_header(
-            plain(StatusCode::METHOD_NOT_ALLOWED),
-            header::ALLOW,
-            &methods.join(", "),
-        );
+        return with_header(plain(StatusCode::METHOD_NOT_ALLOWED), header::ALLOW, &methods.join(", "));
     }
     compose(ready, plan, conn, number).await
 }
@@ -97,10 +86,7 @@ async fn choose(
 async fn compose(ready: &Ready, plan: &HttpPlan, conn: &Conn, number: u64) -> Response<BoxBody> {
     let respond = &ready.respond;
     let counters = &conn.ctx.counters;
-    ready
-        .flaws()
-        .into_iter()
-        .for_each(|flaw| counters.bite(flaw));
+    ready.flaws().into_iter().for_each(|flaw| counters.bite(flaw));
     sleep(Duration::from_millis(respond.delay_ms)).await;
     let mut headers = ready.headers.clone();
     if let Some(rotation) = &respond.rotation
@@ -111,11 +97,7 @@ async fn compose(ready: &Ready, plan: &HttpPlan, conn: &Conn, number: u64) -> Re
     }
     if let Some(redirect) = &respond.redirect {
         let to = redirect.to.replace("{n}", &number.to_string());
-        return with_header(
-            with_headers(plain(ready.status), &headers),
-            header::LOCATION,
-            &to,
-        );
+        return with_header(with_headers(plain(ready.status), &headers), header::LOCATION, &to);
     }
     if let Some(grpc) = &respond.grpc {
         return grpc_answer(grpc, headers);
@@ -125,31 +107,20 @@ async fn compose(ready: &Ready, plan: &HttpPlan, conn: &Conn, number: u64) -> Re
         counters.bite(fault.name());
         end = strike(fault, ready, plan, &headers, conn).await;
     }
-    if matches!(
-        ready.status,
-        StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED
-    ) {
+    if matches!(ready.status, StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED) {
         let mut bare = Response::new(full(Bytes::new()));
         *bare.status_mut() = ready.status;
         return with_headers(bare, &headers);
     }
     let body = stream_of(ready.source.clone(), respond.pause, end);
     // hyper frames a body of unknown length in chunks; a real server knows the length of its page.
-    headers
-        .entry(header::CONTENT_LENGTH)
-        .or_insert(ready.source.len().into());
+    headers.entry(header::CONTENT_LENGTH).or_insert(ready.source.len().into());
     with_headers(response(ready.status, body), &headers)
 }
 
 /// Gives the fault to the connection's task, which ends the connection. On HTTP/2, where only some faults take the whole
 /// connection, returns how the stream's body is to end.
-async fn strike(
-    fault: &Fault,
-    ready: &Ready,
-    plan: &HttpPlan,
-    headers: &HeaderMap,
-    conn: &Conn,
-) -> End {
+async fn strike(fault: &Fault, ready: &Ready, plan: &HttpPlan, headers: &HeaderMap, conn: &Conn) -> End {
     match fault {
         Fault::Close | Fault::Reset => {}
         _ if !conn.http2 => {}
@@ -165,32 +136,11 @@ async fn strike(
     if let Some(date) = plan.date() {
         headers.insert(header::DATE, date);
     }
-    hand_over(
-        fault.clone(),
-        ready.status,
-        headers,
-        ready.source.clone(),
-        conn,
-    )
-    .await
+    hand_over(fault.clone(), ready.status, headers, ready.source.clone(), conn).await
 }
 
-async fn hand_over<T>(
-    fault: Fault,
-    status: StatusCode,
-    headers: HeaderMap,
-    source: Source,
-    conn: &Conn,
-) -> T {
-    let _ = conn
-        .acts
-        .send(Act {
-            fault,
-            status,
-            headers,
-            source,
-        })
-        .await;
+async fn hand_over<T>(fault: Fault, status: StatusCode, headers: HeaderMap, source: Source, conn: &Conn) -> T {
+    let _ = conn.acts.send(Act { fault, status, headers, source }).await;
     // The connection's task drops this future together with hyper's connection.
     pending().await
 }
@@ -202,28 +152,17 @@ async fn refuse_reuse(reuse: Reuse, conn: &Conn) {
         Reuse::CloseUnannounced => Fault::Close,
     };
     conn.ctx.counters.bite("reuse");
-    hand_over(
-        fault,
-        StatusCode::OK,
-        HeaderMap::new(),
-        Source::Fill(0),
-        conn,
-    )
-    .await
+    hand_over(fault, StatusCode::OK, HeaderMap::new(), Source::Fill(0), conn).await
 }
 
 /// Marks the answer with its backend; the status if that backend fails.
 fn rotate(rotation: &Rotation, number: u64, headers: &mut HeaderMap) -> Option<StatusCode> {
     let backend = number % rotation.backends.max(1) + 1;
-    if let (Ok(name), Ok(value)) = (
-        HeaderName::try_from(&rotation.marker),
-        HeaderValue::try_from(format!("b{backend}")),
-    ) {
+    if let (Ok(name), Ok(value)) = (HeaderName::try_from(&rotation.marker), HeaderValue::try_from(format!("b{backend}"))) {
         headers.insert(name, value);
     }
     let fails = rotation.failing.contains(&backend);
-    fails
-        .then(|| StatusCode::from_u16(rotation.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR))
+    fails.then(|| StatusCode::from_u16(rotation.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR))
 }
 
 /// A unary gRPC answer: trailers only if it failed, else one message and the status in trailers.
@@ -235,18 +174,13 @@ fn grpc_answer(grpc: &Grpc, mut headers: HeaderMap) -> Response<BoxBody> {
     {
         trailers.insert("grpc-message", message);
     }
-    headers.insert(
-        header::CONTENT_TYPE,
-        HeaderValue::from_static("application/grpc"),
-    );
+    headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/grpc"));
     if grpc.status != 0 {
         headers.extend(trailers);
         return with_headers(response(StatusCode::OK, full(Bytes::new())), &headers);
     }
     // Protobuf field 1, varint: HealthCheckResponse.status.
-    let message: Vec<u8> = grpc
-        .health
-        .map_or(Vec::new(), |status| vec![0x08, status & 0x7f]);
+    let message: Vec<u8> = grpc.health.map_or(Vec::new(), |status| vec![0x08, status & 0x7f]);
     let len = u32::try_from(message.len()).unwrap_or(0).to_be_bytes();
     let frame = Bytes::from([&[0][..], &len, &message].concat());
     let body = stream_of(Source::Bytes(frame), None, End::Trailers(trailers));
@@ -258,10 +192,7 @@ async fn tunnel(request: Request<Incoming>, names: &BTreeMap<String, IpAddr>) ->
     let Some(authority) = request.uri().authority() else {
         return plain(StatusCode::BAD_REQUEST);
     };
-    let host = authority
-        .host()
-        .trim_start_matches('[')
-        .trim_end_matches(']');
+    let host = authority.host().trim_start_matches('[').trim_end_matches(']');
     let addr = names.get(host).copied().or_else(|| host.parse().ok());
     let (Some(addr), Some(port)) = (addr, authority.port_u16()) else {
         return plain(StatusCode::BAD_GATEWAY);
@@ -289,33 +220,18 @@ fn upgrade(request: Request<Incoming>, key: &HeaderValue) -> Response<BoxBody> {
     *switching.status_mut() = StatusCode::SWITCHING_PROTOCOLS;
     let switching = with_header(switching, header::UPGRADE, "websocket");
     let switching = with_header(switching, header::CONNECTION, "Upgrade");
-    with_header(
-        switching,
-        header::SEC_WEBSOCKET_ACCEPT,
-        &websocket::accept(key),
-    )
+    with_header(switching, header::SEC_WEBSOCKET_ACCEPT, &websocket::accept(key))
 }
 
 /// Reads the request's body. `None`: too large, or the client broke off.
 async fn read_body(body: Incoming) -> Option<Bytes> {
-    Some(
-        Limited::new(body, MAX_REQUEST_BODY)
-            .collect()
-            .await
-            .ok()?
-            .to_bytes(),
-    )
+    Some(Limited::new(body, MAX_REQUEST_BODY).collect().await.ok()?.to_bytes())
 }
 
 /// Bytes of the header section as HTTP/1.1 would write it.
 fn header_bytes(request: &Request<Incoming>) -> usize {
-    let line = request.method().as_str().len()
-        + request.uri().to_string().len()
-        + " HTTP/1.1\r\n\r\n".len();
-    let fields = request
-        .headers()
-        .iter()
-        .map(|(name, value)| name.as_str().len() + value.len() + ": \r\n".len());
+    let line = request.method().as_str().len() + request.uri().to_string().len() + " HTTP/1.1\r\n\r\n".len();
+    let fields = request.headers().iter().map(|(name, value)| name.as_str().len() + value.len() + ": \r\n".len());
     line + fields.sum::<usize>()
 }
 
@@ -323,32 +239,18 @@ pub(crate) fn response(status: StatusCode, body: BoxBody) -> Response<BoxBody> {
     let mut response = Response::new(body);
     *response.status_mut() = status;
     if let Some(len) = exact_len(response.body()) {
-        response
-            .headers_mut()
-            .insert(header::CONTENT_LENGTH, len.into());
+        response.headers_mut().insert(header::CONTENT_LENGTH, len.into());
     }
     response
 }
 
 /// An answer that says its status in words, as most servers do.
 pub(crate) fn plain(status: StatusCode) -> Response<BoxBody> {
-    let text = format!(
-        "{} {}\n",
-        status.as_u16(),
-        status.canonical_reason().unwrap_or("Unknown")
-    );
-    with_header(
-        response(status, full(text)),
-        header::CONTENT_TYPE,
-        "text/plain; charset=utf-8",
-    )
+    let text = format!("{} {}\n", status.as_u16(), status.canonical_reason().unwrap_or("Unknown"));
+    with_header(response(status, full(text)), header::CONTENT_TYPE, "text/plain; charset=utf-8")
 }
 
-pub(crate) fn with_header(
-    mut response: Response<BoxBody>,
-    name: HeaderName,
-    value: &str,
-) -> Response<BoxBody> {
+pub(crate) fn with_header(mut response: Response<BoxBody>, name: HeaderName, value: &str) -> Response<BoxBody> {
     if let Ok(value) = HeaderValue::from_str(value) {
         response.headers_mut().insert(name, value);
     }

@@ -32,23 +32,12 @@ pub(crate) enum Source {
 impl Source {
     pub(crate) fn new(body: &Body, encoding: Encoding) -> Self {
         let plain = match body {
-            Body::Text { text } | Body::Json { text } | Body::Html { text } => {
-                Bytes::from(text.clone())
-            }
-            Body::Latin1 { text } => text
-                .chars()
-                .map(|c| u8::try_from(u32::from(c)).unwrap_or(b'?'))
-                .collect(),
-            Body::Fill { bytes }
-                if matches!(encoding, Encoding::None | Encoding::GzipDeclaredOnly) =>
-            {
+            Body::Text { text } | Body::Json { text } | Body::Html { text } => Bytes::from(text.clone()),
+            Body::Latin1 { text } => text.chars().map(|c| u8::try_from(u32::from(c)).unwrap_or(b'?')).collect(),
+            Body::Fill { bytes } if matches!(encoding, Encoding::None | Encoding::GzipDeclaredOnly) => {
                 return Self::Fill(*bytes);
             }
-            Body::Fill { bytes } => Bytes::from(vec![
-                b'f';
-                usize::try_from((*bytes).min(MAX_COMPRESSED))
-                    .unwrap_or(0)
-            ]),
+            Body::Fill { bytes } => Bytes::from(vec![b'f'; usize::try_from((*bytes).min(MAX_COMPRESSED)).unwrap_or(0)]),
             Body::Empty => Bytes::new(),
         };
         Self::Bytes(match encoding {
@@ -67,9 +56,7 @@ impl Source {
 
     /// At most [`CHUNK`] bytes from `at` on, none beyond `end`.
     pub(crate) fn chunk(&self, at: u64, end: u64) -> Bytes {
-        let left = usize::try_from(self.len().min(end).saturating_sub(at))
-            .unwrap_or(usize::MAX)
-            .min(CHUNK);
+        let left = usize::try_from(self.len().min(end).saturating_sub(at)).unwrap_or(usize::MAX).min(CHUNK);
         match self {
             Self::Bytes(bytes) => {
                 let at = usize::try_from(at).unwrap_or(usize::MAX).min(bytes.len());
@@ -99,17 +86,8 @@ pub(crate) fn stream_of(source: Source, pause: Option<Pause>, end: End) -> BoxBo
         End::Stop(at) | End::Break(at) => at.min(source.len()),
         End::Whole | End::Trailers(_) => source.len(),
     };
-    let state = State {
-        source,
-        pause,
-        end,
-        last,
-        at: 0,
-        ended: false,
-    };
-    let stream = stream::unfold(state, |mut state| async move {
-        Some((state.next().await?, state))
-    });
+    let state = State { source, pause, end, last, at: 0, ended: false };
+    let stream = stream::unfold(state, |mut state| async move { Some((state.next().await?, state)) });
     StreamBody::new(stream).boxed_unsync()
 }
 
@@ -153,9 +131,7 @@ impl State {
 
 /// A body of these bytes.
 pub(crate) fn full(bytes: impl Into<Bytes>) -> BoxBody {
-    http_body_util::Full::new(bytes.into())
-        .map_err(|never: Infallible| match never {})
-        .boxed_unsync()
+    http_body_util::Full::new(bytes.into()).map_err(|never: Infallible| match never {}).boxed_unsync()
 }
 
 /// Whether hyper can know the length beforehand.
@@ -172,9 +148,5 @@ fn gzip(plain: &[u8]) -> Bytes {
 
 /// Damages the deflate stream but leaves the gzip header (RFC 1952: 10 bytes) recognisable.
 fn corrupt(compressed: &[u8]) -> Bytes {
-    compressed
-        .iter()
-        .enumerate()
-        .map(|(i, b)| if i >= 10 { b ^ 0x55 } else { *b })
-        .collect()
+    compressed.iter().enumerate().map(|(i, b)| if i >= 10 { b ^ 0x55 } else { *b }).collect()
 }

@@ -196,9 +196,7 @@ pub enum Body {
 
 impl Default for Body {
     fn default() -> Self {
-        Self::Text {
-            text: "faultmap lab\n".to_owned(),
-        }
+        Self::Text { text: "faultmap lab\n".to_owned() }
     }
 }
 
@@ -353,62 +351,33 @@ struct Ready {
 }
 
 impl HttpPlan {
-    pub(crate) fn new(
-        spec: &HttpSpec,
-        tls: Option<&TlsSpec>,
-        balancer: bool,
-        bind: &[IpAddr],
-        pki: &Pki,
-    ) -> Result<Self, ServiceError> {
+    pub(crate) fn new(spec: &HttpSpec, tls: Option<&TlsSpec>, balancer: bool, bind: &[IpAddr], pki: &Pki) -> Result<Self, ServiceError> {
         if balancer && spec.upstream.is_none() {
             return Err(ServiceError::spec("upstream", "a balancer needs backends"));
         }
-        let routes = spec
-            .routes
-            .iter()
-            .map(|(path, respond)| Ok((path.clone(), Ready::new(respond, path)?)));
+        let routes = spec.routes.iter().map(|(path, respond)| Ok((path.clone(), Ready::new(respond, path)?)));
         Ok(Self {
-            tls: tls
-                .map(|tls| TlsPlan::new(tls, &["h2", "http/1.1"], bind, pki))
-                .transpose()?,
+            tls: tls.map(|tls| TlsPlan::new(tls, &["h2", "http/1.1"], bind, pki)).transpose()?,
             server: header_value("server", &spec.server)?,
             respond: Ready::new(&spec.respond, "respond")?,
             routes: routes.collect::<Result<_, ServiceError>>()?,
-            upstream: spec
-                .upstream
-                .as_ref()
-                .map(upstream::Balancer::new)
-                .transpose()?,
+            upstream: spec.upstream.as_ref().map(upstream::Balancer::new).transpose()?,
             spec: spec.clone(),
         })
     }
 
     fn route(&self, path: &str) -> &Ready {
-        let fits = |key: &str| {
-            key.strip_suffix('*')
-                .map_or(key == path, |prefix| path.starts_with(prefix))
-        };
-        let best = self
-            .routes
-            .iter()
-            .filter(|(key, _)| fits(key))
-            .max_by_key(|(key, _)| key.len());
+        let fits = |key: &str| key.strip_suffix('*').map_or(key == path, |prefix| path.starts_with(prefix));
+        let best = self.routes.iter().filter(|(key, _)| fits(key)).max_by_key(|(key, _)| key.len());
         best.map_or(&self.respond, |(_, ready)| ready)
     }
 
     /// The `Date` header by this server's clock (RFC 9110 section 6.6.1).
     fn date(&self) -> Option<HeaderValue> {
-        let shift = self
-            .spec
-            .date_shift_s
-            .saturating_add(self.tls.as_ref().map_or(0, |tls| tls.clock_shift_s));
+        let shift = self.spec.date_shift_s.saturating_add(self.tls.as_ref().map_or(0, |tls| tls.clock_shift_s));
         let by = Duration::from_secs(shift.unsigned_abs());
         let now = SystemTime::now();
-        let shifted = if shift < 0 {
-            now.checked_sub(by)
-        } else {
-            now.checked_add(by)
-        }?;
+        let shifted = if shift < 0 { now.checked_sub(by) } else { now.checked_add(by) }?;
         // httpdate takes years 1970 to 9999 only.
         let since = shifted.duration_since(SystemTime::UNIX_EPOCH).ok()?;
         if since.as_secs() >= 253_402_300_800 {
@@ -420,44 +389,25 @@ impl HttpPlan {
 
 impl Ready {
     fn new(respond: &Respond, field: &str) -> Result<Self, ServiceError> {
-        let status = respond
-            .redirect
-            .as_ref()
-            .map_or(respond.status, |r| r.status);
-        let status = StatusCode::from_u16(status)
-            .map_err(|e| ServiceError::spec(format!("{field}.status"), e))?;
+        let status = respond.redirect.as_ref().map_or(respond.status, |r| r.status);
+        let status = StatusCode::from_u16(status).map_err(|e| ServiceError::spec(format!("{field}.status"), e))?;
         if status.is_informational() {
-            return Err(ServiceError::spec(
-                format!("{field}.status"),
-                "an interim response cannot end a request",
-            ));
+            return Err(ServiceError::spec(format!("{field}.status"), "an interim response cannot end a request"));
         }
         let source = Source::new(&respond.body, respond.encoding);
         let mut headers = HeaderMap::new();
-        let content_type = respond
-            .content_type
-            .as_deref()
-            .unwrap_or(respond.body.content_type());
+        let content_type = respond.content_type.as_deref().unwrap_or(respond.body.content_type());
         if !content_type.is_empty() {
-            headers.insert(
-                header::CONTENT_TYPE,
-                header_value("content-type", content_type)?,
-            );
+            headers.insert(header::CONTENT_TYPE, header_value("content-type", content_type)?);
         }
         if respond.encoding.declared() {
             headers.insert(header::CONTENT_ENCODING, HeaderValue::from_static("gzip"));
         }
         for (name, value) in &respond.headers {
-            let key = HeaderName::try_from(name)
-                .map_err(|e| ServiceError::spec(format!("headers.{name}"), e))?;
+            let key = HeaderName::try_from(name).map_err(|e| ServiceError::spec(format!("headers.{name}"), e))?;
             headers.insert(key, header_value(name, value)?);
         }
-        Ok(Self {
-            respond: respond.clone(),
-            status,
-            headers,
-            source,
-        })
+        Ok(Self { respond: respond.clone(), status, headers, source })
     }
 
     /// What is wrong with this answer, apart from `fault` and `rotation`, which are counted when they strike.
@@ -475,29 +425,15 @@ impl Ready {
         flaw(r.redirect.is_some(), "redirect");
         flaw(r.delay_ms > 0, "delay");
         flaw(r.pause.is_some(), "pause");
-        flaw(
-            r.encoding == Encoding::GzipDeclaredOnly,
-            "gzip-declared-only",
-        );
+        flaw(r.encoding == Encoding::GzipDeclaredOnly, "gzip-declared-only");
         flaw(r.encoding == Encoding::GzipUndeclared, "gzip-undeclared");
         flaw(r.encoding == Encoding::GzipCorrupt, "gzip-corrupt");
         flaw(matches!(r.body, Body::Latin1 { .. }), "latin1");
-        let declared = r
-            .content_type
-            .as_deref()
-            .is_some_and(|t| t != r.body.content_type());
+        let declared = r.content_type.as_deref().is_some_and(|t| t != r.body.content_type());
         flaw(declared, "content-type");
         let invalid = |text: &str| serde_json::from_str::<serde::de::IgnoredAny>(text).is_err();
-        flaw(
-            matches!(&r.body, Body::Json { text } if invalid(text)),
-            "invalid-json",
-        );
-        flaw(
-            r.grpc
-                .as_ref()
-                .is_some_and(|g| g.status != 0 || g.health.is_some_and(|h| h != 1)),
-            "grpc",
-        );
+        flaw(matches!(&r.body, Body::Json { text } if invalid(text)), "invalid-json");
+        flaw(r.grpc.as_ref().is_some_and(|g| g.status != 0 || g.health.is_some_and(|h| h != 1)), "grpc");
         flaws
     }
 }
@@ -516,10 +452,7 @@ impl Body {
 
 impl Encoding {
     fn declared(self) -> bool {
-        matches!(
-            self,
-            Self::Gzip | Self::GzipDeclaredOnly | Self::GzipCorrupt
-        )
+        matches!(self, Self::Gzip | Self::GzipDeclaredOnly | Self::GzipCorrupt)
     }
 }
 

@@ -33,35 +33,17 @@ pub(crate) async fn act_out(mut io: impl Stream, wire: &Wire, act: &Act) {
         Fault::Close => close(&mut io).await,
         Fault::Reset => wire.reset_on_drop(),
         Fault::ResetBody { after } => {
-            send(
-                &mut io,
-                &head(act, &format!("content-length: {len}")),
-                &act.source,
-                after,
-            )
-            .await;
+            send(&mut io, &head(act, &format!("content-length: {len}")), &act.source, after).await;
             sleep(BEFORE_RESET).await;
             wire.reset_on_drop();
         }
         Fault::StopBody { after } => {
-            send(
-                &mut io,
-                &head(act, &format!("content-length: {len}")),
-                &act.source,
-                after,
-            )
-            .await;
+            send(&mut io, &head(act, &format!("content-length: {len}")), &act.source, after).await;
             drain(&mut io, HOLD).await;
         }
         Fault::Truncate { missing } => {
             let promised = len.saturating_add(missing);
-            send(
-                &mut io,
-                &head(act, &format!("content-length: {promised}")),
-                &act.source,
-                len,
-            )
-            .await;
+            send(&mut io, &head(act, &format!("content-length: {promised}")), &act.source, len).await;
             close(&mut io).await;
         }
         Fault::BadChunk => {
@@ -71,9 +53,7 @@ pub(crate) async fn act_out(mut io: impl Stream, wire: &Wire, act: &Act) {
             close(&mut io).await;
         }
         Fault::Garbage => {
-            let _ = io
-                .write_all(b"\x00\x13\x37 this is not HTTP \xff\xfe\r\n\r\n")
-                .await;
+            let _ = io.write_all(b"\x00\x13\x37 this is not HTTP \xff\xfe\r\n\r\n").await;
             close(&mut io).await;
         }
     }

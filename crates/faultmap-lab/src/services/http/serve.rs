@@ -57,14 +57,8 @@ impl Conn {
 pub(crate) async fn serve(tcp: TcpStream, plan: &HttpPlan, ctx: &Ctx) {
     let (io, wire) = Metered::new(tcp, ctx.counters.clone());
     let spec = &plan.spec;
-    let work = within_idle(
-        &wire,
-        spec.idle_close_ms.unwrap_or(u64::from(u32::MAX)),
-        speak(io, &wire, plan, ctx),
-    );
-    let age = spec
-        .hard_timeout_ms
-        .map_or(Duration::from_secs(3600), Duration::from_millis);
+    let work = within_idle(&wire, spec.idle_close_ms.unwrap_or(u64::from(u32::MAX)), speak(io, &wire, plan, ctx));
+    let age = spec.hard_timeout_ms.map_or(Duration::from_secs(3600), Duration::from_millis);
     match timeout(age, work).await {
         Ok(Some(())) => {}
         Ok(None) => ctx.counters.bite("idle-close"),
@@ -74,11 +68,7 @@ pub(crate) async fn serve(tcp: TcpStream, plan: &HttpPlan, ctx: &Ctx) {
 
 async fn speak(io: Metered, wire: &Wire, plan: &HttpPlan, ctx: &Ctx) {
     let admitted = match &plan.tls {
-        None => Some(Admitted {
-            stream: Box::new(io),
-            alpn: None,
-            tls: false,
-        }),
+        None => Some(Admitted { stream: Box::new(io), alpn: None, tls: false }),
         Some(tls) => admit(io, wire, tls, &ctx.counters).await,
     };
     let Some(admitted) = admitted else { return };
@@ -95,27 +85,15 @@ async fn speak(io: Metered, wire: &Wire, plan: &HttpPlan, ctx: &Ctx) {
         },
     };
     let (acts, inbox) = mpsc::channel(1);
-    let conn = Conn {
-        ctx: ctx.clone(),
-        acts,
-        http2,
-        requests: Arc::default(),
-    };
-    if http2 {
-        serve_h2(stream, wire, conn, inbox).await
-    } else {
-        serve_h1(stream, wire, plan.spec.reuse, conn, inbox).await
-    }
+    let conn = Conn { ctx: ctx.clone(), acts, http2, requests: Arc::default() };
+    if http2 { serve_h2(stream, wire, conn, inbox).await } else { serve_h1(stream, wire, plan.spec.reuse, conn, inbox).await }
 }
 
 /// Tells HTTP/2 with prior knowledge from HTTP/1.1 by the first bytes.
 async fn sniff(mut stream: BoxStream) -> Option<(BoxStream, bool)> {
     let mut front = Vec::with_capacity(PREFACE.len());
     while front.len() < PREFACE.len() && PREFACE.starts_with(&front) {
-        let read = timeout(HOLD, stream.read_buf(&mut front))
-            .await
-            .ok()?
-            .ok()?;
+        let read = timeout(HOLD, stream.read_buf(&mut front)).await.ok()?.ok()?;
         if read == 0 {
             return None;
         }
@@ -124,13 +102,7 @@ async fn sniff(mut stream: BoxStream) -> Option<(BoxStream, bool)> {
     Some((Box::new(Rewind::new(front, stream)), http2))
 }
 
-async fn serve_h1(
-    stream: BoxStream,
-    wire: &Wire,
-    reuse: Reuse,
-    conn: Conn,
-    mut inbox: mpsc::Receiver<Act>,
-) {
+async fn serve_h1(stream: BoxStream, wire: &Wire, reuse: Reuse, conn: Conn, mut inbox: mpsc::Receiver<Act>) {
     let service = service_fn(move |request| respond(request, conn.clone()));
     let mut connection = http1::Builder::new()
         .timer(TokioTimer::new())
@@ -150,9 +122,7 @@ async fn serve_h1(
 
 async fn serve_h2(stream: BoxStream, wire: &Wire, conn: Conn, mut inbox: mpsc::Receiver<Act>) {
     let service = service_fn(move |request| respond(request, conn.clone()));
-    let connection = http2::Builder::new(TokioExecutor::new())
-        .timer(TokioTimer::new())
-        .serve_connection(TokioIo::new(stream), service);
+    let connection = http2::Builder::new(TokioExecutor::new()).timer(TokioTimer::new()).serve_connection(TokioIo::new(stream), service);
     // Pinned here, not in the select, which would drop the stream before the reset is ordered.
     let mut connection = pin!(connection);
     tokio::select! {

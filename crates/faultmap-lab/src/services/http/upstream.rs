@@ -11,10 +11,7 @@ use std::{
 };
 
 use bytes::Bytes;
-use http::{
-    HeaderMap, HeaderName, HeaderValue, Request, Response, StatusCode, Version, header,
-    request::Parts,
-};
+use http::{HeaderMap, HeaderName, HeaderValue, Request, Response, StatusCode, Version, header, request::Parts};
 use http_body_util::{BodyExt, Full};
 use hyper::{body::Incoming, client::conn::http1};
 use hyper_util::rt::TokioIo;
@@ -28,16 +25,8 @@ use super::{
 use crate::services::{error::ServiceError, stats::Counters, tcp::yes};
 
 /// Headers that end at each hop (RFC 9110 section 7.6.1).
-const HOP_BY_HOP: [&str; 8] = [
-    "connection",
-    "keep-alive",
-    "proxy-authenticate",
-    "proxy-authorization",
-    "te",
-    "trailer",
-    "transfer-encoding",
-    "upgrade",
-];
+const HOP_BY_HOP: [&str; 8] =
+    ["connection", "keep-alive", "proxy-authenticate", "proxy-authorization", "te", "trailer", "transfer-encoding", "upgrade"];
 
 /// Backends of a balancer, and how it treats them.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -107,8 +96,8 @@ impl Balancer {
         if spec.backends.is_empty() {
             return Err(ServiceError::spec("upstream.backends", "there is none"));
         }
-        let none_healthy = StatusCode::from_u16(spec.none_healthy_status)
-            .map_err(|e| ServiceError::spec("upstream.none-healthy-status", e))?;
+        let none_healthy =
+            StatusCode::from_u16(spec.none_healthy_status).map_err(|e| ServiceError::spec("upstream.none-healthy-status", e))?;
         let marker = spec.marker.as_ref().map(HeaderName::try_from).transpose();
         Ok(Self {
             marker: marker.map_err(|e| ServiceError::spec("upstream.marker", e))?,
@@ -120,12 +109,7 @@ impl Balancer {
     }
 
     /// Passes one request on and answers with what came of it.
-    pub(crate) async fn forward(
-        &self,
-        request: &Parts,
-        body: Bytes,
-        counters: &Counters,
-    ) -> Response<BoxBody> {
+    pub(crate) async fn forward(&self, request: &Parts, body: Bytes, counters: &Counters) -> Response<BoxBody> {
         let mut status = self.none_healthy;
         let mut tried = false;
         for (index, backend) in self.candidates() {
@@ -154,18 +138,10 @@ impl Balancer {
     fn candidates(&self) -> Vec<(usize, SocketAddr)> {
         let all = &self.spec.backends;
         let first = self.turn.fetch_add(1, Ordering::Relaxed);
-        let out = self
-            .out_until
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner);
+        let out = self.out_until.lock().unwrap_or_else(PoisonError::into_inner);
         let now = Instant::now();
         let in_turn = (0..all.len()).map(|i| first.wrapping_add(i) % all.len());
-        let live = in_turn.filter(|i| {
-            out.get(*i)
-                .copied()
-                .flatten()
-                .is_none_or(|until| until <= now)
-        });
+        let live = in_turn.filter(|i| out.get(*i).copied().flatten().is_none_or(|until| until <= now));
         live.filter_map(|i| Some((i, *all.get(i)?))).collect()
     }
 
@@ -173,32 +149,16 @@ impl Balancer {
         if self.spec.backends.len() < 2 || self.spec.fail_timeout_ms == 0 {
             return;
         }
-        let mut out = self
-            .out_until
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner);
+        let mut out = self.out_until.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(until) = out.get_mut(index) {
             *until = Some(Instant::now() + Duration::from_millis(self.spec.fail_timeout_ms));
         }
     }
 
-    async fn ask(
-        &self,
-        backend: SocketAddr,
-        request: &Parts,
-        body: Bytes,
-    ) -> Result<Response<Incoming>, Failure> {
-        let connect = timeout(
-            Duration::from_millis(self.spec.connect_timeout_ms),
-            TcpStream::connect(backend),
-        );
-        let tcp = connect
-            .await
-            .map_err(|_| Failure::Silent)?
-            .map_err(|_| Failure::Refused)?;
-        let (mut sender, connection) = http1::handshake(TokioIo::new(tcp))
-            .await
-            .map_err(|_| Failure::Broken)?;
+    async fn ask(&self, backend: SocketAddr, request: &Parts, body: Bytes) -> Result<Response<Incoming>, Failure> {
+        let connect = timeout(Duration::from_millis(self.spec.connect_timeout_ms), TcpStream::connect(backend));
+        let tcp = connect.await.map_err(|_| Failure::Silent)?.map_err(|_| Failure::Refused)?;
+        let (mut sender, connection) = http1::handshake(TokioIo::new(tcp)).await.map_err(|_| Failure::Broken)?;
         tokio::spawn(connection);
         let mut outgoing = Request::new(Full::new(body));
         *outgoing.method_mut() = request.method.clone();
@@ -206,36 +166,23 @@ impl Balancer {
         *outgoing.uri_mut() = path.parse().map_err(|_| Failure::Broken)?;
         *outgoing.headers_mut() = end_to_end(&request.headers);
         // HTTP/2 carries the host in :authority.
-        if let (None, Some(authority)) =
-            (request.headers.get(header::HOST), request.uri.authority())
+        if let (None, Some(authority)) = (request.headers.get(header::HOST), request.uri.authority())
             && let Ok(host) = HeaderValue::from_str(authority.as_str())
         {
             outgoing.headers_mut().insert(header::HOST, host);
         }
-        let answer = timeout(
-            Duration::from_millis(self.spec.timeout_ms),
-            sender.send_request(outgoing),
-        );
-        answer
-            .await
-            .map_err(|_| Failure::Silent)?
-            .map_err(|_| Failure::Broken)
+        let answer = timeout(Duration::from_millis(self.spec.timeout_ms), sender.send_request(outgoing));
+        answer.await.map_err(|_| Failure::Silent)?.map_err(|_| Failure::Broken)
     }
 
-    fn pass_back(
-        &self,
-        answer: Response<Incoming>,
-        backend: SocketAddr,
-        counters: &Counters,
-    ) -> Response<BoxBody> {
+    fn pass_back(&self, answer: Response<Incoming>, backend: SocketAddr, counters: &Counters) -> Response<BoxBody> {
         if answer.status().is_server_error() {
             counters.bite("upstream-error-status");
         }
         let (mut parts, body) = answer.into_parts();
         parts.headers = end_to_end(&parts.headers);
         parts.version = Version::default();
-        let mut answer =
-            Response::from_parts(parts, body.map_err(std::io::Error::other).boxed_unsync());
+        let mut answer = Response::from_parts(parts, body.map_err(std::io::Error::other).boxed_unsync());
         if let Some(marker) = &self.marker {
             answer = with_header(answer, marker.clone(), &backend.to_string());
         }
@@ -262,11 +209,8 @@ impl Failure {
 }
 
 fn end_to_end(headers: &HeaderMap) -> HeaderMap {
-    let kept = headers
-        .iter()
-        .filter(|(name, _)| !HOP_BY_HOP.contains(&name.as_str()));
-    kept.map(|(name, value)| (name.clone(), value.clone()))
-        .collect()
+    let kept = headers.iter().filter(|(name, _)| !HOP_BY_HOP.contains(&name.as_str()));
+    kept.map(|(name, value)| (name.clone(), value.clone())).collect()
 }
 
 /// The page nginx makes for an error of its own.
@@ -282,9 +226,5 @@ fn error_page(status: StatusCode, server: &str) -> Response<BoxBody> {
         "<html>\r\n<head><title>{title}</title></head>\r\n<body>\r\n<center><h1>{title}</h1></center>\r\n\
          <hr><center>{server}</center>\r\n</body>\r\n</html>\r\n"
     );
-    with_header(
-        response(status, full(page)),
-        header::CONTENT_TYPE,
-        "text/html",
-    )
+    with_header(response(status, full(page)), header::CONTENT_TYPE, "text/html")
 }

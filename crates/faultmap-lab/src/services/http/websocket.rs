@@ -18,19 +18,11 @@ fn sha1(message: &[u8]) -> [u8; 20] {
     // Room for the 8 bytes of length at the end of the last block.
     padded.resize((padded.len() + 8).next_multiple_of(64) - 8, 0);
     padded.extend((message.len() as u64 * 8).to_be_bytes());
-    let mut h: [u32; 5] = [
-        0x6745_2301,
-        0xefcd_ab89,
-        0x98ba_dcfe,
-        0x1032_5476,
-        0xc3d2_e1f0,
-    ];
+    let mut h: [u32; 5] = [0x6745_2301, 0xefcd_ab89, 0x98ba_dcfe, 0x1032_5476, 0xc3d2_e1f0];
     for block in padded.chunks_exact(64) {
         let mut w = [0_u32; 80];
         for (word, bytes) in w.iter_mut().zip(block.chunks_exact(4)) {
-            *word = bytes
-                .iter()
-                .fold(0, |word, byte| (word << 8) | u32::from(*byte));
+            *word = bytes.iter().fold(0, |word, byte| (word << 8) | u32::from(*byte));
         }
         for t in 16..80 {
             w[t] = (w[t - 3] ^ w[t - 8] ^ w[t - 14] ^ w[t - 16]).rotate_left(1);
@@ -43,12 +35,7 @@ fn sha1(message: &[u8]) -> [u8; 20] {
                 2 => ((b & c) | (b & d) | (c & d), 0x8f1b_bcdc),
                 _ => (b ^ c ^ d, 0xca62_c1d6_u32),
             };
-            let next = a
-                .rotate_left(5)
-                .wrapping_add(f)
-                .wrapping_add(e)
-                .wrapping_add(k)
-                .wrapping_add(*word);
+            let next = a.rotate_left(5).wrapping_add(f).wrapping_add(e).wrapping_add(k).wrapping_add(*word);
             (e, d, c, b, a) = (d, c, b.rotate_left(30), a, next);
         }
         for (sum, part) in h.iter_mut().zip([a, b, c, d, e]) {
@@ -68,20 +55,12 @@ mod tests {
 
     #[test]
     fn the_example_of_rfc_6455_comes_out() {
-        assert_eq!(
-            accept(&HeaderValue::from_static("dGhlIHNhbXBsZSBub25jZQ==")),
-            "s3pPLMBiTxaQ9kYGzzhZRbK+xOo="
-        );
+        assert_eq!(accept(&HeaderValue::from_static("dGhlIHNhbXBsZSBub25jZQ==")), "s3pPLMBiTxaQ9kYGzzhZRbK+xOo=");
     }
 
     #[test]
     fn every_padding_length_is_whole_blocks() {
-        let hex = |n: usize| {
-            sha1(&vec![b'a'; n])
-                .iter()
-                .map(|b| format!("{b:02x}"))
-                .collect::<String>()
-        };
+        let hex = |n: usize| sha1(&vec![b'a'; n]).iter().map(|b| format!("{b:02x}")).collect::<String>();
         // Computed with Python's hashlib.
         assert_eq!(hex(0), "da39a3ee5e6b4b0d3255bfef95601890afd80709");
         for (n, want) in SHA1_OF_AS {

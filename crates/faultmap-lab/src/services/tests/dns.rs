@@ -35,10 +35,7 @@ fn query(name: &str, kind: &str, edns: bool, cd: bool) -> Message {
     message.metadata.id = 0x1234;
     message.metadata.recursion_desired = true;
     message.metadata.checking_disabled = cd;
-    message.add_query(Query::query(
-        Name::from_ascii(name).unwrap(),
-        RecordType::from_str(kind).unwrap(),
-    ));
+    message.add_query(Query::query(Name::from_ascii(name).unwrap(), RecordType::from_str(kind).unwrap()));
     if edns {
         message.set_edns(Edns::new());
     }
@@ -46,12 +43,7 @@ fn query(name: &str, kind: &str, edns: bool, cd: bool) -> Message {
 }
 
 fn over_udp(addr: SocketAddr, query: &Message) -> Option<Vec<u8>> {
-    let socket = UdpSocket::bind(if addr.is_ipv4() {
-        "0.0.0.0:0"
-    } else {
-        "[::]:0"
-    })
-    .unwrap();
+    let socket = UdpSocket::bind(if addr.is_ipv4() { "0.0.0.0:0" } else { "[::]:0" }).unwrap();
     socket.connect(addr).unwrap();
     socket.set_read_timeout(Some(SILENCE)).unwrap();
     socket.send(&query.to_vec().unwrap()).unwrap();
@@ -64,9 +56,7 @@ fn over_udp(addr: SocketAddr, query: &Message) -> Option<Vec<u8>> {
 fn over_tcp(addr: SocketAddr, query: &Message) -> Option<Vec<u8>> {
     let bytes = query.to_vec().unwrap();
     let mut stream = connect(addr);
-    stream
-        .write_all(&u16::try_from(bytes.len()).unwrap().to_be_bytes())
-        .unwrap();
+    stream.write_all(&u16::try_from(bytes.len()).unwrap().to_be_bytes()).unwrap();
     stream.write_all(&bytes).unwrap();
     let mut len = [0; 2];
     stream.read_exact(&mut len).ok()?;
@@ -92,10 +82,7 @@ fn line(bytes: Option<Vec<u8>>) -> String {
         (meta.authentic_data, "ad"),
     ];
     let mut line = format!("{:?}", meta.response_code);
-    flags
-        .iter()
-        .filter(|(is, _)| *is)
-        .for_each(|(_, name)| line += &format!(" {name}"));
+    flags.iter().filter(|(is, _)| *is).for_each(|(_, name)| line += &format!(" {name}"));
     for record in &m.answers {
         line += &format!(" {} {}", record.ttl, record.data);
     }
@@ -113,11 +100,7 @@ fn check(spec: &str, asked: &[(&str, &str, &str)], bite: &str) {
         for addr in service.addrs() {
             let query = query(name, kind, true, false);
             assert_eq!(line(over_udp(*addr, &query)), *want, "{name} {kind} {spec}");
-            assert_eq!(
-                line(over_tcp(*addr, &query)),
-                *want,
-                "{name} {kind} {spec} over TCP"
-            );
+            assert_eq!(line(over_tcp(*addr, &query)), *want, "{name} {kind} {spec} over TCP");
         }
     }
     if !bite.is_empty() {
@@ -138,11 +121,7 @@ fn a_sound_server_answers_from_its_zone() {
         ("host.sub.lab.", "A", "NoError ra NS:sub.lab."),
         ("lab.", "MX", "NoError ra 300 0 mail.lab."),
         ("example.org.", "A", "NXDomain ra SOA:."),
-        (
-            "loop.lab.",
-            "TXT",
-            &format!("ServFail ra{}", " 300 loop.lab.".repeat(9)),
-        ),
+        ("loop.lab.", "TXT", &format!("ServFail ra{}", " 300 loop.lab.".repeat(9))),
     ];
     check("", &asked, "");
 }
@@ -160,29 +139,13 @@ fn every_wrong_answer_is_wrong_in_its_own_way() {
         ("silent = true", "silence", "silent"),
         ("garbage = true", "garbage", "garbage"),
         ("ttl = 0", "NoError ra 0 10.1.0.2", "ttl"),
-        (
-            "wrong-id = true",
-            "NoError wrong-id ra 300 10.1.0.2",
-            "wrong-id",
-        ),
-        (
-            "addresses = [\"192.168.7.7\", \"fd00::7\"]",
-            "NoError ra 300 192.168.7.7",
-            "addresses",
-        ),
+        ("wrong-id = true", "NoError wrong-id ra 300 10.1.0.2", "wrong-id"),
+        ("addresses = [\"192.168.7.7\", \"fd00::7\"]", "NoError ra 300 192.168.7.7", "addresses"),
         ("delay-ms = 50", "NoError ra 300 10.1.0.2", "delay"),
-        (
-            "recursion-available = false, authoritative = true, authentic = true",
-            "NoError aa ad 300 10.1.0.2",
-            "",
-        ),
+        ("recursion-available = false, authoritative = true, authentic = true", "NoError aa ad 300 10.1.0.2", ""),
     ];
     for (behaviour, want, bite) in cases {
-        check(
-            &format!("behaviour = {{ {behaviour} }}"),
-            &[("server.lab.", "A", want)],
-            bite,
-        );
+        check(&format!("behaviour = {{ {behaviour} }}"), &[("server.lab.", "A", want)], bite);
     }
 }
 
@@ -191,60 +154,34 @@ fn a_behaviour_can_be_limited_to_names_types_and_transports() {
     let by_name = "names = { \"server.lab\" = { answer = \"servfail\" }, \"*.lab\" = { answer = \"refused\" } }";
     check(
         by_name,
-        &[
-            ("server.lab.", "A", "ServFail ra"),
-            ("v4.lab.", "A", "Refused ra"),
-            ("lab.", "A", "NoError ra 300 10.1.0.1"),
-        ],
+        &[("server.lab.", "A", "ServFail ra"), ("v4.lab.", "A", "Refused ra"), ("lab.", "A", "NoError ra 300 10.1.0.1")],
         "servfail",
     );
     let by_type = "behaviour = { types = [\"AAAA\"], answer = \"servfail\" }";
-    check(
-        by_type,
-        &[
-            ("server.lab.", "A", "NoError ra 300 10.1.0.2"),
-            ("server.lab.", "AAAA", "ServFail ra"),
-        ],
-        "servfail",
-    );
-    let service = serve(&format!(
-        "{ZONE}behaviour = {{ transport = \"tcp\", silent = true }}"
-    ));
+    check(by_type, &[("server.lab.", "A", "NoError ra 300 10.1.0.2"), ("server.lab.", "AAAA", "ServFail ra")], "servfail");
+    let service = serve(&format!("{ZONE}behaviour = {{ transport = \"tcp\", silent = true }}"));
     let query = query("server.lab.", "A", false, false);
-    assert_eq!(
-        line(over_udp(service.addrs()[0], &query)),
-        "NoError ra 300 10.1.0.2"
-    );
+    assert_eq!(line(over_udp(service.addrs()[0], &query)), "NoError ra 300 10.1.0.2");
     assert_eq!(line(over_tcp(service.addrs()[0], &query)), "silence");
 }
 
 #[test]
 fn a_bogus_zone_fails_unless_checking_is_disabled_and_says_why() {
-    let service = serve(&format!(
-        "{ZONE}behaviour = {{ answer = \"bogus\", ede = {{ code = 6, text = \"no valid RRSIG\" }} }}"
-    ));
+    let service = serve(&format!("{ZONE}behaviour = {{ answer = \"bogus\", ede = {{ code = 6, text = \"no valid RRSIG\" }} }}"));
     let addr = service.addrs()[0];
     let failed = over_udp(addr, &query("server.lab.", "A", true, false)).unwrap();
     let message = Message::from_vec(&failed).unwrap();
     assert_eq!(message.metadata.response_code, ResponseCode::ServFail);
     let ede = message.edns.unwrap().option(EdnsCode::Unknown(15)).cloned();
-    assert_eq!(
-        ede,
-        Some(EdnsOption::Unknown(15, b"\x00\x06no valid RRSIG".to_vec()))
-    );
-    assert_eq!(
-        line(over_udp(addr, &query("server.lab.", "A", true, true))),
-        "NoError ra 300 10.1.0.2"
-    );
+    assert_eq!(ede, Some(EdnsOption::Unknown(15, b"\x00\x06no valid RRSIG".to_vec())));
+    assert_eq!(line(over_udp(addr, &query("server.lab.", "A", true, true))), "NoError ra 300 10.1.0.2");
 }
 
 #[test]
 fn a_truncated_answer_comes_whole_over_tcp_if_that_listens() {
     let question = query("server.lab.", "A", true, false);
     for tcp in [true, false] {
-        let service = serve(&format!(
-            "{ZONE}tcp = {tcp}\nbehaviour = {{ truncate = true }}"
-        ));
+        let service = serve(&format!("{ZONE}tcp = {tcp}\nbehaviour = {{ truncate = true }}"));
         let addr = service.addrs()[0];
         assert_eq!(line(over_udp(addr, &question)), "NoError tc ra");
         assert_eq!(std::net::TcpStream::connect(addr).is_ok(), tcp);
@@ -256,18 +193,12 @@ fn a_truncated_answer_comes_whole_over_tcp_if_that_listens() {
 
 #[test]
 fn a_large_answer_is_truncated_to_what_client_and_server_allow() {
-    let service = serve(&format!(
-        "{ZONE}max-udp = 4096\nbehaviour = {{ padding-records = 5 }}"
-    ));
+    let service = serve(&format!("{ZONE}max-udp = 4096\nbehaviour = {{ padding-records = 5 }}"));
     let size = |edns: Option<u16>| {
         let mut question = query("server.lab.", "A", edns.is_some(), false);
-        edns.into_iter()
-            .for_each(|n| drop(question.edns.as_mut().map(|e| e.set_max_payload(n).clone())));
+        edns.into_iter().for_each(|n| drop(question.edns.as_mut().map(|e| e.set_max_payload(n).clone())));
         let bytes = over_udp(service.addrs()[0], &question).unwrap();
-        (
-            bytes.len() > 1000,
-            Message::from_vec(&bytes).unwrap().metadata.truncation,
-        )
+        (bytes.len() > 1000, Message::from_vec(&bytes).unwrap().metadata.truncation)
     };
     assert_eq!(size(None), (false, true));
     assert_eq!(size(Some(1000)), (false, true));
@@ -277,29 +208,13 @@ fn a_large_answer_is_truncated_to_what_client_and_server_allow() {
 #[test]
 fn every_second_query_can_be_lost() {
     let service = serve(&format!("{ZONE}behaviour = {{ silent = true, every = 2 }}"));
-    let ask = |_| {
-        line(over_udp(
-            service.addrs()[0],
-            &query("server.lab.", "A", false, false),
-        ))
-    };
+    let ask = |_| line(over_udp(service.addrs()[0], &query("server.lab.", "A", false, false)));
     let seen: Vec<_> = (0..4).map(ask).collect();
-    assert_eq!(
-        seen,
-        [
-            "NoError ra 300 10.1.0.2",
-            "silence",
-            "NoError ra 300 10.1.0.2",
-            "silence"
-        ]
-    );
+    assert_eq!(seen, ["NoError ra 300 10.1.0.2", "silence", "NoError ra 300 10.1.0.2", "silence"]);
     let queries = service.stats().queries;
     assert_eq!(
         queries.into_iter().collect::<Vec<_>>(),
-        [
-            ("server.lab. A NoError udp".to_owned(), 2),
-            ("server.lab. A silent udp".to_owned(), 2)
-        ]
+        [("server.lab. A NoError udp".to_owned(), 2), ("server.lab. A silent udp".to_owned(), 2)]
     );
 }
 
@@ -308,12 +223,7 @@ fn a_query_that_cannot_be_read_is_a_format_error() {
     let service = serve(ZONE);
     let socket = UdpSocket::bind("0.0.0.0:0").unwrap();
     socket.set_read_timeout(Some(SILENCE)).unwrap();
-    socket
-        .send_to(
-            &[0x12, 0x34, 1, 0, 0, 1, 0, 0, 0, 0, 0, 0, 0xff],
-            service.addrs()[0],
-        )
-        .unwrap();
+    socket.send_to(&[0x12, 0x34, 1, 0, 0, 1, 0, 0, 0, 0, 0, 0, 0xff], service.addrs()[0]).unwrap();
     let mut buffer = [0; 512];
     let n = socket.recv(&mut buffer).unwrap();
     assert_eq!(line(Some(buffer[..n].to_vec())), "FormErr");

@@ -23,10 +23,7 @@ struct Threads;
 
 impl SpawnIn for Threads {
     fn spawn(&self, name: &str, f: Box<dyn FnOnce() + Send>) -> io::Result<()> {
-        std::thread::Builder::new()
-            .name(name.to_owned())
-            .spawn(f)
-            .map(drop)
+        std::thread::Builder::new().name(name.to_owned()).spawn(f).map(drop)
     }
 }
 
@@ -41,10 +38,7 @@ fn spec(toml: &str) -> ServiceSpec {
 
 /// Starts a service on both loopback addresses; the kernel chooses the port.
 fn serve(toml: &str) -> ServiceHandle {
-    let bind = [
-        IpAddr::V4(Ipv4Addr::LOCALHOST),
-        IpAddr::V6(Ipv6Addr::LOCALHOST),
-    ];
+    let bind = [IpAddr::V4(Ipv4Addr::LOCALHOST), IpAddr::V6(Ipv6Addr::LOCALHOST)];
     start(&spec(&format!("port = 0\n{toml}")), &bind, pki(), &Threads).unwrap()
 }
 

@@ -33,20 +33,11 @@ pub(crate) struct Admitted {
 }
 
 /// Performs the handshake. `None`: the connection has come to its end (the misbehaviour was acted out, or it failed).
-pub(crate) async fn admit(
-    mut io: Metered,
-    wire: &Wire,
-    plan: &TlsPlan,
-    counters: &Arc<Counters>,
-) -> Option<Admitted> {
+pub(crate) async fn admit(mut io: Metered, wire: &Wire, plan: &TlsPlan, counters: &Arc<Counters>) -> Option<Admitted> {
     if let Some(plaintext) = &plan.plaintext {
         counters.bite("plaintext-on-tls-port");
         let Some(banner) = plaintext.banner() else {
-            return Some(Admitted {
-                stream: Box::new(io),
-                alpn: None,
-                tls: false,
-            });
+            return Some(Admitted { stream: Box::new(io), alpn: None, tls: false });
         };
         let _ = io.write_all(banner.as_bytes()).await;
         let _ = io.flush().await;
@@ -54,11 +45,7 @@ pub(crate) async fn admit(
         return None;
     }
     let mut front = Vec::new();
-    let action = match timeout(HANDSHAKE_LIMIT, read_hello(&mut io, &mut front))
-        .await
-        .ok()?
-        .ok()?
-    {
+    let action = match timeout(HANDSHAKE_LIMIT, read_hello(&mut io, &mut front)).await.ok()?.ok()? {
         Scan::Hello(hello) => {
             let action = plan.action(&hello);
             if let HelloAction::Legacy { version } = action {
@@ -111,14 +98,8 @@ async fn act(io: &mut Metered, wire: &Wire, action: &HelloAction, counters: &Cou
     false
 }
 
-async fn handshake(
-    io: Rewind<Metered>,
-    plan: &TlsPlan,
-    counters: &Arc<Counters>,
-) -> Option<Admitted> {
-    let accept = TlsAcceptor::from(plan.config.clone())
-        .accept(io)
-        .into_fallible();
+async fn handshake(io: Rewind<Metered>, plan: &TlsPlan, counters: &Arc<Counters>) -> Option<Admitted> {
+    let accept = TlsAcceptor::from(plan.config.clone()).accept(io).into_fallible();
     match timeout(HANDSHAKE_LIMIT, accept).await.ok()? {
         Ok(stream) => {
             Counters::add(&counters.tls_handshakes, 1);
@@ -126,11 +107,7 @@ async fn handshake(
                 counters.bite(fault.clone());
             }
             let alpn = stream.get_ref().1.alpn_protocol().map(<[u8]>::to_vec);
-            Some(Admitted {
-                stream: Box::new(stream),
-                alpn,
-                tls: true,
-            })
+            Some(Admitted { stream: Box::new(stream), alpn, tls: true })
         }
         Err((why, mut io)) => {
             let mut reason = why.to_string();

@@ -67,9 +67,7 @@ pub(crate) fn scan(bytes: &[u8]) -> Scan {
         at += 5 + usize::from(len);
         match message_body(&message) {
             Body::Whole(body) => {
-                return parse(body).map_or(Scan::NotTls, |hello| {
-                    Scan::Hello(ClientHello { size: at, ..hello })
-                });
+                return parse(body).map_or(Scan::NotTls, |hello| Scan::Hello(ClientHello { size: at, ..hello }));
             }
             Body::Partial if at < MAX_HELLO && len > 0 => {}
             Body::Partial | Body::Other => return Scan::NotTls,
@@ -101,11 +99,7 @@ fn parse(body: &[u8]) -> Option<ClientHello> {
     r.vec8()?; // session id
     let suites = code_points(r.vec16()?);
     r.vec8()?; // compression methods
-    let mut hello = ClientHello {
-        versions: vec![legacy_version],
-        suites,
-        ..ClientHello::default()
-    };
+    let mut hello = ClientHello { versions: vec![legacy_version], suites, ..ClientHello::default() };
     // A hello without extensions ends here (RFC 5246 section 7.4.1.2).
     if !r.0.is_empty() {
         let mut extensions = Reader(r.vec16()?);
@@ -145,11 +139,8 @@ fn read_extension(hello: &mut ClientHello, kind: u16, data: &[u8]) -> Option<()>
 
 /// Code points without GREASE values, which are 0x?A?A with equal bytes (RFC 8701).
 fn code_points(bytes: &[u8]) -> Vec<u16> {
-    let all = bytes
-        .chunks_exact(2)
-        .map(|pair| u16::from_be_bytes([pair[0], pair[1]]));
-    all.filter(|v| !(v & 0x0f0f == 0x0a0a && v >> 8 == v & 0xff))
-        .collect()
+    let all = bytes.chunks_exact(2).map(|pair| u16::from_be_bytes([pair[0], pair[1]]));
+    all.filter(|v| !(v & 0x0f0f == 0x0a0a && v >> 8 == v & 0xff)).collect()
 }
 
 fn read_u16(bytes: &[u8], at: usize) -> Option<u16> {
@@ -191,11 +182,7 @@ mod tests {
     }
 
     fn vec16(bytes: &[u8]) -> Vec<u8> {
-        [
-            &u16::try_from(bytes.len()).unwrap().to_be_bytes()[..],
-            bytes,
-        ]
-        .concat()
+        [&u16::try_from(bytes.len()).unwrap().to_be_bytes()[..], bytes].concat()
     }
 
     fn points(values: &[u16]) -> Vec<u8> {
@@ -205,37 +192,18 @@ mod tests {
     /// Writes a hello in records of at most `fragment` bytes.
     fn emit(hello: &ClientHello, fragment: usize) -> Vec<u8> {
         let mut extensions = Vec::new();
-        let mut extension = |kind: u16, data: Vec<u8>| {
-            extensions.extend([&kind.to_be_bytes()[..], &vec16(&data)].concat())
-        };
+        let mut extension = |kind: u16, data: Vec<u8>| extensions.extend([&kind.to_be_bytes()[..], &vec16(&data)].concat());
         if let Some(sni) = &hello.sni {
-            extension(
-                EXT_SERVER_NAME,
-                vec16(&[&[0][..], &vec16(sni.as_bytes())].concat()),
-            );
+            extension(EXT_SERVER_NAME, vec16(&[&[0][..], &vec16(sni.as_bytes())].concat()));
         }
         if !hello.alpn.is_empty() {
-            extension(
-                EXT_ALPN,
-                vec16(&hello.alpn.iter().flat_map(|p| vec8(p)).collect::<Vec<_>>()),
-            );
+            extension(EXT_ALPN, vec16(&hello.alpn.iter().flat_map(|p| vec8(p)).collect::<Vec<_>>()));
         }
         extension(EXT_SUPPORTED_VERSIONS, vec8(&points(&hello.versions)));
-        let body = [
-            &[3, 3][..],
-            &[7; 32],
-            &vec8(&[]),
-            &vec16(&points(&hello.suites)),
-            &vec8(&[0]),
-            &vec16(&extensions),
-        ]
-        .concat();
+        let body = [&[3, 3][..], &[7; 32], &vec8(&[]), &vec16(&points(&hello.suites)), &vec8(&[0]), &vec16(&extensions)].concat();
         let len = u32::try_from(body.len()).unwrap().to_be_bytes();
         let message = [&[CLIENT_HELLO, len[1], len[2], len[3]][..], &body].concat();
-        message
-            .chunks(fragment)
-            .flat_map(|part| [&[RECORD_HANDSHAKE, 3, 1][..], &vec16(part)].concat())
-            .collect()
+        message.chunks(fragment).flat_map(|part| [&[RECORD_HANDSHAKE, 3, 1][..], &vec16(part)].concat()).collect()
     }
 
     fn not_grease(v: u16) -> bool {

@@ -20,11 +20,7 @@ pub(crate) fn alert(code: u8) -> Vec<u8> {
 ///
 /// A client that starts above and is not downgraded gets the alert. One whose *highest* offer is within reach gets
 /// ServerHello, Certificate and ServerHelloDone for TLS_RSA_WITH_AES_128_CBC_SHA.
-pub(crate) fn answer(
-    hello: &ClientHello,
-    limit: u16,
-    chain: &[CertificateDer<'_>],
-) -> Result<Vec<u8>, u8> {
+pub(crate) fn answer(hello: &ClientHello, limit: u16, chain: &[CertificateDer<'_>]) -> Result<Vec<u8>, u8> {
     let version = hello.highest_version();
     if version > limit || version < 0x0300 {
         return Err(PROTOCOL_VERSION);
@@ -39,20 +35,10 @@ pub(crate) fn answer(
         // An empty renegotiation_info, without which OpenSSL 3 would stop for that reason instead (RFC 5746 section 3.6).
         server_hello.extend([0, 5, 0xff, 1, 0, 1, 0]);
     }
-    let list: Vec<u8> = chain
-        .iter()
-        .flat_map(|der| [&u24(der.len())[..], der].concat())
-        .collect();
+    let list: Vec<u8> = chain.iter().flat_map(|der| [&u24(der.len())[..], der].concat()).collect();
     let certificate = [&u24(list.len())[..], &list].concat();
-    let flight = [
-        message(2, &server_hello),
-        message(11, &certificate),
-        message(14, &[]),
-    ];
-    Ok(flight
-        .iter()
-        .flat_map(|m| m.chunks(16_000).flat_map(|part| record(22, version, part)))
-        .collect())
+    let flight = [message(2, &server_hello), message(11, &certificate), message(14, &[])];
+    Ok(flight.iter().flat_map(|m| m.chunks(16_000).flat_map(|part| record(22, version, part))).collect())
 }
 
 fn message(kind: u8, body: &[u8]) -> Vec<u8> {

@@ -144,22 +144,12 @@ pub struct HelloWhen {
 
 impl HelloWhen {
     fn holds(&self, hello: &ClientHello) -> bool {
-        let named = |names: &Vec<String>| {
-            hello
-                .sni
-                .as_ref()
-                .is_some_and(|sni| names.iter().any(|n| n.eq_ignore_ascii_case(sni)))
-        };
+        let named = |names: &Vec<String>| hello.sni.as_ref().is_some_and(|sni| names.iter().any(|n| n.eq_ignore_ascii_case(sni)));
         self.sni_in.as_ref().is_none_or(named)
             && self.sni_not_in.as_ref().is_none_or(|names| !named(names))
             && self.larger_than.is_none_or(|n| hello.size > n)
-            && self
-                .lacks_suites
-                .as_ref()
-                .is_none_or(|suites| !suites.iter().any(|s| hello.suites.contains(s)))
-            && self
-                .version_above
-                .is_none_or(|v| hello.highest_version() > v)
+            && self.lacks_suites.as_ref().is_none_or(|suites| !suites.iter().any(|s| hello.suites.contains(s)))
+            && self.version_above.is_none_or(|v| hello.highest_version() > v)
     }
 }
 
@@ -226,12 +216,7 @@ pub(crate) struct TlsPlan {
 }
 
 impl TlsPlan {
-    pub(crate) fn new(
-        spec: &TlsSpec,
-        default_alpn: &[&str],
-        bind: &[IpAddr],
-        pki: &Pki,
-    ) -> Result<Self, ServiceError> {
+    pub(crate) fn new(spec: &TlsSpec, default_alpn: &[&str], bind: &[IpAddr], pki: &Pki) -> Result<Self, ServiceError> {
         let identity = pki.server(&spec.certificate, &spec.names, bind)?;
         Ok(Self {
             config: Arc::new(server_config(spec, default_alpn, &identity, pki)?),
@@ -239,37 +224,22 @@ impl TlsPlan {
             rules: spec.rules.clone(),
             plaintext: spec.plaintext.clone(),
             clock_shift_s: spec.certificate.clock_shift_s(),
-            unsound: (spec.certificate != CertSpec::Valid)
-                .then(|| certificate_name(&spec.certificate)),
+            unsound: (spec.certificate != CertSpec::Valid).then(|| certificate_name(&spec.certificate)),
         })
     }
 
     pub(crate) fn action(&self, hello: &ClientHello) -> HelloAction {
-        self.rules
-            .iter()
-            .find(|rule| rule.when.holds(hello))
-            .map_or(HelloAction::Proceed, |rule| rule.action.clone())
+        self.rules.iter().find(|rule| rule.when.holds(hello)).map_or(HelloAction::Proceed, |rule| rule.action.clone())
     }
 }
 
 /// `certificate-` and the kind as it is written in a specification.
 fn certificate_name(spec: &CertSpec) -> String {
     let value = serde_json::to_value(spec).unwrap_or_default();
-    format!(
-        "certificate-{}",
-        value
-            .get("kind")
-            .and_then(|k| k.as_str())
-            .unwrap_or("unsound")
-    )
+    format!("certificate-{}", value.get("kind").and_then(|k| k.as_str()).unwrap_or("unsound"))
 }
 
-fn server_config(
-    spec: &TlsSpec,
-    default_alpn: &[&str],
-    identity: &Identity,
-    pki: &Pki,
-) -> Result<ServerConfig, ServiceError> {
+fn server_config(spec: &TlsSpec, default_alpn: &[&str], identity: &Identity, pki: &Pki) -> Result<ServerConfig, ServiceError> {
     let provider = Arc::new(provider(&spec.suites)?);
     let mut config = ServerConfig::builder_with_provider(provider.clone())
         .with_protocol_versions(&versions(&spec.versions))
@@ -294,11 +264,7 @@ fn versions(wanted: &[TlsVersion]) -> Vec<&'static SupportedProtocolVersion> {
         rustls::ProtocolVersion::TLSv1_3 => wanted.contains(&TlsVersion::Tls13),
         _ => false,
     };
-    ALL_VERSIONS
-        .iter()
-        .copied()
-        .filter(|v| is_wanted(v))
-        .collect()
+    ALL_VERSIONS.iter().copied().filter(|v| is_wanted(v)).collect()
 }
 
 fn provider(suites: &[String]) -> Result<CryptoProvider, ServiceError> {
@@ -307,39 +273,21 @@ fn provider(suites: &[String]) -> Result<CryptoProvider, ServiceError> {
         return Ok(provider);
     }
     for name in suites {
-        if !ring::ALL_CIPHER_SUITES
-            .iter()
-            .any(|s| format!("{:?}", s.suite()) == *name)
-        {
-            return Err(ServiceError::spec(
-                "tls.suites",
-                format!("rustls has no cipher suite {name:?}"),
-            ));
+        if !ring::ALL_CIPHER_SUITES.iter().any(|s| format!("{:?}", s.suite()) == *name) {
+            return Err(ServiceError::spec("tls.suites", format!("rustls has no cipher suite {name:?}")));
         }
     }
-    provider
-        .cipher_suites
-        .retain(|s| suites.contains(&format!("{:?}", s.suite())));
+    provider.cipher_suites.retain(|s| suites.contains(&format!("{:?}", s.suite())));
     Ok(provider)
 }
 
-fn client_verifier(
-    auth: ClientAuth,
-    pki: &Pki,
-    provider: Arc<CryptoProvider>,
-) -> Result<Arc<dyn ClientCertVerifier>, ServiceError> {
+fn client_verifier(auth: ClientAuth, pki: &Pki, provider: Arc<CryptoProvider>) -> Result<Arc<dyn ClientCertVerifier>, ServiceError> {
     if auth == ClientAuth::None {
         return Ok(WebPkiClientVerifier::no_client_auth());
     }
     let mut roots = RootCertStore::empty();
     roots.add(pki.ca_der()).map_err(ServiceError::Tls)?;
     let builder = WebPkiClientVerifier::builder_with_provider(Arc::new(roots), provider);
-    let builder = if auth == ClientAuth::Optional {
-        builder.allow_unauthenticated()
-    } else {
-        builder
-    };
-    builder
-        .build()
-        .map_err(|e| ServiceError::spec("tls.client-auth", e))
+    let builder = if auth == ClientAuth::Optional { builder.allow_unauthenticated() } else { builder };
+    builder.build().map_err(|e| ServiceError::spec("tls.client-auth", e))
 }

@@ -16,10 +16,21 @@ pub(super) static CAUSE: Cause = Cause {
     shows: "rx CRC or frame errors on the interface, or IP, TCP, UDP or ICMP checksum errors in this host's counters, rising during the check. \
             Loss without checksum errors is congestion or filtering.",
     confirm: &[
-        Tool { run: "nstat -az TcpInCsumErrors UdpInCsumErrors IcmpInCsumErrors IpInHdrErrors; ip -s -s link show {iface}", on: "here and on {ip}", why: "rising checksum or CRC errors" },
-        Tool { run: "ethtool -S {iface} | grep -i -e crc -e err; ethtool -m {iface}", on: "here", why: "errors of the port and light levels of the transceiver" },
+        Tool {
+            run: "nstat -az TcpInCsumErrors UdpInCsumErrors IcmpInCsumErrors IpInHdrErrors; ip -s -s link show {iface}",
+            on: "here and on {ip}",
+            why: "rising checksum or CRC errors",
+        },
+        Tool {
+            run: "ethtool -S {iface} | grep -i -e crc -e err; ethtool -m {iface}",
+            on: "here",
+            why: "errors of the port and light levels of the transceiver",
+        },
     ],
-    fix: &["Replace cable and transceiver along the path, first on {iface}; clean the fibre.", "If checksum errors appear without CRC errors, a device after the last cable corrupts: update or replace it; try disabling offloads (ethtool -K {iface} rx off)."],
+    fix: &[
+        "Replace cable and transceiver along the path, first on {iface}; clean the fibre.",
+        "If checksum errors appear without CRC errors, a device after the last cable corrupts: update or replace it; try disabling offloads (ethtool -K {iface} rx off).",
+    ],
     claim,
 };
 

@@ -14,7 +14,10 @@ pub(super) static CAUSE: Cause = Cause {
            \"network is unreachable\" at once.",
     shows: "IFF_UP is clear on an interface that has addresses, and there is no route to the target. A missing route with every interface up is L3.",
     confirm: &[Tool { run: "ip -br link; ip -br addr", on: "here", why: "an interface with an address that is DOWN" }],
-    fix: &["ip link set {iface} up, then restore its routes (ip route add default via GATEWAY).", "Find who took it down: NetworkManager, netplan, systemd-networkd, a script; journalctl -k | grep {iface}."],
+    fix: &[
+        "ip link set {iface} up, then restore its routes (ip route add default via GATEWAY).",
+        "Find who took it down: NetworkManager, netplan, systemd-networkd, a script; journalctl -k | grep {iface}.",
+    ],
     claim,
 };
 
@@ -28,7 +31,8 @@ fn claim(ev: &Evidence<'_>) -> Option<Claim> {
     if !unrouted {
         return None;
     }
-    let (id, link) = ev.first::<Link>(|link| !link.loopback && !link.up && has_addresses(link) && covers_family(link, failure.ip.is_ipv4()))?;
+    let (id, link) =
+        ev.first::<Link>(|link| !link.loopback && !link.up && has_addresses(link) && covers_family(link, failure.ip.is_ipv4()))?;
     Some(say(link, [failure.id, id]))
 }
 

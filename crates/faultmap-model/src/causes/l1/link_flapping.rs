@@ -14,8 +14,15 @@ pub(super) static CAUSE: Cause = Cause {
     what: "The carrier of the link comes and goes: a loose connector, a dying transceiver or power supply, a switch port in error recovery, or \
            autonegotiation that never settles. Each loss drops frames and may drop routes and neighbours with it.",
     shows: "The carrier change counter of the interface rises during the check.",
-    confirm: &[Tool { run: "ip -s -s link show {iface} | grep -i carrier; ip monitor link dev {iface}", on: "here", why: "shows each loss of carrier as it happens" }],
-    fix: &["Reseat or replace the cable and transceiver of {iface}; look at the switch port's log.", "Pin speed and duplex on both ends if autonegotiation does not settle."],
+    confirm: &[Tool {
+        run: "ip -s -s link show {iface} | grep -i carrier; ip monitor link dev {iface}",
+        on: "here",
+        why: "shows each loss of carrier as it happens",
+    }],
+    fix: &[
+        "Reseat or replace the cable and transceiver of {iface}; look at the switch port's log.",
+        "Pin speed and duplex on both ends if autonegotiation does not settle.",
+    ],
     claim,
 };
 

@@ -17,7 +17,11 @@ pub(super) static CAUSE: Cause = Cause {
     title: "the local link is full",
     what: "The interface sends or receives at its line rate. Queues fill, round trips grow, and the overflow is dropped.",
     shows: "Bytes over the check's time come to 90 % or more of the negotiated speed. Links of unknown speed are not judged.",
-    confirm: &[Tool { run: "sar -n DEV 1 5; nload {iface}; ss -tin | grep -o 'delivery_rate [^ ]*'", on: "here", why: "who fills the link" }],
+    confirm: &[Tool {
+        run: "sar -n DEV 1 5; nload {iface}; ss -tin | grep -o 'delivery_rate [^ ]*'",
+        on: "here",
+        why: "who fills the link",
+    }],
     fix: &["Find the flow that fills {iface} and move, shape or delay it.", "Take a faster link, or bond several."],
     claim,
 };

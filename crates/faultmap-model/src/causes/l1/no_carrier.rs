@@ -14,10 +14,17 @@ pub(super) static CAUSE: Cause = Cause {
            switch side was removed. Frames never leave.",
     shows: "carrier 0 (NO-CARRIER, operstate down or lowerlayerdown) on the interface that the route uses; SYNs time out without a retransmit being counted as sent.",
     confirm: &[
-        Tool { run: "ip -br link show {iface}; ethtool {iface} | grep -i 'link detected'", on: "here", why: "NO-CARRIER: the medium is missing" },
+        Tool {
+            run: "ip -br link show {iface}; ethtool {iface} | grep -i 'link detected'",
+            on: "here",
+            why: "NO-CARRIER: the medium is missing",
+        },
         Tool { run: "ethtool -m {iface}; journalctl -k | grep {iface}", on: "here", why: "a dead transceiver, or when the link was lost" },
     ],
-    fix: &["Plug in or replace the cable or transceiver of {iface}; enable the switch port.", "For a virtual interface, bring up its peer (the host side of the veth or the bridge port)."],
+    fix: &[
+        "Plug in or replace the cable or transceiver of {iface}; enable the switch port.",
+        "For a virtual interface, bring up its peer (the host side of the veth or the bridge port).",
+    ],
     claim,
 };
 

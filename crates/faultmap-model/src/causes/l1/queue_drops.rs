@@ -7,6 +7,8 @@ use crate::{Evidence, Layer};
 
 /// Drops of one check that are more than an accident.
 const NOTABLE: u64 = 5;
+/// So many that a handful of SYNs among them hardly had a chance.
+const MANY: u64 = 100;
 
 /// `l1.queue-drops`
 pub(super) static CAUSE: Cause = Cause {
@@ -16,10 +18,18 @@ pub(super) static CAUSE: Cause = Cause {
     what: "Frames are dropped at the local interface: the transmit queue or a shaper (qdisc) overflows, or the receive ring is not emptied in time.",
     shows: "tx_dropped, fifo errors or qdisc drops rise during the check.",
     confirm: &[
-        Tool { run: "tc -s qdisc show dev {iface}; ip -s -s link show {iface}", on: "here", why: "drops of the queueing discipline and of the device" },
+        Tool {
+            run: "tc -s qdisc show dev {iface}; ip -s -s link show {iface}",
+            on: "here",
+            why: "drops of the queueing discipline and of the device",
+        },
         Tool { run: "ethtool -g {iface}; cat /proc/net/softnet_stat", on: "here", why: "ring sizes, and packets dropped before the stack" },
     ],
-    fix: &["Raise the queue or the shaper's rate (tc qdisc change dev {iface} ...), or send less.", "Enlarge the rings: ethtool -G {iface} rx 4096 tx 4096.", "Spread interrupts over cores (RSS, irqbalance)."],
+    fix: &[
+        "Raise the queue or the shaper's rate (tc qdisc change dev {iface} ...), or send less.",
+        "Enlarge the rings: ethtool -G {iface} rx 4096 tx 4096.",
+        "Spread interrupts over cores (RSS, irqbalance).",
+    ],
     claim,
 };
 
@@ -32,8 +42,10 @@ fn claim(ev: &Evidence<'_>) -> Option<Claim> {
     }
     let summary = format!("The interface {} dropped {drops} frames in its own queues during the check.", delta.iface);
     match ev.failure().filter(crate::evidence::Failure::silent) {
-        Some(failure) => Some(Claim::likely(0.7, Where::Local, delta.iface.clone(), summary).citing([failure.id, id])),
-        None => Some(Claim::degrades(0.9, Where::Local, delta.iface.clone(), summary).citing([id])),
+        Some(failure) => {
+            Some(Claim::likely(if drops >= MANY { 0.85 } else { 0.7 }, Where::Local, delta.iface.clone(), summary).citing([failure.id, id]))
+        }
+        None => Some(Claim::degrades(0.94, Where::Local, delta.iface.clone(), summary).citing([id])),
     }
 }
 
@@ -49,7 +61,7 @@ mod tests {
             let seen = vec![own_link("10.1.0.2"), link_delta(&[("qdisc_drops", drops)])];
             assert_eq!(claims(&CAUSE, &recording("tcp://10.2.0.10:80", seen)), expect);
         };
-        check(40, Some((0.9, false)));
+        check(40, Some((0.94, false)));
         check(1, None);
     }
 }

@@ -17,7 +17,10 @@ pub(super) static CAUSE: Cause = Cause {
         Tool { run: "arping -D -c 3 -I {iface} {ip}; arping -c 3 -I {iface} {ip}", on: "here", why: "answers from two MACs" },
         Tool { run: "ip monitor neigh dev {iface}", on: "here", why: "the entry changes its MAC again and again" },
     ],
-    fix: &["Give one of the two stations another address (look up both MACs in the switch's table to find the ports).", "Exclude static addresses from the DHCP pool; check VRRP priorities and its multicast."],
+    fix: &[
+        "Give one of the two stations another address (look up both MACs in the switch's table to find the ports).",
+        "Exclude static addresses from the DHCP pool; check VRRP priorities and its multicast.",
+    ],
     claim,
 };
 

@@ -15,9 +15,16 @@ pub(super) static CAUSE: Cause = Cause {
     shows: "Small packets pass and large ones stall, although no router is between us and the peer; a connection with a small segment size passes.",
     confirm: &[
         Tool { run: "ping -M do -s 1472 -c 3 {ip}; ping -M do -s 1200 -c 3 {ip}", on: "here", why: "large lost, small answered" },
-        Tool { run: "ip link show; ip -s link show", on: "{ip}, and each bridge or switch between", why: "the port with the smaller MTU, and its rx drops" },
+        Tool {
+            run: "ip link show; ip -s link show",
+            on: "{ip}, and each bridge or switch between",
+            why: "the port with the smaller MTU, and its rx drops",
+        },
     ],
-    fix: &["Set the same MTU on every port of the segment, or lower it on {iface}: ip link set {iface} mtu 1400.", "With jumbo frames, enable them on every switch of the segment."],
+    fix: &[
+        "Set the same MTU on every port of the segment, or lower it on {iface}: ip link set {iface} mtu 1400.",
+        "With jumbo frames, enable them on every switch of the segment.",
+    ],
     claim,
 };
 

@@ -15,9 +15,11 @@ pub(super) static CAUSE: Cause = Cause {
            a network card was replaced, or somebody wrote a permanent entry.",
     shows: "The entry exists (REACHABLE, STALE or PERMANENT) and traffic through it is unanswered; a fresh ARP request is answered with another MAC, or \
             the kernel's own probes of the old MAC fail and another MAC takes over.",
-    confirm: &[
-        Tool { run: "ip neigh show; arping -c 2 -I {iface} {ip}", on: "here, or the last router", why: "the MAC of the answer against the MAC of the entry" },
-    ],
+    confirm: &[Tool {
+        run: "ip neigh show; arping -c 2 -I {iface} {ip}",
+        on: "here, or the last router",
+        why: "the MAC of the answer against the MAC of the entry",
+    }],
     fix: &[
         "Delete the entry: ip neigh del ADDRESS dev {iface} (ip neigh flush for all).",
         "Let the new owner announce itself: arping -U -c 3 -I IFACE ADDRESS (keepalived: vrrp_garp_master_repeat); set net.ipv4.conf.all.arp_accept=1 where gratuitous ARP is ignored.",
@@ -33,7 +35,9 @@ fn claim(ev: &Evidence<'_>) -> Option<Claim> {
         return None;
     }
     let (id, neighbor) = ev.next_hop_neighbor(failure.ip)?;
-    by_fresh_arp(ev, &failure, id, neighbor).or_else(|| by_kernel_probes(&failure, id, neighbor)).or_else(|| by_permanence(ev, &failure, id, neighbor))
+    by_fresh_arp(ev, &failure, id, neighbor)
+        .or_else(|| by_kernel_probes(&failure, id, neighbor))
+        .or_else(|| by_permanence(ev, &failure, id, neighbor))
 }
 
 fn by_fresh_arp(ev: &Evidence<'_>, failure: &Failure<'_>, id: ObservationId, neighbor: &Neighbor) -> Option<Claim> {
@@ -42,7 +46,11 @@ fn by_fresh_arp(ev: &Evidence<'_>, failure: &Failure<'_>, id: ObservationId, nei
     if probe.macs.iter().any(|mac| mac.eq_ignore_ascii_case(entry)) {
         return None;
     }
-    let summary = format!("The neighbour entry of {} says {entry}, but {} answers ARP for it: the entry is wrong.", neighbor.address, probe.macs.join(", "));
+    let summary = format!(
+        "The neighbour entry of {} says {entry}, but {} answers ARP for it: the entry is wrong.",
+        neighbor.address,
+        probe.macs.join(", ")
+    );
     Some(proven(0.96, neighbor, summary).citing([failure.id, id, arp_id]))
 }
 
@@ -50,7 +58,8 @@ fn by_fresh_arp(ev: &Evidence<'_>, failure: &Failure<'_>, id: ObservationId, nei
 fn by_kernel_probes(failure: &Failure<'_>, id: ObservationId, neighbor: &Neighbor) -> Option<Claim> {
     let before = neighbor.mac_before.as_ref()?;
     let other = neighbor.macs_seen.iter().chain(&neighbor.mac_after).find(|mac| *mac != before)?;
-    let summary = format!("The neighbour entry of {} said {before}, and now {other} answers for it: the entry was stale.", neighbor.address);
+    let summary =
+        format!("The neighbour entry of {} said {before}, and now {other} answers for it: the entry was stale.", neighbor.address);
     Some(proven(0.9, neighbor, summary).citing([failure.id, id]))
 }
 
@@ -59,14 +68,28 @@ fn by_permanence(ev: &Evidence<'_>, failure: &Failure<'_>, id: ObservationId, ne
     let asked = ev.first::<ArpProbe>(|probe| probe.address == neighbor.address);
     match (neighbor.after, asked) {
         (NeighborState::Permanent, None) => {
-            let summary = format!("Nothing passes {}, whose neighbour entry is written by hand (PERMANENT) and never verified: its MAC is probably wrong.", neighbor.address);
+            let summary = format!(
+                "Nothing passes {}, whose neighbour entry is written by hand (PERMANENT) and never verified: its MAC is probably wrong.",
+                neighbor.address
+            );
             let claim = Claim::likely(0.85, Where::Local, neighbor.address.to_string(), summary).citing([failure.id, id]);
-            Some(claim.decided_by(format!("sudo arping -c 2 -I {} {}", neighbor.iface, neighbor.address), "here", "another MAC in the answer proves it"))
+            Some(claim.decided_by(
+                format!("sudo arping -c 2 -I {} {}", neighbor.iface, neighbor.address),
+                "here",
+                "another MAC in the answer proves it",
+            ))
         }
-        (NeighborState::Reachable | NeighborState::Stale | NeighborState::Delay | NeighborState::Probe, None) if neighbor.mac_before.is_some() => {
-            let summary = format!("Nothing passes {}, whose neighbour entry is older than this check: its MAC may be stale.", neighbor.address);
+        (NeighborState::Reachable | NeighborState::Stale | NeighborState::Delay | NeighborState::Probe, None)
+            if neighbor.mac_before.is_some() =>
+        {
+            let summary =
+                format!("Nothing passes {}, whose neighbour entry is older than this check: its MAC may be stale.", neighbor.address);
             let claim = Claim::likely(0.3, Where::Local, neighbor.address.to_string(), summary).citing([failure.id, id]);
-            Some(claim.decided_by(format!("sudo arping -c 2 -I {} {}", neighbor.iface, neighbor.address), "here", "another MAC in the answer proves it"))
+            Some(claim.decided_by(
+                format!("sudo arping -c 2 -I {} {}", neighbor.iface, neighbor.address),
+                "here",
+                "another MAC in the answer proves it",
+            ))
         }
         _ => None,
     }
@@ -86,7 +109,12 @@ mod tests {
 
     fn entry(state: NeighborState, mac: &str) -> Seen {
         let Seen::Neighbor(entry) = neighbor("10.2.0.10", Role::Target, state, state) else { panic!("a neighbour") };
-        Seen::Neighbor(Neighbor { mac_before: Some(mac.to_owned()), mac_after: Some(mac.to_owned()), macs_seen: vec![mac.to_owned()], ..entry })
+        Seen::Neighbor(Neighbor {
+            mac_before: Some(mac.to_owned()),
+            mac_after: Some(mac.to_owned()),
+            macs_seen: vec![mac.to_owned()],
+            ..entry
+        })
     }
 
     fn arp(macs: &[&str]) -> Seen {

@@ -15,10 +15,17 @@ pub(super) static GATEWAY: Cause = Cause {
            another VLAN, its address is wrong in our route, or a switch filters ARP.",
     shows: "The neighbour entry of the gateway goes from INCOMPLETE to FAILED; after about three seconds our own kernel reports \"host unreachable\" from our own address.",
     confirm: &[
-        Tool { run: "ip neigh show {gateway}; arping -c 3 -I {iface} {gateway}", on: "here", why: "FAILED and no ARP answer: the gateway is not on this segment" },
+        Tool {
+            run: "ip neigh show {gateway}; arping -c 3 -I {iface} {gateway}",
+            on: "here",
+            why: "FAILED and no ARP answer: the gateway is not on this segment",
+        },
         Tool { run: "tcpdump -eni {iface} arp", on: "here", why: "requests without replies, and who else speaks on the segment" },
     ],
-    fix: &["Check that {gateway} is up and on this segment (VLAN, cable, bridge).", "Correct the gateway address: ip route replace default via ADDRESS dev {iface}."],
+    fix: &[
+        "Check that {gateway} is up and on this segment (VLAN, cable, bridge).",
+        "Correct the gateway address: ip route replace default via ADDRESS dev {iface}.",
+    ],
     claim: |ev| claim(ev, true),
 };
 
@@ -31,10 +38,17 @@ pub(super) static NEIGHBOR: Cause = Cause {
            another address, sits on another VLAN, or a too wide netmask makes us look for it here.",
     shows: "The neighbour entry of the destination goes from INCOMPLETE to FAILED; after about three seconds our own kernel reports \"host unreachable\".",
     confirm: &[
-        Tool { run: "ip neigh show {ip}; arping -c 3 -I {iface} {ip}", on: "here", why: "FAILED and no ARP answer: nobody on this segment has the address" },
+        Tool {
+            run: "ip neigh show {ip}; arping -c 3 -I {iface} {ip}",
+            on: "here",
+            why: "FAILED and no ARP answer: nobody on this segment has the address",
+        },
         Tool { run: "ip -br addr", on: "{ip}", why: "the host's address, netmask and VLAN" },
     ],
-    fix: &["Power on or attach {ip} to this segment; check its address and VLAN.", "If {ip} is not on this segment, narrow the netmask here so that it is routed."],
+    fix: &[
+        "Power on or attach {ip} to this segment; check its address and VLAN.",
+        "If {ip} is not on this segment, narrow the netmask here so that it is routed.",
+    ],
     claim: |ev| claim(ev, false),
 };
 

@@ -13,7 +13,11 @@ pub(super) static CAUSE: Cause = Cause {
     what: "A router or firewall on the path refuses every packet to the destination, whatever the port, and says so: an access list, a prohibit route, \
            a zone policy.",
     shows: "ICMP 3/9, 3/10 or 3/13 (v6: 1/1, 1/5) from that router for every port and protocol. When another port of the host answers, it is a firewall rule for a port (L4).",
-    confirm: &[Tool { run: "nft list ruleset; iptables-save; ip route show type prohibit", on: "the router that sent the error", why: "the rule or route that refuses" }],
+    confirm: &[Tool {
+        run: "nft list ruleset; iptables-save; ip route show type prohibit",
+        on: "the router that sent the error",
+        why: "the rule or route that refuses",
+    }],
     fix: &["Allow the destination in that router's policy, or reach it from a permitted network."],
     claim,
 };
@@ -24,7 +28,8 @@ fn claim(ev: &Evidence<'_>) -> Option<Claim> {
     if ev.is_self(icmp.from) || icmp.from == failure.ip || ev.host_answers(failure.ip).is_some() {
         return None;
     }
-    let summary = format!("The router {} refuses all traffic to {} by policy (ICMP {}/{}).", icmp.from, failure.ip, icmp.icmp_type, icmp.code);
+    let summary =
+        format!("The router {} refuses all traffic to {} by policy (ICMP {}/{}).", icmp.from, failure.ip, icmp.icmp_type, icmp.code);
     let controls = ev.control_connects(failure.ip).map(|(id, _)| id);
     Some(Claim::proven(0.94, Where::Path, icmp.from.to_string(), summary).citing([failure.id]).citing(controls))
 }

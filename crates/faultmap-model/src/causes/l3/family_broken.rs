@@ -43,14 +43,20 @@ fn claim(ev: &Evidence<'_>, v4: bool) -> Option<Claim> {
         return None;
     }
     let (bad, fine) = if v4 { ("IPv4", "IPv6") } else { ("IPv6", "IPv4") };
-    let summary = format!("{bad} to {} is broken ({} does not connect), while {fine} works ({}).", ev.target().host, first.ip, good.to.ip());
-    Some(Claim::degrades(0.94, Where::Path, first.ip.to_string(), summary).citing(failed.iter().map(|failure| failure.id)).citing([working]))
+    let summary =
+        format!("{bad} to {} is broken ({} does not connect), while {fine} works ({}).", ev.target().host, first.ip, good.to.ip());
+    Some(
+        Claim::degrades(0.94, Where::Path, first.ip.to_string(), summary).citing(failed.iter().map(|failure| failure.id)).citing([working]),
+    )
 }
 
 /// This host has no address of the family beyond its own link: it does not use the family, and misses nothing.
 fn family_absent(ev: &Evidence<'_>, failed: &[Failure<'_>], v4: bool) -> bool {
-    let unrouted = failed.iter().all(|failure| matches!(ev.route(failure.ip).map(|(_, route)| &route.outcome), Some(RouteOutcome::NoRoute)));
-    let global = |address: &String| address.contains('.') == v4 && !address.starts_with("fe80") && !address.starts_with("127.") && !address.starts_with("::1");
+    let unrouted =
+        failed.iter().all(|failure| matches!(ev.route(failure.ip).map(|(_, route)| &route.outcome), Some(RouteOutcome::NoRoute)));
+    let global = |address: &String| {
+        address.contains('.') == v4 && !address.starts_with("fe80") && !address.starts_with("127.") && !address.starts_with("::1")
+    };
     let has_address = ev.all::<Link>().any(|(_, link)| !link.loopback && link.addresses.iter().any(global));
     unrouted && !has_address
 }

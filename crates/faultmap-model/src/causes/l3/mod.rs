@@ -90,6 +90,11 @@ pub(in crate::causes) fn road_is_good(ev: &Evidence<'_>) -> Option<ObservationId
     }
 }
 
+/// A neighbouring address is seen further than the target, or its segment is reached: the target's network is routed from here.
+fn segment_is_routed(ev: &Evidence<'_>) -> bool {
+    silent_path(ev).is_some_and(|path| matches!(path.sibling, Sibling::GoesFurther(_) | Sibling::RoadIsGood(_)))
+}
+
 /// The most telling of the walks toward neighbouring addresses (another host, and the segment's usual router address).
 fn sibling(ev: &Evidence<'_>, ip: IpAddr, last: Option<(u8, IpAddr)>) -> Sibling {
     let stopped = last.map_or(0, |(ttl, _)| ttl);
@@ -104,9 +109,11 @@ fn sibling(ev: &Evidence<'_>, ip: IpAddr, last: Option<(u8, IpAddr)>) -> Sibling
 /// has come past the place where the target's packets end.
 fn compare(id: ObservationId, walk: &Walk, stopped: u8) -> Sibling {
     let furthest_router = walk.hops.iter().filter(|hop| !hop.routers().is_empty()).map(|hop| hop.ttl).max().unwrap_or(0);
-    let host_reported = walk.hops.iter().flat_map(|hop| &hop.answers).any(|answer| {
-        matches!(answer.said, HopSaid::Icmp(icmp) if icmp.meaning() == IcmpMeaning::HostUnreachable)
-    });
+    let host_reported = walk
+        .hops
+        .iter()
+        .flat_map(|hop| &hop.answers)
+        .any(|answer| matches!(answer.said, HopSaid::Icmp(icmp) if icmp.meaning() == IcmpMeaning::HostUnreachable));
     match walk.reached_ttl {
         _ if furthest_router > stopped => Sibling::GoesFurther(id),
         // The segment's router itself answers, from one hop beyond: its way back is good, and it never reported the target's expired TTL.

@@ -16,10 +16,17 @@ pub(super) static CAUSE: Cause = Cause {
     shows: "Every port and protocol is silent although the road to the segment is good. Only the other side can prove it: SYNs arrive there, and its \
             OutNoRoutes rises. A host that drops everything looks the same from here.",
     confirm: &[
-        Tool { run: "ip route get OUR-ADDRESS; nstat -az IpOutNoRoutes", on: "{ip}", why: "no route back, and a counter that rises with each of our packets" },
+        Tool {
+            run: "ip route get OUR-ADDRESS; nstat -az IpOutNoRoutes",
+            on: "{ip}",
+            why: "no route back, and a counter that rises with each of our packets",
+        },
         Tool { run: "tcpdump -ni any host OUR-ADDRESS", on: "{ip}", why: "requests that arrive without answers that leave" },
     ],
-    fix: &["Give {ip} a default gateway, or a route to our network.", "On the way back, route our prefix to the router that the requests came from."],
+    fix: &[
+        "Give {ip} a default gateway, or a route to our network.",
+        "On the way back, route our prefix to the router that the requests came from.",
+    ],
     claim,
 };
 
@@ -39,16 +46,20 @@ fn claim(ev: &Evidence<'_>) -> Option<Claim> {
     let summary = format!("No answer from {} comes back on any port or protocol, though the road to its segment is open.", path.ip);
     let claim = Claim::likely(confidence, Where::Remote, at, summary).citing([path.failed]).citing(path.walks).citing(ids);
     let run = format!("tcpdump -ni any host {}", path.ip);
-    Some(claim.decided_by(run, path.ip.to_string(), "requests that arrive without answers that leave: no way back, or a filter that drops everything"))
+    Some(claim.decided_by(
+        run,
+        path.ip.to_string(),
+        "requests that arrive without answers that leave: no way back, or a filter that drops everything",
+    ))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::Seen;
     use crate::causes::tests_support::{connect, reset, route_via, silent};
     use crate::observation::{Hop, Role, Walk, WalkProtocol};
     use crate::testkit::{claims, recording};
-    use crate::Seen;
 
     #[test]
     fn it_is_one_of_the_causes_of_total_silence() {

@@ -14,7 +14,10 @@ pub(super) static CAUSE: Cause = Cause {
            restart removed it, or the namespace was never given one.",
     shows: "connect() fails at once with ENETUNREACH, nothing is sent, and the route lookup says there is none, while every interface is up.",
     confirm: &[Tool { run: "ip route get {ip}; ip route show table all; ip rule", on: "here", why: "no matching route in any table" }],
-    fix: &["Add the route: ip route add default via GATEWAY dev {iface}.", "Find what removed it: DHCP lease, NetworkManager, VPN client; journalctl -u systemd-networkd -u NetworkManager."],
+    fix: &[
+        "Add the route: ip route add default via GATEWAY dev {iface}.",
+        "Find what removed it: DHCP lease, NetworkManager, VPN client; journalctl -u systemd-networkd -u NetworkManager.",
+    ],
     claim,
 };
 

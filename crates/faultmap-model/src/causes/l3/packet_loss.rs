@@ -20,8 +20,15 @@ pub(super) static CAUSE: Cause = Cause {
            it at the price of time; at a few per cent throughput collapses.",
     shows: "A train of probes to the target itself loses some, and TCP sends segments again. Loss at a middle hop that does not persist to the target \
             is that router's rate limit for ICMP and is no loss.",
-    confirm: &[Tool { run: "mtr -rwzbc 100 {ip}", on: "here, and from {ip} back", why: "the first hop from which loss persists to the end" }],
-    fix: &["Find the hop where it begins and mend or avoid that link; ask its operator with the mtr report of both directions.", "A full link needs capacity or shaping; a policer needs a lower sending rate."],
+    confirm: &[Tool {
+        run: "mtr -rwzbc 100 {ip}",
+        on: "here, and from {ip} back",
+        why: "the first hop from which loss persists to the end",
+    }],
+    fix: &[
+        "Find the hop where it begins and mend or avoid that link; ask its operator with the mtr report of both directions.",
+        "A full link needs capacity or shaping; a policer needs a lower sending rate.",
+    ],
     claim,
 };
 
@@ -69,13 +76,18 @@ fn total(counts: impl Iterator<Item = u32>) -> u32 {
 
 /// TCP repaired something.
 fn repaired(ev: &Evidence<'_>) -> Option<ObservationId> {
-    let connect = ev.all::<TcpConnect>().find(|(_, connect)| {
-        matches!(connect.outcome, crate::observation::ConnectOutcome::Connected { retransmits, .. } if retransmits > 0)
-    });
-    let http = || ev.all::<HttpExchange>().find(|(_, http)| http.tcp.as_ref().is_some_and(|tcp| tcp.retransmits > 0 || tcp.out_of_order > 0));
+    let connect = ev.all::<TcpConnect>().find(
+        |(_, connect)| matches!(connect.outcome, crate::observation::ConnectOutcome::Connected { retransmits, .. } if retransmits > 0),
+    );
+    let http =
+        || ev.all::<HttpExchange>().find(|(_, http)| http.tcp.as_ref().is_some_and(|tcp| tcp.retransmits > 0 || tcp.out_of_order > 0));
     let tls = || ev.all::<TlsHandshake>().find(|(_, tls)| tls.tcp.as_ref().is_some_and(|tcp| tcp.retransmits > 0 || tcp.out_of_order > 0));
     let repeat = || ev.all::<TcpRepeat>().find(|(_, repeat)| repeat.hung() > 0 && repeat.connected > 0);
-    connect.map(|(id, _)| id).or_else(|| http().map(|(id, _)| id)).or_else(|| tls().map(|(id, _)| id)).or_else(|| repeat().map(|(id, _)| id))
+    connect
+        .map(|(id, _)| id)
+        .or_else(|| http().map(|(id, _)| id))
+        .or_else(|| tls().map(|(id, _)| id))
+        .or_else(|| repeat().map(|(id, _)| id))
 }
 
 #[cfg(test)]

@@ -15,7 +15,11 @@ pub(super) static CAUSE: Cause = Cause {
            the sender is filtered. Handshakes and small requests pass; the first full-size segment vanishes and the connection hangs.",
     shows: "A connection stalls once data flows, twice, and the same conversation with a clamped segment size passes. A mute server stalls with small segments too.",
     confirm: &[
-        Tool { run: "ping -M do -s 1472 -c 3 {ip}; ping -M do -s 1200 -c 3 {ip}", on: "here", why: "large lost without an error, small answered" },
+        Tool {
+            run: "ping -M do -s 1472 -c 3 {ip}; ping -M do -s 1200 -c 3 {ip}",
+            on: "here",
+            why: "large lost without an error, small answered",
+        },
         Tool { run: "tracepath -n {ip}", on: "here", why: "the hop at which large packets stop" },
     ],
     fix: &[
@@ -45,7 +49,12 @@ fn claim(ev: &Evidence<'_>) -> Option<Claim> {
     }
     let summary = format!("The path to {} swallows large packets: {}.", limit.to.ip(), limit.words);
     let at = format!("between here and {}", limit.to.ip());
-    let claim = if limit.breaks { Claim::proven(0.95, Where::Path, at, summary) } else { Claim::degrades(0.85, Where::Path, at, summary) };
+    let claim = match limit.breaks {
+        // Where packets of any size get lost, one conversation may stall and the next pass by luck.
+        true if crate::causes::l4::path_loses(ev, limit.to.ip()) => Claim::likely(0.5, Where::Path, at, summary),
+        true => Claim::proven(0.95, Where::Path, at, summary),
+        false => Claim::degrades(0.85, Where::Path, at, summary),
+    };
     Some(claim.citing(limit.because).despite_answers())
 }
 
@@ -153,6 +162,24 @@ pub(in crate::causes) mod tests {
     fn passing_only_with_small_segments_is_a_size_limit() {
         check([vec![route_via("10.2.0.10")], clamped_passes()].concat(), Some((0.95, true)));
         check([vec![route_on_link("10.2.0.10")], clamped_passes()].concat(), None);
+    }
+
+    #[test]
+    fn a_path_that_loses_anything_proves_no_size_limit() {
+        let closed = |silent| {
+            let to = "10.2.0.10:9".parse().expect("addr");
+            Seen::TcpRepeat(crate::observation::TcpRepeat {
+                to,
+                tried: 16,
+                connected: 0,
+                connected_late: 0,
+                failed: 16 - silent,
+                silent,
+                waited_ms: 900.0,
+            })
+        };
+        check([vec![route_via("10.2.0.10"), closed(4)], clamped_passes()].concat(), Some((0.5, true)));
+        check([vec![route_via("10.2.0.10"), closed(0)], clamped_passes()].concat(), Some((0.95, true)));
     }
 
     #[test]

@@ -2,7 +2,7 @@
 
 use super::{Sibling, SilentPath, silent_path};
 use crate::causes::{Cause, Claim, Tool};
-use crate::observation::Flows;
+use crate::observation::{Flows, NeighborState};
 use crate::verdict::Where;
 use crate::{Evidence, Layer};
 
@@ -16,10 +16,21 @@ pub(super) static CAUSE: Cause = Cause {
     shows: "Walks on every port and protocol stop after the same hop, while the hops before it answer. A missing way back, and a host that drops \
             everything, look alike from one side; a walk to a neighbouring address tells whether the road to the segment is good.",
     confirm: &[
-        Tool { run: "ip route get {ip}; ip route show table all | grep blackhole", on: "the router after the last one that answered", why: "a blackhole or null route" },
-        Tool { run: "tcpdump -ni any host {ip}", on: "the routers on the path, and {ip}", why: "the last place where the packets are seen" },
+        Tool {
+            run: "ip route get {ip}; ip route show table all | grep blackhole",
+            on: "the router after the last one that answered",
+            why: "a blackhole or null route",
+        },
+        Tool {
+            run: "tcpdump -ni any host {ip}",
+            on: "the routers on the path, and {ip}",
+            why: "the last place where the packets are seen",
+        },
     ],
-    fix: &["Remove the blackhole route, or restore the prefix's announcement.", "If a DDoS mitigation put it there, end it or move the service."],
+    fix: &[
+        "Remove the blackhole route, or restore the prefix's announcement.",
+        "If a DDoS mitigation put it there, end it or move the service.",
+    ],
     claim,
 };
 
@@ -32,6 +43,8 @@ fn claim(ev: &Evidence<'_>) -> Option<Claim> {
         Sibling::GoesFurther(_) => (0.93, "a neighbouring address is routed further"),
         Sibling::RoadIsGood(_) => return None,
         // The first router needs no route back to us: it is on our own link.
+        // ... unless its entry was written by hand, and the packets never got there.
+        _ if path.last.is_none() && by_hand(ev, path.ip) => (0.35, "not even the first router answers"),
         Sibling::StopsToo(_) if path.last.is_none() => (0.84, "a neighbouring address ends there too"),
         Sibling::StopsToo(_) => (0.62, "a neighbouring address ends there too"),
         Sibling::Unknown if path.last.is_some() => (0.6, "no port and no protocol passes"),
@@ -44,7 +57,16 @@ fn claim(ev: &Evidence<'_>) -> Option<Claim> {
         Sibling::GoesFurther(id) | Sibling::StopsToo(id) | Sibling::RoadIsGood(id) => claim.citing([id]),
         Sibling::Unknown => claim,
     };
-    Some(claim.decided_by(format!("tcpdump -ni any host {}", path.ip), "the next router", "packets that arrive and do not leave are dropped there; none arriving means that the router before drops them"))
+    Some(claim.decided_by(
+        format!("tcpdump -ni any host {}", path.ip),
+        "the next router",
+        "packets that arrive and do not leave are dropped there; none arriving means that the router before drops them",
+    ))
+}
+
+/// Nobody verifies a permanent neighbour entry.
+fn by_hand(ev: &Evidence<'_>, ip: std::net::IpAddr) -> bool {
+    ev.next_hop_neighbor(ip).is_some_and(|(_, neighbor)| neighbor.after == NeighborState::Permanent)
 }
 
 fn place(ev: &Evidence<'_>, path: &SilentPath) -> (String, String) {
@@ -60,7 +82,7 @@ mod tests {
     use super::*;
     use crate::Seen;
     use crate::causes::tests_support::{connect, reset, route_via, silent};
-    use crate::observation::{Hop, HopAnswer, HopSaid, IcmpError, Role, WalkProtocol, Walk};
+    use crate::observation::{Hop, HopAnswer, HopSaid, IcmpError, Role, Walk, WalkProtocol};
     use crate::testkit::{claims, recording};
 
     fn walk(to: &str, role: Role, routers: &[&str]) -> Seen {

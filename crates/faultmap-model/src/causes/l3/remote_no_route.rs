@@ -18,7 +18,10 @@ pub(super) static CAUSE: Cause = Cause {
         Tool { run: "ip route get {ip}", on: "the router that sent the error", why: "no route, or an unreachable one" },
         Tool { run: "vtysh -c 'show ip bgp {ip}'; birdc show route for {ip}", on: "that router", why: "whether the prefix is announced" },
     ],
-    fix: &["Restore the route on that router: static route, BGP session, tunnel.", "Check the route table of the VPC or subnet, and propagation from the gateway."],
+    fix: &[
+        "Restore the route on that router: static route, BGP session, tunnel.",
+        "Check the route table of the VPC or subnet, and propagation from the gateway.",
+    ],
     claim,
 };
 
@@ -34,7 +37,11 @@ fn claim(ev: &Evidence<'_>) -> Option<Claim> {
         _ => return None,
     };
     let summary = format!("The router {} {words} {} (ICMP {}/{}).", icmp.from, failure.ip, icmp.icmp_type, icmp.code);
-    Some(Claim::proven(confidence, Where::Path, icmp.from.to_string(), summary).citing([failure.id]).citing(ev.walks(failure.ip).map(|(id, _)| id)))
+    Some(
+        Claim::proven(confidence, Where::Path, icmp.from.to_string(), summary)
+            .citing([failure.id])
+            .citing(ev.walks(failure.ip).map(|(id, _)| id)),
+    )
 }
 
 #[cfg(test)]
@@ -46,7 +53,8 @@ mod tests {
 
     #[test]
     fn network_unreachable_from_a_router_names_the_router() {
-        let base = || vec![own_link("10.1.0.2"), route_via("10.2.0.10"), connect("10.2.0.10:80", Role::Target, icmp_from("10.9.0.2", 3, 0))];
+        let base =
+            || vec![own_link("10.1.0.2"), route_via("10.2.0.10"), connect("10.2.0.10:80", Role::Target, icmp_from("10.9.0.2", 3, 0))];
         assert_eq!(claims(&CAUSE, &recording("tcp://10.2.0.10:80", base())), Some((0.95, true)));
         let alive = [base(), vec![connect("10.2.0.10:22", Role::Control, reset())]].concat();
         assert_eq!(claims(&CAUSE, &recording("tcp://10.2.0.10:80", alive)), None);

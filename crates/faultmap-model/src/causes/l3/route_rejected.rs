@@ -13,7 +13,11 @@ pub(super) static CAUSE: Cause = Cause {
     what: "The routing table of this host holds an unreachable, prohibit or blackhole route that covers the destination: written by an administrator, \
            a VPN kill switch, a routing daemon or a container network.",
     shows: "connect() fails at once with EHOSTUNREACH (unreachable), EACCES (prohibit) or EINVAL (blackhole), and the route lookup fails with the same error.",
-    confirm: &[Tool { run: "ip route show table all | grep -e unreachable -e prohibit -e blackhole; ip rule", on: "here", why: "the rejecting route, or a rule that rejects" }],
+    confirm: &[Tool {
+        run: "ip route show table all | grep -e unreachable -e prohibit -e blackhole; ip rule",
+        on: "here",
+        why: "the rejecting route, or a rule that rejects",
+    }],
     fix: &["Delete the route: ip route del TYPE PREFIX.", "Find who writes it: VPN client, fail2ban, FRR/BIRD, Calico."],
     claim,
 };

@@ -17,7 +17,10 @@ pub(super) static CAUSE: Cause = Cause {
         Tool { run: "traceroute -n {ip}", on: "here", why: "the same two addresses alternate" },
         Tool { run: "ip route get {ip}", on: "each of the repeating routers", why: "they point at each other" },
     ],
-    fix: &["Correct the route on the router that sends the packet back.", "Add a discard route for aggregates that a default route could loop."],
+    fix: &[
+        "Correct the route on the router that sends the packet back.",
+        "Add a discard route for aggregates that a default route could loop.",
+    ],
     claim,
 };
 

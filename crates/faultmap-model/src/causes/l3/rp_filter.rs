@@ -14,10 +14,21 @@ pub(super) static CAUSE: Cause = Cause {
            (rp_filter=1, RFC 3704) the kernel drops them without a word. Typical with two uplinks, VPNs and asymmetric routes.",
     shows: "IPReversePathFilter rises with each attempt, and the attempts stay silent.",
     confirm: &[
-        Tool { run: "nstat -az TcpExtIPReversePathFilter; sysctl net.ipv4.conf.all.rp_filter net.ipv4.conf.{iface}.rp_filter", on: "here", why: "rises with each attempt; 1 is strict" },
-        Tool { run: "ip route get {ip}; tcpdump -ni any host {ip}", on: "here", why: "the interface that answers arrive on against the one that is routed" },
+        Tool {
+            run: "nstat -az TcpExtIPReversePathFilter; sysctl net.ipv4.conf.all.rp_filter net.ipv4.conf.{iface}.rp_filter",
+            on: "here",
+            why: "rises with each attempt; 1 is strict",
+        },
+        Tool {
+            run: "ip route get {ip}; tcpdump -ni any host {ip}",
+            on: "here",
+            why: "the interface that answers arrive on against the one that is routed",
+        },
     ],
-    fix: &["Make the routing symmetric: answer and request on one interface (ip rule by source address).", "Or loosen the filter: sysctl -w net.ipv4.conf.all.rp_filter=2 (loose: any interface with a route will do)."],
+    fix: &[
+        "Make the routing symmetric: answer and request on one interface (ip rule by source address).",
+        "Or loosen the filter: sysctl -w net.ipv4.conf.all.rp_filter=2 (loose: any interface with a route will do).",
+    ],
     claim,
 };
 

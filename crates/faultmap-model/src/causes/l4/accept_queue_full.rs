@@ -19,7 +19,11 @@ pub(super) static CAUSE: Cause = Cause {
             Recv-Q above Send-Q. A full SYN backlog looks alike from outside.",
     confirm: &[
         Tool { run: "ss -ltn 'sport = :{port}'", on: "{ip}", why: "Recv-Q above Send-Q: the accept queue is full" },
-        Tool { run: "nstat -az TcpExtListenOverflows TcpExtListenDrops TcpExtTCPReqQFullDrop", on: "{ip}", why: "overflows name the accept queue, TCPReqQFullDrop the SYN backlog" },
+        Tool {
+            run: "nstat -az TcpExtListenOverflows TcpExtListenDrops TcpExtTCPReqQFullDrop",
+            on: "{ip}",
+            why: "overflows name the accept queue, TCPReqQFullDrop the SYN backlog",
+        },
         Tool { run: "cat /proc/$(pgrep -o SERVICE)/stack; top -H", on: "{ip}", why: "shows what the program does instead of accepting" },
     ],
     fix: &[
@@ -48,7 +52,7 @@ fn on_this_host(ev: &Evidence<'_>) -> Option<Claim> {
 fn by_pattern(ev: &Evidence<'_>) -> Option<Claim> {
     let to = ev.failure().map(|failure| failure.ip).or_else(|| ev.main_address().map(|main| main.ip()))?;
     let id = queue_signs(ev, to)?;
-    let (_, repeat) = ev.first::<TcpRepeat>(|repeat| repeat.to.ip() == to)?;
+    let (_, repeat) = ev.all::<TcpRepeat>().find(|(repeat_id, _)| *repeat_id == id)?;
     let served = ev.response().is_some();
     let mute = ev.exchange().filter(|(_, http)| matches!(http.outcome, HttpOutcome::Silent { .. }));
     let summary = format!(
@@ -83,7 +87,10 @@ fn by_bare_ack(ev: &Evidence<'_>) -> Option<Claim> {
     if super::stopped_before(ev, failure.ip).is_some() || failure.protocol != crate::evidence::Protocol::Tcp {
         return None;
     }
-    let summary = format!("{} answers otherwise, but not on port {}: a firewall drops it, or the listener's queue is full.", failure.ip, failure.port);
+    let summary = format!(
+        "{} answers otherwise, but not on port {}: a firewall drops it, or the listener's queue is full.",
+        failure.ip, failure.port
+    );
     let claim = Claim::likely(0.2, Where::Remote, at, summary).citing([failure.id, control]);
     Some(decided_on_server(claim, failure.port, &failure.ip.to_string()))
 }
@@ -95,7 +102,11 @@ pub(super) fn answers_arrive(ev: &Evidence<'_>) -> bool {
 
 fn decided_on_server(claim: Claim, port: u16, ip: &str) -> Claim {
     let run = format!("ss -ltn 'sport = :{port}'; nstat -az TcpExtListenOverflows TcpExtTCPReqQFullDrop");
-    claim.decided_by(run, ip, "Recv-Q above Send-Q names the accept queue, TCPReqQFullDrop the SYN backlog; neither rising means a firewall")
+    claim.decided_by(
+        run,
+        ip,
+        "Recv-Q above Send-Q names the accept queue, TCPReqQFullDrop the SYN backlog; neither rising means a firewall",
+    )
 }
 
 #[cfg(test)]
@@ -140,8 +151,34 @@ mod tests {
     }
 
     #[test]
+    fn a_closed_port_has_no_queue_so_its_silence_is_loss() {
+        let closed = |silent| {
+            let to = "10.2.0.10:9".parse().expect("addr");
+            Seen::TcpRepeat(TcpRepeat { to, tried: 16, connected: 0, connected_late: 0, failed: 16 - silent, silent, waited_ms: 900.0 })
+        };
+        let check_with =
+            |silent, expect| check(vec![connect("10.2.0.10:80", Role::Target, connected()), closed(silent), pattern(12, 4)], expect);
+        check_with(2, None);
+        check_with(0, Some((0.9, true)));
+    }
+
+    #[test]
+    fn drops_in_our_own_queue_explain_the_same_pattern() {
+        let own = crate::causes::tests_support::link_delta(&[("qdisc_drops", 40)]);
+        let Seen::LinkDelta(delta) = &own else { panic!("a delta") };
+        let Seen::Route(mut route) = route_via("10.2.0.10") else { panic!("a route") };
+        if let crate::observation::RouteOutcome::Found { iface, .. } = &mut route.outcome {
+            iface.clone_from(&delta.iface);
+        }
+        check(vec![Seen::Route(route), own, connect("10.2.0.10:80", Role::Target, connected()), pattern(3, 7)], None);
+    }
+
+    #[test]
     fn an_answered_bare_ack_shows_a_full_queue() {
         let ack = Seen::AckProbe(AckProbe { to: "10.2.0.10:80".parse().expect("addr"), sent: 2, resets: 2, answer_ttl: None });
-        check(vec![connect("10.2.0.10:80", Role::Target, silent()), connect("10.2.0.10:22", Role::Control, reset()), ack], Some((0.62, true)));
+        check(
+            vec![connect("10.2.0.10:80", Role::Target, silent()), connect("10.2.0.10:22", Role::Control, reset()), ack],
+            Some((0.62, true)),
+        );
     }
 }

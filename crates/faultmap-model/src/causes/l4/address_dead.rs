@@ -12,8 +12,15 @@ pub(super) static CAUSE: Cause = Cause {
     what: "The name has several addresses, and connections to some of them fail. Clients that try the addresses one after another get through, late; \
            clients that pick one fail in a fixed share of cases.",
     shows: "Per-address outcome: one of the family connects, another does not.",
-    confirm: &[Tool { run: "for a in $(dig +short {host}); do curl -so /dev/null -w \"$a %{http_code} %{time_connect}\\n\" --connect-to ::$a {url}; done", on: "here", why: "the outcome of each address" }],
-    fix: &["Take the dead address out of DNS, or mend the host behind it.", "Let the DNS provider check health and withdraw dead addresses; keep TTLs short."],
+    confirm: &[Tool {
+        run: "for a in $(dig +short {host}); do curl -so /dev/null -w \"$a %{http_code} %{time_connect}\\n\" --connect-to ::$a {url}; done",
+        on: "here",
+        why: "the outcome of each address",
+    }],
+    fix: &[
+        "Take the dead address out of DNS, or mend the host behind it.",
+        "Let the DNS provider check health and withdraw dead addresses; keep TTLs short.",
+    ],
     claim,
 };
 
@@ -25,9 +32,15 @@ fn claim(ev: &Evidence<'_>) -> Option<Claim> {
     let names: Vec<String> = dead.iter().map(|failure| failure.ip.to_string()).collect();
     let summary = format!(
         "{} of {} addresses of {} do not connect ({}), while {} does.",
-        dead.len(), ev.addresses().len(), ev.target().host, names.join(", "), good.to.ip()
+        dead.len(),
+        ev.addresses().len(),
+        ev.target().host,
+        names.join(", "),
+        good.to.ip()
     );
-    Some(Claim::degrades(0.93, Where::Remote, first.ip.to_string(), summary).citing(dead.iter().map(|failure| failure.id)).citing([working]))
+    Some(
+        Claim::degrades(0.93, Where::Remote, first.ip.to_string(), summary).citing(dead.iter().map(|failure| failure.id)).citing([working]),
+    )
 }
 
 #[cfg(test)]

@@ -17,8 +17,16 @@ pub(super) static CAUSE: Cause = Cause {
     shows: "New connections to every port, and even pings, stay silent, while a connection to the same host that existed before still receives. \
             A blackhole would stop the old ones too; a filter would stop one port. On this host nf_conntrack_count is at nf_conntrack_max.",
     confirm: &[
-        Tool { run: "sysctl net.netfilter.nf_conntrack_count net.netfilter.nf_conntrack_max; dmesg | grep 'table full'", on: "each NAT or firewall on the path", why: "count at max: the table is full" },
-        Tool { run: "conntrack -S | grep -o 'drop=[0-9]*'", on: "each NAT or firewall on the path", why: "rising drops: new flows are refused" },
+        Tool {
+            run: "sysctl net.netfilter.nf_conntrack_count net.netfilter.nf_conntrack_max; dmesg | grep 'table full'",
+            on: "each NAT or firewall on the path",
+            why: "count at max: the table is full",
+        },
+        Tool {
+            run: "conntrack -S | grep -o 'drop=[0-9]*'",
+            on: "each NAT or firewall on the path",
+            why: "rising drops: new flows are refused",
+        },
         Tool { run: "ss -tno dst {ip}", on: "here", why: "old connections that still move prove that the path itself is alive" },
     ],
     fix: &[
@@ -44,7 +52,8 @@ fn here(ev: &Evidence<'_>, failure: &Failure<'_>) -> Option<Claim> {
     if drops == 0 && count.saturating_mul(100) < max.saturating_mul(99) {
         return None;
     }
-    let summary = format!("This host's connection-tracking table is full ({count} of {max}, {drops} drops during the check): it drops new flows.");
+    let summary =
+        format!("This host's connection-tracking table is full ({count} of {max}, {drops} drops during the check): it drops new flows.");
     Some(Claim::proven(0.97, Where::Local, "nf_conntrack of this host", summary).citing([failure.id, id]))
 }
 
@@ -65,10 +74,27 @@ fn on_the_path(ev: &Evidence<'_>, failure: &Failure<'_>) -> Option<Claim> {
         );
         return Some(Claim::proven(0.93, Where::Path, at, summary).citing([failure.id, id]).citing(ev.walks(failure.ip).map(|(id, _)| id)));
     }
+    if flows.established > flows.stuck {
+        let summary = format!(
+            "No new flow to {} passes, and {} established one(s) to it are idle: a connection-tracking table on the path may be full.",
+            failure.ip, flows.established
+        );
+        let claim = Claim::likely(0.42, Where::Path, at, summary).citing([failure.id, id]);
+        return Some(claim.decided_by(
+            format!("ss -tino dst {}", failure.ip),
+            "here, while the old connections are used",
+            "old ones that go on working while new ones hang name the table",
+        ));
+    }
     if flows.alive_elsewhere > 0 && ev.last_router(failure.ip).is_none() && gateway.is_some() {
-        let summary = format!("No new flow to {} passes, not even to the first router, while older connections through it are alive.", failure.ip);
+        let summary =
+            format!("No new flow to {} passes, not even to the first router, while older connections through it are alive.", failure.ip);
         let claim = Claim::likely(0.45, Where::Path, at, summary).citing([failure.id, id]);
-        return Some(claim.decided_by("sysctl net.netfilter.nf_conntrack_count net.netfilter.nf_conntrack_max", "the gateway", "count at max: the table is full"));
+        return Some(claim.decided_by(
+            "sysctl net.netfilter.nf_conntrack_count net.netfilter.nf_conntrack_max",
+            "the gateway",
+            "count at max: the table is full",
+        ));
     }
     None
 }
@@ -93,7 +119,8 @@ mod tests {
     #[test]
     fn old_flows_live_and_new_ones_are_silent() {
         check(vec![flows(2)], Some((0.93, true)));
-        check(vec![flows(0)], None);
+        check(vec![flows(0)], Some((0.42, true)));
+        check(vec![], None);
     }
 
     #[test]
@@ -103,7 +130,8 @@ mod tests {
 
     #[test]
     fn this_hosts_own_table_is_read() {
-        let tables = |count| Seen::HostTables(HostTables { conntrack_count: Some(count), conntrack_max: Some(1000), ..HostTables::default() });
+        let tables =
+            |count| Seen::HostTables(HostTables { conntrack_count: Some(count), conntrack_max: Some(1000), ..HostTables::default() });
         check(vec![tables(1000)], Some((0.97, true)));
         check(vec![tables(500)], None);
     }

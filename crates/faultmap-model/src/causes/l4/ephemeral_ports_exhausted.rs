@@ -14,9 +14,11 @@ pub(super) static CAUSE: Cause = Cause {
            (ip_local_port_range) has about 28,000; connections that linger in TIME_WAIT for 60 s count too. A client that opens a new connection for \
            each request uses them up at about 470 per second.",
     shows: "connect() fails at once with EADDRNOTAVAIL, before anything is sent; another destination still works. The count per destination is at the range's size.",
-    confirm: &[
-        Tool { run: "ss -tan dst {ip} | awk '{print $1}' | sort | uniq -c; sysctl net.ipv4.ip_local_port_range", on: "here", why: "sockets to this destination against the range" },
-    ],
+    confirm: &[Tool {
+        run: "ss -tan dst {ip} | awk '{print $1}' | sort | uniq -c; sysctl net.ipv4.ip_local_port_range",
+        on: "here",
+        why: "sockets to this destination against the range",
+    }],
     fix: &[
         "Reuse connections: keep-alive, a pool, HTTP/2.",
         "Widen the range: sysctl -w net.ipv4.ip_local_port_range='1024 65535'; it costs nothing but must not cover listening ports (ip_local_reserved_ports).",
@@ -40,7 +42,11 @@ fn claim(ev: &Evidence<'_>) -> Option<Claim> {
         _ => String::new(),
     };
     let summary = format!("This host has no ephemeral port left for {}{numbers}: connect() fails with EADDRNOTAVAIL.", failure.place());
-    Some(Claim::proven(0.96, Where::Local, "ip_local_port_range of this host", summary).citing([failure.id]).citing(tables.map(|(id, _)| id)))
+    Some(
+        Claim::proven(0.96, Where::Local, "ip_local_port_range of this host", summary)
+            .citing([failure.id])
+            .citing(tables.map(|(id, _)| id)),
+    )
 }
 
 #[cfg(test)]

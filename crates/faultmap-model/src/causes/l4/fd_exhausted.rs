@@ -14,10 +14,17 @@ pub(super) static CAUSE: Cause = Cause {
            connections or files are opened and never closed.",
     shows: "socket() fails with EMFILE or ENFILE; nothing reaches the network.",
     confirm: &[
-        Tool { run: "ls /proc/PID/fd | wc -l; grep 'open files' /proc/PID/limits", on: "here", why: "descriptors open against the process limit" },
+        Tool {
+            run: "ls /proc/PID/fd | wc -l; grep 'open files' /proc/PID/limits",
+            on: "here",
+            why: "descriptors open against the process limit",
+        },
         Tool { run: "cat /proc/sys/fs/file-nr", on: "here", why: "descriptors open against the system limit" },
     ],
-    fix: &["Find the leak: ls -l /proc/PID/fd shows what is open.", "Raise the limit: ulimit -n, LimitNOFILE= of the service, fs.file-max."],
+    fix: &[
+        "Find the leak: ls -l /proc/PID/fd shows what is open.",
+        "Raise the limit: ulimit -n, LimitNOFILE= of the service, fs.file-max.",
+    ],
     claim,
 };
 
@@ -27,7 +34,11 @@ fn claim(ev: &Evidence<'_>) -> Option<Claim> {
     let limit = tables.and_then(|(_, tables)| tables.fd_limit).map_or_else(String::new, |limit| format!(" (limit {limit})"));
     let errno = failure.errno().unwrap_or("EMFILE");
     let summary = format!("No file descriptor is left to open a socket with{limit}: socket() fails with {errno}.");
-    Some(Claim::proven(0.96, Where::Local, "file descriptors of this process", summary).citing([failure.id]).citing(tables.map(|(id, _)| id)))
+    Some(
+        Claim::proven(0.96, Where::Local, "file descriptors of this process", summary)
+            .citing([failure.id])
+            .citing(tables.map(|(id, _)| id)),
+    )
 }
 
 #[cfg(test)]

@@ -17,9 +17,16 @@ pub(super) static CAUSE: Cause = Cause {
             filter's. A forged RST shows by a TTL that differs from the host's own answers, or by coming from before the host.",
     confirm: &[
         Tool { run: "nft list ruleset; iptables-save", on: "the host or router that sent the ICMP error", why: "shows the reject rule" },
-        Tool { run: "tcpdump -nvi any 'icmp or (tcp port {port} and tcp[13] & 4 != 0)'", on: "here", why: "shows who answers, and the TTL of a RST" },
+        Tool {
+            run: "tcpdump -nvi any 'icmp or (tcp port {port} and tcp[13] & 4 != 0)'",
+            on: "here",
+            why: "shows who answers, and the TTL of a RST",
+        },
     ],
-    fix: &["Allow {port}/tcp from this source in the filter of the host that answered.", "In a cloud, check the security group and the network policy that cover {ip}."],
+    fix: &[
+        "Allow {port}/tcp from this source in the filter of the host that answered.",
+        "In a cloud, check the security group and the network policy that cover {ip}.",
+    ],
     claim,
 };
 
@@ -43,10 +50,7 @@ fn claim(ev: &Evidence<'_>) -> Option<Claim> {
         IcmpMeaning::PortUnreachable => "port unreachable",
         _ => "unreachable",
     };
-    let summary = format!(
-        "A firewall at {} rejects {} (ICMP {}/{}, {words}).",
-        icmp.from, failure.place(), icmp.icmp_type, icmp.code
-    );
+    let summary = format!("A firewall at {} rejects {} (ICMP {}/{}, {words}).", icmp.from, failure.place(), icmp.icmp_type, icmp.code);
     Some(Claim::proven(0.95, side, icmp.from.to_string(), summary).citing([failure.id]).citing(ev.host_answers(failure.ip)))
 }
 
@@ -65,9 +69,10 @@ fn rejects(ev: &Evidence<'_>, failure: &Failure<'_>, meaning: IcmpMeaning, from_
 /// A RST that the target did not send: the observation that shows it, and why, in words.
 pub(super) fn forged_reset(ev: &Evidence<'_>, failure: &Failure<'_>) -> Option<(ObservationId, String)> {
     if let Some(distance) = ev.distance(failure.ip)
-        && let Some((id, ttl)) = ev.reset_before(failure.ip, distance) {
-            return Some((id, format!("the RST came with TTL {ttl}, and the host is {distance} hops away")));
-        }
+        && let Some((id, ttl)) = ev.reset_before(failure.ip, distance)
+    {
+        return Some((id, format!("the RST came with TTL {ttl}, and the host is {distance} hops away")));
+    }
     let reset = hops_of(reset_ttl(ev, failure)?);
     let (id, own) = host_ttl(ev, failure)?;
     (hops_of(own) != reset).then(|| (id, format!("the RST has travelled {reset} hops, the host's own answers {}", hops_of(own))))
@@ -108,9 +113,9 @@ fn hops_of(ttl: u8) -> u8 {
 mod tests {
     use super::super::tests_support::{connect, icmp_from, reset, route_via};
     use super::*;
+    use crate::Seen;
     use crate::observation::{Hop, HopAnswer, HopSaid, Role, Walk, WalkProtocol};
     use crate::testkit::{claims, recording};
-    use crate::Seen;
 
     fn check(seen: Vec<Seen>, expect: Option<(f64, bool)>) {
         assert_eq!(claims(&CAUSE, &recording("tcp://10.2.0.10:80", seen)), expect);
@@ -132,7 +137,13 @@ mod tests {
     fn a_reset_from_before_the_host_is_forged() {
         let answer = |said| vec![HopAnswer { from: "10.2.0.10".parse().expect("ip"), said, rtt_ms: 1.0 }];
         let walk = |port: u16, role, hops, reached_ttl| {
-            Seen::Walk(Walk { to: format!("10.2.0.10:{port}").parse().expect("addr"), role, protocol: WalkProtocol::Tcp, hops, reached_ttl })
+            Seen::Walk(Walk {
+                to: format!("10.2.0.10:{port}").parse().expect("addr"),
+                role,
+                protocol: WalkProtocol::Tcp,
+                hops,
+                reached_ttl,
+            })
         };
         let forged = walk(80, Role::Target, vec![Hop { ttl: 2, sent: 1, answers: answer(HopSaid::Reset) }], None);
         let real = walk(22, Role::Control, vec![Hop { ttl: 3, sent: 1, answers: answer(HopSaid::Reached) }], Some(3));

@@ -17,9 +17,16 @@ pub(super) static CAUSE: Cause = Cause {
     shows: "A port that is closed almost everywhere (discard) and an address that nobody has (TEST-NET, RFC 5737) both connect, while the target never answers a byte.",
     confirm: &[
         Tool { run: "nc -zv 192.0.2.1 9", on: "here", why: "an address that nobody has connects: somebody answers for it" },
-        Tool { run: "nft list ruleset | grep -e redirect -e tproxy; istioctl proxy-status", on: "here, and on the gateway", why: "who redirects connections" },
+        Tool {
+            run: "nft list ruleset | grep -e redirect -e tproxy; istioctl proxy-status",
+            on: "here, and on the gateway",
+            why: "who redirects connections",
+        },
     ],
-    fix: &["Look at the target through the proxy's own logs and health, not by connect checks.", "Exempt the target from the redirection, or mend the proxy's upstream."],
+    fix: &[
+        "Look at the target through the proxy's own logs and health, not by connect checks.",
+        "Exempt the target from the redirection, or mend the proxy's upstream.",
+    ],
     claim,
 };
 
@@ -28,7 +35,8 @@ fn claim(ev: &Evidence<'_>) -> Option<Claim> {
         return None;
     }
     let mute = mute(ev)?;
-    let (nobody_id, nobody) = ev.all::<TcpConnect>().find(|(_, c)| c.role == Role::Control && is_nobodys(c.to.ip()) && c.outcome.connected())?;
+    let (nobody_id, nobody) =
+        ev.all::<TcpConnect>().find(|(_, c)| c.role == Role::Control && is_nobodys(c.to.ip()) && c.outcome.connected())?;
     let main = ev.main_address()?;
     let (closed_id, _) = ev.control_connects(main.ip()).find(|(_, connect)| connect.to.port() == 9 && connect.outcome.connected())?;
     let summary = format!(
@@ -41,8 +49,13 @@ fn claim(ev: &Evidence<'_>) -> Option<Claim> {
 /// The conversation that never got a byte.
 fn mute(ev: &Evidence<'_>) -> Option<ObservationId> {
     let http = ev.exchange().filter(|(_, http): &(_, &HttpExchange)| !matches!(http.outcome, HttpOutcome::Response(_)));
-    let tls = || ev.handshake().filter(|(_, tls)| matches!(tls.outcome, TlsOutcome::Silent { .. } | TlsOutcome::Closed { .. } | TlsOutcome::Reset { .. }));
-    let session = || ev.all::<SessionEnd>().find(|(_, end)| matches!(end.outcome, SessionOutcome::Closed | SessionOutcome::Reset | SessionOutcome::Open));
+    let tls = || {
+        ev.handshake()
+            .filter(|(_, tls)| matches!(tls.outcome, TlsOutcome::Silent { .. } | TlsOutcome::Closed { .. } | TlsOutcome::Reset { .. }))
+    };
+    let session = || {
+        ev.all::<SessionEnd>().find(|(_, end)| matches!(end.outcome, SessionOutcome::Closed | SessionOutcome::Reset | SessionOutcome::Open))
+    };
     http.map(|(id, _)| id).or_else(|| tls().map(|(id, _)| id)).or_else(|| session().map(|(id, _)| id))
 }
 

@@ -20,15 +20,23 @@ pub(super) static CAUSE: Cause = Cause {
             (InReceives rises, InDelivers does not).",
     confirm: &[
         Tool { run: "nft list ruleset; iptables-save -c", on: "here", why: "shows the rule and its counter" },
-        Tool { run: "nstat -az TcpExtTCPRetransFail IpInReceives IpInDelivers", on: "here", why: "rises with each attempt when the drop is local" },
+        Tool {
+            run: "nstat -az TcpExtTCPRetransFail IpInReceives IpInDelivers",
+            on: "here",
+            why: "rises with each attempt when the drop is local",
+        },
     ],
-    fix: &["Allow {port} toward {ip} (OUTPUT) and the answers (INPUT, ct state established) in this host's filter.", "Check the sandbox's egress policy: container network policy, systemd IPAddressDeny, cgroup BPF."],
+    fix: &[
+        "Allow {port} toward {ip} (OUTPUT) and the answers (INPUT, ct state established) in this host's filter.",
+        "Check the sandbox's egress policy: container network policy, systemd IPAddressDeny, cgroup BPF.",
+    ],
     claim,
 };
 
 fn claim(ev: &Evidence<'_>) -> Option<Claim> {
     let failure = ev.failure()?;
-    let (confidence, ids, how) = refused(ev, &failure).or_else(|| dropped_outgoing(ev, &failure)).or_else(|| dropped_incoming(ev, &failure))?;
+    let (confidence, ids, how) =
+        refused(ev, &failure).or_else(|| dropped_outgoing(ev, &failure)).or_else(|| dropped_incoming(ev, &failure))?;
     let summary = format!("This host's own firewall stops the connection to {}: {how}.", failure.place());
     Some(Claim::proven(confidence, Where::Local, "this host's packet filter", summary).citing([failure.id]).citing(ids))
 }
@@ -59,12 +67,16 @@ fn dropped_outgoing(ev: &Evidence<'_>, failure: &Failure<'_>) -> Option<Sign> {
     let link_well = ev.link_toward(failure.ip).is_none_or(|(_, link)| link.up && link.carrier != Some(false));
     let not_sent = not_sent.filter(|_| failure.protocol == Protocol::Tcp && link_well && next_hop_well(ev, failure.ip));
     let eperm = ev.first::<UdpProbe>(|udp| {
-        udp.to.ip() == failure.ip && udp.role == Role::Control && matches!(&udp.outcome, UdpOutcome::Failed { errno, icmp: None } if errno == "EPERM")
+        udp.to.ip() == failure.ip
+            && udp.role == Role::Control
+            && matches!(&udp.outcome, UdpOutcome::Failed { errno, icmp: None } if errno == "EPERM")
     });
     match (not_sent, first_hop_misses_the_port(ev, failure.ip), eperm) {
-        (Some((counter, _)), Some(walks), _) => {
-            Some((0.97, [vec![counter], walks].concat(), "its SYNs never reach the first router, and retransmissions fail locally".to_owned()))
-        }
+        (Some((counter, _)), Some(walks), _) => Some((
+            0.97,
+            [vec![counter], walks].concat(),
+            "its SYNs never reach the first router, and retransmissions fail locally".to_owned(),
+        )),
         (Some((counter, _)), None, _) => Some((0.9, vec![counter], "retransmissions fail locally (TCPRetransFail)".to_owned())),
         (None, Some(walks), _) => Some((0.85, walks, "its SYNs never reach the first router, while those to another port do".to_owned())),
         (None, None, Some((id, _))) => Some((0.9, vec![id], "the kernel refuses to send a datagram to the same host (EPERM)".to_owned())),

@@ -41,7 +41,7 @@ pub(super) static CAUSES: &[&Cause] = &[
     &interposed_proxy::CAUSE,
 ];
 
-use crate::observation::{Echo, HopSaid, TcpRepeat};
+use crate::observation::{Echo, HopSaid, LinkDelta, TcpRepeat};
 use crate::{Evidence, ObservationId};
 use std::net::IpAddr;
 
@@ -55,9 +55,23 @@ fn queue_signs(ev: &Evidence<'_>, ip: IpAddr) -> Option<ObservationId> {
     (!path_loses(ev, ip)).then_some(id)
 }
 
-/// Echo requests to the address get lost: silence of single connects is explained by that.
-fn path_loses(ev: &Evidence<'_>, ip: IpAddr) -> bool {
-    ev.all::<Echo>().any(|(_, echo)| echo.to == ip && echo.received > 0 && echo.sent >= 10 && echo.lost() >= 2)
+/// From so many drops in our own queues on, silence of single connects may be theirs.
+const OWN_DROPS: u64 = 5;
+
+/// Echo requests to the address get lost, our own interface drops frames, or SYNs to a closed port of it (which has no queue) stay unanswered:
+/// silence of single connects is explained by that.
+pub(in crate::causes) fn path_loses(ev: &Evidence<'_>, ip: IpAddr) -> bool {
+    let echoes = ev.all::<Echo>().any(|(_, echo)| echo.to == ip && echo.received > 0 && echo.sent >= 10 && echo.lost() >= 2);
+    let own_queue = ev.iface(ip).is_some_and(|iface| {
+        ev.first::<LinkDelta>(|delta| {
+            delta.iface == iface
+                && ["qdisc_drops", "tx_dropped"].iter().any(|name| delta.rose.get(*name).is_some_and(|rise| *rise >= OWN_DROPS))
+        })
+        .is_some()
+    });
+    echoes
+        || own_queue
+        || ev.all::<TcpRepeat>().any(|(_, repeat)| repeat.to.ip() == ip && repeat.passed() == 0 && repeat.failed >= 5 && repeat.hung() > 0)
 }
 
 /// The failing port's packets stop at a hop beyond which the control's packets are seen at another router: the place is on the path.

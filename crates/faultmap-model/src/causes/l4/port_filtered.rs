@@ -18,11 +18,22 @@ pub(super) static CAUSE: Cause = Cause {
             the control's go on. At the last hop a listener whose queue is full looks the same to a socket; a bare ACK (root) or the server's \
             counters decide.",
     confirm: &[
-        Tool { run: "nft list ruleset; iptables-save -c", on: "{ip} and the last router that answered", why: "shows the drop rule and its counter" },
-        Tool { run: "ss -ltn 'sport = :{port}'; nstat -az TcpExtListenOverflows TcpExtListenDrops", on: "{ip}", why: "a full listen queue shows Recv-Q above Send-Q" },
+        Tool {
+            run: "nft list ruleset; iptables-save -c",
+            on: "{ip} and the last router that answered",
+            why: "shows the drop rule and its counter",
+        },
+        Tool {
+            run: "ss -ltn 'sport = :{port}'; nstat -az TcpExtListenOverflows TcpExtListenDrops",
+            on: "{ip}",
+            why: "a full listen queue shows Recv-Q above Send-Q",
+        },
         Tool { run: "tcpdump -ni any tcp port {port}", on: "{ip}", why: "no SYN arriving means that the filter is before the host" },
     ],
-    fix: &["Allow {port}/tcp from this source on the filter at the named place.", "In a cloud, check security groups, network ACLs and network policies for {port}/tcp."],
+    fix: &[
+        "Allow {port}/tcp from this source on the filter at the named place.",
+        "In a cloud, check security groups, network ACLs and network policies for {port}/tcp.",
+    ],
     claim,
 };
 
@@ -38,7 +49,7 @@ fn claim(ev: &Evidence<'_>) -> Option<Claim> {
         return Some(Claim::contradicted(vec![id], "some connects to the port pass"));
     }
     let Some(control) = ev.host_answers(failure.ip) else { return drops_everything(ev, &failure) };
-    let old_flows = ev.first::<Flows>(|flows| flows.to == Some(failure.ip) && flows.alive > 0);
+    let old_flows = ev.first::<Flows>(|flows| flows.to == Some(failure.ip) && flows.established > flows.stuck);
     let place = |at: &str| format!("{} answers otherwise, but packets to port {} disappear {at}.", failure.ip, failure.port);
     if let Some((id, router)) = stopped_before(ev, failure.ip) {
         let at = format!("after {router}");
@@ -74,11 +85,17 @@ fn drops_everything(ev: &Evidence<'_>, failure: &Failure<'_>) -> Option<Claim> {
     if let Some(id) = crate::causes::l3::road_is_good(ev) {
         let summary = format!("The road to the segment of {} is good, and the host answers nothing: it may drop everything.", failure.ip);
         let claim = Claim::likely(0.35, Where::Remote, at, summary).citing([failure.id, id]);
-        return Some(claim.decided_by(format!("tcpdump -ni any host {}", failure.ip), failure.ip.to_string(), "packets that arrive without an answer: a filter there, or no way back"));
+        return Some(claim.decided_by(
+            format!("tcpdump -ni any host {}", failure.ip),
+            failure.ip.to_string(),
+            "packets that arrive without an answer: a filter there, or no way back",
+        ));
     }
     let (id, neighbor) = ev.next_hop_neighbor(failure.ip).filter(|_| ev.on_link(failure.ip))?;
     let fresh = matches!(neighbor.before, NeighborState::None | NeighborState::Incomplete | NeighborState::Failed);
-    let confirmed = ev.first::<ArpProbe>(|probe| probe.address == failure.ip && probe.macs.len() == 1 && probe.macs.first() == neighbor.mac_after.as_ref());
+    let confirmed = ev.first::<ArpProbe>(|probe| {
+        probe.address == failure.ip && probe.macs.len() == 1 && probe.macs.first() == neighbor.mac_after.as_ref()
+    });
     if neighbor.mac_after.is_none() || !(fresh || confirmed.is_some()) {
         return None;
     }

@@ -14,10 +14,21 @@ pub(super) static CAUSE: Cause = Cause {
            stateful box lost or refuses the flow (conntrack INVALID, an intrusion filter, a byte or time limit), or a balancer gave up its backend.",
     shows: "ECONNRESET after bytes were received. Who sent it shows by its TTL in a capture (a box on the path has another than the server).",
     confirm: &[
-        Tool { run: "tcpdump -nvi any 'tcp port {port} and tcp[13] & 4 != 0'", on: "here and on {ip}", why: "a RST that arrives here and never left {ip} is a middlebox's; compare the TTL" },
-        Tool { run: "journalctl -u SERVICE; dmesg | grep -i -e segfault -e oom", on: "{ip}", why: "a crash or out-of-memory kill at that moment" },
+        Tool {
+            run: "tcpdump -nvi any 'tcp port {port} and tcp[13] & 4 != 0'",
+            on: "here and on {ip}",
+            why: "a RST that arrives here and never left {ip} is a middlebox's; compare the TTL",
+        },
+        Tool {
+            run: "journalctl -u SERVICE; dmesg | grep -i -e segfault -e oom",
+            on: "{ip}",
+            why: "a crash or out-of-memory kill at that moment",
+        },
     ],
-    fix: &["If the server resets: look for a crash, or a close with unread input.", "If a box on the path resets: look at its limits and at conntrack INVALID handling (net.netfilter.nf_conntrack_tcp_be_liberal=1)."],
+    fix: &[
+        "If the server resets: look for a crash, or a close with unread input.",
+        "If a box on the path resets: look at its limits and at conntrack INVALID handling (net.netfilter.nf_conntrack_tcp_be_liberal=1).",
+    ],
     claim,
 };
 
@@ -31,7 +42,9 @@ fn reset(ev: &Evidence<'_>) -> Option<(u32, String, u64)> {
     if let Some((id, http)) = ev.exchange() {
         return match &http.outcome {
             HttpOutcome::Reset { received_bytes } if !http.said_nothing() => Some((id, http.to.to_string(), *received_bytes)),
-            HttpOutcome::Response(response) if response.body.end == BodyEnd::Reset => Some((id, http.to.to_string(), response.body.wire_bytes)),
+            HttpOutcome::Response(response) if response.body.end == BodyEnd::Reset => {
+                Some((id, http.to.to_string(), response.body.wire_bytes))
+            }
             _ => None,
         };
     }

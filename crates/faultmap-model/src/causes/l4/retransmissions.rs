@@ -18,7 +18,10 @@ pub(super) static CAUSE: Cause = Cause {
         Tool { run: "ss -tin dst {ip}", on: "here", why: "retrans, rto and backoff of live connections" },
         Tool { run: "mtr -rwzbc 100 {ip}", on: "here", why: "a hop from which loss persists to the end is where it begins" },
     ],
-    fix: &["Find the lossy hop, and mend the link or take it out of the path.", "A policer needs shaping before it (fq/CAKE at the sender)."],
+    fix: &[
+        "Find the lossy hop, and mend the link or take it out of the path.",
+        "A policer needs shaping before it (fq/CAKE at the sender).",
+    ],
     claim,
 };
 
@@ -32,13 +35,18 @@ fn claim(ev: &Evidence<'_>) -> Option<Claim> {
     }
     let measured = ev.all::<Walk>().any(|(_, walk)| walk.to.ip() == main.ip());
     let confidence = if measured { 0.7 } else { 0.6 };
-    let summary = format!("TCP to {main} sent {} of {} segments again: something below loses packets.", tcp.retransmits, tcp.data_segs_out.max(tcp.retransmits));
+    let summary = format!(
+        "TCP to {main} sent {} of {} segments again: something below loses packets.",
+        tcp.retransmits,
+        tcp.data_segs_out.max(tcp.retransmits)
+    );
     Some(Claim::degrades(confidence, Where::Path, format!("between here and {}", main.ip()), summary).citing([id]))
 }
 
 fn worst<'a>(ev: &Evidence<'a>) -> Option<(ObservationId, &'a TcpHealth)> {
     let tls = ev.all::<TlsHandshake>().filter(|(_, tls)| tls.offer.name == "default").filter_map(|(id, tls)| Some((id, tls.tcp.as_ref()?)));
-    let http = ev.all::<HttpExchange>().filter(|(_, http)| http.purpose == "default").filter_map(|(id, http)| Some((id, http.tcp.as_ref()?)));
+    let http =
+        ev.all::<HttpExchange>().filter(|(_, http)| http.purpose == "default").filter_map(|(id, http)| Some((id, http.tcp.as_ref()?)));
     tls.chain(http).max_by_key(|(_, tcp)| tcp.retransmits)
 }
 

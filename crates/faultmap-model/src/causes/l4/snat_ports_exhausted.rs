@@ -19,7 +19,11 @@ pub(super) static CAUSE: Cause = Cause {
         Tool { run: "conntrack -S | grep -o 'insert_failed=[0-9]*'", on: "the NAT gateway", why: "rises when no port is left" },
         Tool { run: "ss -tan dst {ip} | wc -l", on: "each client behind the NAT", why: "who holds the ports" },
     ],
-    fix: &["Give the NAT more addresses or ports per host.", "Reuse connections; close idle ones.", "Reach the service by a private path that needs no NAT."],
+    fix: &[
+        "Give the NAT more addresses or ports per host.",
+        "Reuse connections; close idle ones.",
+        "Reach the service by a private path that needs no NAT.",
+    ],
     claim,
 };
 
@@ -29,13 +33,18 @@ fn claim(ev: &Evidence<'_>) -> Option<Claim> {
     if ev.ack_answers(failure.ip).is_some() || ev.gateway(failure.ip).is_none() {
         return None;
     }
-    let (id, flows) = ev.first::<Flows>(|flows| flows.to == Some(failure.ip) && flows.alive > 0)?;
+    let (id, flows) = ev.first::<Flows>(|flows| flows.to == Some(failure.ip) && flows.established > flows.stuck)?;
+    let (state, count, confidence) = if flows.alive > 0 { ("alive", flows.alive, 0.72) } else { ("established", flows.established, 0.4) };
     let summary = format!(
-        "New TCP connections to {} are dropped on the path while {} older one(s) are alive and the host answers otherwise: the NAT has no port left, or a filter lets only established flows pass.",
-        failure.place(), flows.alive
+        "New TCP connections to {} are dropped on the path while {count} older one(s) are {state} and the host answers otherwise: the NAT has no port left, or a filter lets only established flows pass.",
+        failure.place()
     );
-    let claim = Claim::likely(0.72, Where::Path, "the NAT on the path", summary).citing([failure.id, control, id]);
-    Some(claim.decided_by("conntrack -S | grep -o 'insert_failed=[0-9]*'", "the NAT gateway", "rises when no port is left; a filter does not count there"))
+    let claim = Claim::likely(confidence, Where::Path, "the NAT on the path", summary).citing([failure.id, control, id]);
+    Some(claim.decided_by(
+        "conntrack -S | grep -o 'insert_failed=[0-9]*'",
+        "the NAT gateway",
+        "rises when no port is left; a filter does not count there",
+    ))
 }
 
 #[cfg(test)]
@@ -50,7 +59,7 @@ mod tests {
     fn old_flows_live_and_the_host_answers_otherwise() {
         let check = |alive: u32, control: bool, expect| {
             let mut seen = vec![route_via("10.2.0.10"), connect("10.2.0.10:80", Role::Target, silent())];
-            seen.push(Seen::Flows(Flows { to: Some("10.2.0.10".parse().expect("ip")), alive, ..Flows::default() }));
+            seen.push(Seen::Flows(Flows { to: Some("10.2.0.10".parse().expect("ip")), established: alive, alive, ..Flows::default() }));
             if control {
                 seen.push(connect("10.2.0.10:22", Role::Control, reset()));
             }

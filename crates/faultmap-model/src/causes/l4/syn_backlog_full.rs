@@ -16,10 +16,22 @@ pub(super) static CAUSE: Cause = Cause {
     shows: "New connects are silent while a bare ACK to the port (root) is answered and established connections are served. On the server \
             TCPReqQFullDrop rises, or ListenDrops without ListenOverflows, and many sockets are in SYN-RECV. A full accept queue looks alike from outside.",
     confirm: &[
-        Tool { run: "ss -tn state syn-recv 'sport = :{port}' | wc -l; nstat -az TcpExtTCPReqQFullDrop TcpExtTCPReqQFullDoCookies", on: "{ip}", why: "many SYN-RECV and rising drops: the backlog is full" },
-        Tool { run: "sysctl net.ipv4.tcp_syncookies net.ipv4.tcp_max_syn_backlog net.core.somaxconn", on: "{ip}", why: "cookies 0 lets the backlog fill" },
+        Tool {
+            run: "ss -tn state syn-recv 'sport = :{port}' | wc -l; nstat -az TcpExtTCPReqQFullDrop TcpExtTCPReqQFullDoCookies",
+            on: "{ip}",
+            why: "many SYN-RECV and rising drops: the backlog is full",
+        },
+        Tool {
+            run: "sysctl net.ipv4.tcp_syncookies net.ipv4.tcp_max_syn_backlog net.core.somaxconn",
+            on: "{ip}",
+            why: "cookies 0 lets the backlog fill",
+        },
     ],
-    fix: &["Set net.ipv4.tcp_syncookies=1 on {ip}.", "Raise net.ipv4.tcp_max_syn_backlog, net.core.somaxconn and the listen() backlog.", "Filter the flood's source upstream."],
+    fix: &[
+        "Set net.ipv4.tcp_syncookies=1 on {ip}.",
+        "Raise net.ipv4.tcp_max_syn_backlog, net.core.somaxconn and the listen() backlog.",
+        "Filter the flood's source upstream.",
+    ],
     claim,
 };
 
@@ -40,7 +52,8 @@ fn claim(ev: &Evidence<'_>) -> Option<Claim> {
         }
         let asked = ev.first::<crate::observation::AckProbe>(|ack| ack.to.ip() == failure.ip && ack.sent > 0);
         let tcp = failure.protocol == crate::evidence::Protocol::Tcp && asked.is_none();
-        let control = ev.host_answers(failure.ip).filter(|_| tcp && !ev.is_local(failure.ip) && super::stopped_before(ev, failure.ip).is_none())?;
+        let control =
+            ev.host_answers(failure.ip).filter(|_| tcp && !ev.is_local(failure.ip) && super::stopped_before(ev, failure.ip).is_none())?;
         let summary = format!("{} answers otherwise, but no SYN to port {} is answered.", failure.ip, failure.port);
         return Some(Claim::likely(0.12, Where::Remote, failure.place(), summary).citing([failure.id, control]));
     }
@@ -48,8 +61,9 @@ fn claim(ev: &Evidence<'_>) -> Option<Claim> {
     let (response, _) = ev.response()?;
     let to = ev.main_address()?;
     let Some(id) = queue_signs(ev, to.ip()) else { return first_syn_dropped(ev) };
-    let (_, repeat) = ev.first::<TcpRepeat>(|repeat| repeat.to.ip() == to.ip())?;
-    let summary = format!("{to} serves whoever gets in, but of {} connects {} hung: its SYN backlog may be full.", repeat.tried, repeat.hung());
+    let (_, repeat) = ev.all::<TcpRepeat>().find(|(repeat_id, _)| *repeat_id == id)?;
+    let summary =
+        format!("{to} serves whoever gets in, but of {} connects {} hung: its SYN backlog may be full.", repeat.tried, repeat.hung());
     Some(Claim::likely(0.45, Where::Remote, to.to_string(), summary).citing([id, response]).despite_answers())
 }
 
@@ -57,17 +71,19 @@ fn claim(ev: &Evidence<'_>) -> Option<Claim> {
 /// (tcp_peer_is_proven, net/ipv4/tcp_metrics.c), so that later connects pass.
 fn first_syn_dropped(ev: &Evidence<'_>) -> Option<Claim> {
     let main = ev.main_address()?;
-    let (connect, _) = ev.connected().find(|(_, c)| {
-        c.to == main && matches!(c.outcome, ConnectOutcome::Connected { retransmits, .. } if retransmits > 0)
-    })?;
+    let (connect, _) = ev
+        .connected()
+        .find(|(_, c)| c.to == main && matches!(c.outcome, ConnectOutcome::Connected { retransmits, .. } if retransmits > 0))?;
     let probes: Vec<_> = ev.all::<Echo>().filter(|(_, echo)| echo.to == main.ip()).collect();
-    let clean_echo = probes.iter().map(|(_, echo)| u64::from(echo.sent)).sum::<u64>() >= 50 && probes.iter().all(|(_, echo)| echo.received == echo.sent);
+    let clean_echo =
+        probes.iter().map(|(_, echo)| u64::from(echo.sent)).sum::<u64>() >= 50 && probes.iter().all(|(_, echo)| echo.received == echo.sent);
     let repeats: Vec<_> = ev.all::<TcpRepeat>().filter(|(_, repeat)| repeat.to.ip() == main.ip()).collect();
     let clean_connects = repeats.len() >= 2 && repeats.iter().all(|(_, repeat)| repeat.hung() == 0);
     if !clean_connects || !(clean_echo || probes.is_empty()) {
         return None;
     }
-    let summary = format!("The listener at {main} dropped our first SYN, although the path loses nothing: one of its queues is full at times.");
+    let summary =
+        format!("The listener at {main} dropped our first SYN, although the path loses nothing: one of its queues is full at times.");
     let ids = repeats.iter().map(|(id, _)| *id).chain(probes.iter().map(|(id, _)| *id));
     Some(Claim::degrades(0.5, Where::Remote, main.to_string(), summary).citing([connect]).citing(ids))
 }
@@ -76,9 +92,9 @@ fn first_syn_dropped(ev: &Evidence<'_>) -> Option<Claim> {
 mod tests {
     use super::super::tests_support::{connect, connected, reset, silent};
     use super::*;
+    use crate::Seen;
     use crate::observation::{AckProbe, Role};
     use crate::testkit::{claims, recording};
-    use crate::Seen;
 
     #[test]
     fn an_answered_bare_ack_leaves_the_backlog_possible() {

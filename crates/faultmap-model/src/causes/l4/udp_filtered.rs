@@ -19,7 +19,10 @@ pub(super) static CAUSE: Cause = Cause {
         Tool { run: "dig @{ip} +tcp . NS; dig @{ip} . NS", on: "here", why: "answered over TCP and not over UDP: UDP is filtered" },
         Tool { run: "tcpdump -ni any udp port {port}", on: "{ip}", why: "nothing arrives: dropped on the way" },
     ],
-    fix: &["Allow {port}/udp, and the answers from it, in the filters toward {ip}.", "Until then let clients fall back to TCP (resolv.conf: options use-vc)."],
+    fix: &[
+        "Allow {port}/udp, and the answers from it, in the filters toward {ip}.",
+        "Until then let clients fall back to TCP (resolv.conf: options use-vc).",
+    ],
     claim,
 };
 
@@ -39,7 +42,11 @@ fn claim(ev: &Evidence<'_>) -> Option<Claim> {
     }
     let summary = format!("{} answers over TCP, but UDP to port {} gets no answer.", failure.ip, failure.port);
     let claim = Claim::likely(likelihood(ev, &failure), Where::Remote, failure.place(), summary).citing([failure.id, control]);
-    Some(claim.decided_by(format!("tcpdump -ni any udp port {}", failure.port), failure.ip.to_string(), "nothing arriving means that UDP is filtered; arriving and unanswered means that the server is mute"))
+    Some(claim.decided_by(
+        format!("tcpdump -ni any udp port {}", failure.port),
+        failure.ip.to_string(),
+        "nothing arriving means that UDP is filtered; arriving and unanswered means that the server is mute",
+    ))
 }
 
 /// TCP to the very same port shut in silence while others answer points to a filter on the port; an open or refusing one to a mute server.
@@ -48,7 +55,13 @@ fn likelihood(ev: &Evidence<'_>, failure: &Failure<'_>) -> f64 {
     let udp_otherwise = ev.udp_answers(failure.ip).is_some();
     match same_port {
         Some((_, connect)) if connect.outcome.silent() => 0.86,
-        _ if failure.role == Role::Target && ev.target().scheme == Scheme::Udp => if udp_otherwise { 0.55 } else { 0.7 },
+        _ if failure.role == Role::Target && ev.target().scheme == Scheme::Udp => {
+            if udp_otherwise {
+                0.55
+            } else {
+                0.7
+            }
+        }
         _ if udp_otherwise => 0.3,
         _ => 0.6,
     }

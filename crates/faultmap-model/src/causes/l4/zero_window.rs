@@ -16,7 +16,10 @@ pub(super) static CAUSE: Cause = Cause {
         Tool { run: "ss -tinm 'sport = :{port}'", on: "{ip}", why: "a full Recv-Q: the program does not read" },
         Tool { run: "cat /proc/PID/stack; py-spy dump / jstack PID", on: "{ip}", why: "what the program does instead" },
     ],
-    fix: &["Find out why the program at {ip} does not read: blocked on a dependency, a lock, a full disk.", "Bound what you send before an answer is read."],
+    fix: &[
+        "Find out why the program at {ip} does not read: blocked on a dependency, a lock, a full disk.",
+        "Bound what you send before an answer is read.",
+    ],
     claim,
 };
 

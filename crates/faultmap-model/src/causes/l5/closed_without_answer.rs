@@ -55,7 +55,7 @@ fn claim(ev: &Evidence<'_>) -> Option<Claim> {
 /// After an HTTP request.
 fn request(ev: &Evidence<'_>) -> Option<End> {
     let (id, http) = exchange(ev)?;
-    if client_cert::wanted(ev).is_some() || alpn::mismatch(ev).is_some() {
+    if client_cert::wanted(ev).is_some() || alpn::mismatch(ev).is_some() || offers::speaks_tls(ev).is_some() {
         return None;
     }
     let (how, confidence) = match &http.outcome {

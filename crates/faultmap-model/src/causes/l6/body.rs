@@ -59,7 +59,11 @@ fn encoding(answer: &Answer<'_>) -> Option<Encoding> {
     let path = answer.http.url.split(['?', '#']).next().unwrap_or_default().to_ascii_lowercase();
     // A compressed file may be served as the file that it is.
     let file = [".gz", ".tgz", ".zst", ".svgz", ".br"].iter().any(|ending| path.ends_with(ending));
-    body.undeclared_encoding.clone().filter(|_| !file && body.declared_encoding.is_none()).map(Encoding::Undeclared)
+    let coding = body.undeclared_encoding.clone().filter(|_| !file)?;
+    Some(match body.declared_encoding {
+        None => Encoding::Undeclared(coding),
+        Some(_) => Encoding::Undecodable(format!("what comes out is compressed again, with {coding}: two layers compress and one says so")),
+    })
 }
 
 fn charset(body: &BodyReading) -> Option<u64> {

@@ -25,6 +25,8 @@ pub(in crate::causes) const VERSIONS: [&str; 4] = ["only-tls1.0", "only-tls1.1",
 /// Offers that carry our own name in SNI, as the ordinary one does.
 const WITH_OUR_NAME: [&str; 8] =
     ["only-tls1.0", "only-tls1.1", "only-tls1.2", "only-tls1.3", "all-ciphers", "no-alpn", "short-hello", "second-try"];
+/// No offer at all: a request in plain text, sent where no hello is answered.
+pub(in crate::causes) const PLAIN_REQUEST: &str = "plain-request";
 /// Offers without our name.
 pub(in crate::causes) const WITHOUT_OUR_NAME: [&str; 2] = ["other-sni", "no-sni"];
 
@@ -58,6 +60,12 @@ pub(in crate::causes) fn any_accepted<'a>(ev: &Evidence<'a>) -> Option<Taken<'a>
 /// Other offers were made at all.
 pub(in crate::causes) fn compared(ev: &Evidence<'_>) -> bool {
     VERSIONS.iter().chain(&WITHOUT_OUR_NAME).any(|offer| ev.handshake_offering(offer).is_some())
+}
+
+/// A plain HTTP target was asked in TLS and answered in TLS, by a ServerHello or an alert.
+pub(in crate::causes) fn speaks_tls(ev: &Evidence<'_>) -> Option<ObservationId> {
+    let (id, tls) = ev.handshake_offering("all-ciphers").filter(|_| ev.target().scheme == crate::Scheme::Http)?;
+    matches!(tls.outcome, TlsOutcome::Accepted { .. } | TlsOutcome::Alert { .. }).then_some(id)
 }
 
 /// The server was seen to ask for a client certificate.

@@ -1,10 +1,10 @@
 //! TLS was spoken to a port that speaks something else in plain text.
 
-use super::offers::failed;
+use super::offers::{Failed, PLAIN_REQUEST, any_accepted, failed};
 use crate::causes::{Cause, Claim, Tool};
 use crate::observation::TlsOutcome;
 use crate::verdict::Where;
-use crate::{Evidence, Layer};
+use crate::{Evidence, Layer, ObservationId};
 
 /// `l6.plaintext-on-tls-port`
 pub(super) static CAUSE: Cause = Cause {
@@ -32,7 +32,15 @@ pub(super) static CAUSE: Cause = Cause {
 
 fn claim(ev: &Evidence<'_>) -> Option<Claim> {
     let failed = failed(ev)?;
-    let TlsOutcome::NotTls { first_bytes, looks_like } = failed.outcome else { return None };
+    if echoed(failed.outcome) {
+        let summary = format!("{} speaks no TLS: it sends our own hello back to us, as an echo service does.", failed.to);
+        return Some(Claim::proven(0.95, Where::Remote, failed.to.to_string(), summary).citing([failed.id]));
+    }
+    let (answer, outcome) = match failed.outcome {
+        TlsOutcome::Silent { .. } => waited_for_text(ev, &failed)?,
+        outcome => (failed.id, outcome),
+    };
+    let TlsOutcome::NotTls { first_bytes, looks_like } = outcome else { return None };
     let begins: String = first_bytes.chars().take(40).collect();
     let spoken = match looks_like.as_deref() {
         Some("http" | "html") => "plain HTTP".to_owned(),
@@ -40,9 +48,25 @@ fn claim(ev: &Evidence<'_>) -> Option<Claim> {
         Some(protocol) => format!("{} in plain text", protocol.to_uppercase()),
         None => "plain text".to_owned(),
     };
-    let summary = format!("{} speaks {spoken}, not TLS: its answer to our hello begins with {begins:?}.", failed.to);
+    let question = if answer == failed.id { "our hello" } else { "a plain request, where a hello gets none," };
+    let summary = format!("{} speaks {spoken}, not TLS: its answer to {question} begins with {begins:?}.", failed.to);
     let confidence = if looks_like.is_some() { 0.98 } else { 0.95 };
-    Some(Claim::proven(confidence, Where::Remote, failed.to.to_string(), summary).citing([failed.id]))
+    Some(Claim::proven(confidence, Where::Remote, failed.to.to_string(), summary).citing([failed.id, answer]))
+}
+
+/// A ClientHello can come from a server only if it is our own, returned.
+pub(super) fn echoed(outcome: &TlsOutcome) -> bool {
+    matches!(outcome, TlsOutcome::Rejected { why } if why.contains("got ClientHello"))
+}
+
+/// No hello is answered, and a plain request is: the server waits for the end of a line that no hello has. A TLS server that answers plain text
+/// answers it with 400.
+pub(super) fn waited_for_text<'a>(ev: &Evidence<'a>, failed: &Failed<'a>) -> Option<(ObservationId, &'a TlsOutcome)> {
+    let (id, tls) = ev.handshake_offering(PLAIN_REQUEST)?;
+    let TlsOutcome::NotTls { first_bytes, .. } = &tls.outcome else { return None };
+    let refused = first_bytes.starts_with("HTTP/") && first_bytes.split(' ').nth(1) == Some("400");
+    let delivered = failed.tcp.is_some_and(|tcp| tcp.unacked == 0);
+    (delivered && !refused && any_accepted(ev).is_none()).then_some((id, &tls.outcome))
 }
 
 #[cfg(test)]
@@ -63,6 +87,30 @@ mod tests {
         check(said("HTTP/1.1 400 Bad Request", Some("http")), Some((0.98, true)));
         check(said("SSH-2.0-OpenSSH_9.2", Some("ssh")), Some((0.98, true)));
         check(said("hello", None), Some((0.95, true)));
+    }
+
+    #[test]
+    fn our_own_hello_sent_back_is_an_echo_service() {
+        let why = "received unexpected handshake message: got ClientHello when expecting ServerHello or HelloRetryRequest".to_owned();
+        check(TlsOutcome::Rejected { why }, Some((0.95, true)));
+        check(TlsOutcome::Rejected { why: "received corrupt message of type HandshakePayloadTooLarge".to_owned() }, None);
+    }
+
+    #[test]
+    fn a_server_that_answers_only_a_plain_request_speaks_plain_text() {
+        let mute = || {
+            crate::testkit::but::<crate::observation::TlsHandshake>(
+                recording("https://shop.test/", vec![tls("default", TlsOutcome::Silent { waited_ms: 4.5e3, received_bytes: 0 }).into()]),
+                |tls| tls.tcp = Some(crate::observation::TcpHealth::default()),
+            )
+        };
+        let said =
+            |words: &str| tls(PLAIN_REQUEST, TlsOutcome::NotTls { first_bytes: words.to_owned(), looks_like: Some("http".to_owned()) });
+        let with = |words: &str| claims(&CAUSE, &crate::testkit::plus(mute(), said(words)));
+        assert_eq!(with("HTTP/1.1 200 OK\\r\\n"), Some((0.98, true)));
+        // A TLS server that stalls on the hello says this to plain text.
+        assert_eq!(with("HTTP/1.1 400 Bad Request\\r\\n"), None);
+        assert_eq!(claims(&CAUSE, &mute()), None);
     }
 
     #[test]

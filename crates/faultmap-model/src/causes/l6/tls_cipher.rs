@@ -1,6 +1,7 @@
 //! No cipher suite (or other parameter) that both ends take.
 
 use super::offers::{Taken, accepted, client_certificate_requested, compared, failed};
+use super::plaintext_on_tls::echoed;
 use super::{sni, tls_version};
 use crate::causes::{Cause, Claim, Tool};
 use crate::observation::TlsOutcome;
@@ -89,6 +90,7 @@ fn said(outcome: &TlsOutcome) -> Option<Said> {
                 _ => None,
             }
         }
+        outcome if echoed(outcome) => None,
         TlsOutcome::Rejected { why } => {
             let lower = why.to_lowercase();
             let ours = ["ciphersuite", "cipher suite", "kxgroup", "group", "signaturescheme", "extendedmastersecret"]

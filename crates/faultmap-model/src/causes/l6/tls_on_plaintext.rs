@@ -1,5 +1,6 @@
 //! Plain HTTP was spoken to a port that wants TLS.
 
+use super::offers::speaks_tls;
 use crate::causes::l7::answer::{exchange, wants_tls};
 use crate::causes::{Cause, Claim, Tool};
 use crate::observation::HttpOutcome;
@@ -13,7 +14,7 @@ pub(super) static CAUSE: Cause = Cause {
     title: "the server wants TLS and was asked in plain text",
     what: "The URL says http, and the port speaks TLS: a wrong scheme in the URL, or a proxy that sends plain HTTP to a backend with TLS.",
     shows: "The answer is a TLS alert, or a 400 whose words say so: nginx \"The plain HTTP request was sent to HTTPS port\", Go \"Client sent an HTTP request to \
-            an HTTPS server\", Apache \"speaking plain HTTP to an SSL-enabled server port\".",
+            an HTTPS server\", Apache \"speaking plain HTTP to an SSL-enabled server port\"; or the port closes on plain text and answers a TLS hello.",
     confirm: &[Tool {
         run: "curl -sk -o /dev/null -w '%{http_code}\\n' https://{host}:{port}/",
         on: "here",
@@ -28,17 +29,23 @@ fn claim(ev: &Evidence<'_>) -> Option<Claim> {
     let said = match &http.outcome {
         HttpOutcome::Malformed { looks_like: Some(protocol), .. } if protocol == "tls" => "it answers with a TLS record".to_owned(),
         HttpOutcome::Response(response) if wants_tls(response) => format!("it answers {} {:?}", response.status, response.body.excerpt),
+        // Servers without words of their own (OpenSSL, stunnel, HAProxy) just close.
+        HttpOutcome::Closed { .. } | HttpOutcome::Reset { .. } | HttpOutcome::Silent { .. }
+            if http.said_nothing() && speaks_tls(ev).is_some() =>
+        {
+            "it gives a plain request no answer, and a TLS hello one".to_owned()
+        }
         _ => return None,
     };
     let summary = format!("{} wants TLS, but was asked in plain HTTP: {said}.", http.to);
-    Some(Claim::proven(0.97, Where::Remote, http.to.to_string(), summary).citing([id]).despite_answers())
+    Some(Claim::proven(0.97, Where::Remote, http.to.to_string(), summary).citing([id]).citing(speaks_tls(ev)).despite_answers())
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::observation::HttpExchange;
-    use crate::testkit::{but, but_response, claims, healthy_http, healthy_https};
+    use crate::testkit::{accepted, but, but_response, claims, healthy_http, healthy_https, plus};
 
     #[test]
     fn a_tls_record_in_answer_to_http_wants_tls() {
@@ -50,6 +57,16 @@ mod tests {
         };
         assert_eq!(claims(&CAUSE, &looks_like("tls")), Some((0.97, true)));
         assert_eq!(claims(&CAUSE, &looks_like("ssh")), None);
+    }
+
+    #[test]
+    fn a_port_that_closes_on_plain_text_and_answers_a_hello_wants_tls() {
+        let closed = || but::<HttpExchange>(healthy_http(), |http| http.outcome = HttpOutcome::Reset { received_bytes: 0 });
+        let hello = |outcome| crate::testkit::tls("all-ciphers", outcome);
+        assert_eq!(claims(&CAUSE, &plus(closed(), hello(accepted("TLS 1.3", 0x1301)))), Some((0.97, true)));
+        assert_eq!(claims(&CAUSE, &plus(closed(), hello(crate::testkit::alert(70)))), Some((0.97, true)));
+        assert_eq!(claims(&CAUSE, &plus(closed(), hello(crate::observation::TlsOutcome::Closed { received_bytes: 0 }))), None);
+        assert_eq!(claims(&CAUSE, &closed()), None);
     }
 
     #[test]

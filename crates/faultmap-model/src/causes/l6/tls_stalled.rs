@@ -1,6 +1,7 @@
 //! The ClientHello arrives and nothing comes back.
 
 use super::offers::{Failed, accepted, failed};
+use super::plaintext_on_tls::waited_for_text;
 use super::{sni, tls_version};
 use crate::causes::{Cause, Claim, Tool};
 use crate::observation::{TcpHealth, TlsOutcome};
@@ -37,6 +38,9 @@ fn claim(ev: &Evidence<'_>) -> Option<Claim> {
     let TlsOutcome::Silent { waited_ms, received_bytes } = failed.outcome else { return None };
     // Names and versions that make the difference have causes of their own; so has a path that loses large packets.
     if sni::refused(ev).is_some() || tls_version::limit(ev).is_some() || accepted(ev, "clamped-mss").is_some() {
+        return None;
+    }
+    if waited_for_text(ev, &failed).is_some() {
         return None;
     }
     let seconds = waited_ms / 1_000.0;

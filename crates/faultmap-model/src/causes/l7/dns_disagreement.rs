@@ -2,7 +2,7 @@
 
 use super::lookup::{Questions, Reply, list, of_resolvers, system_failure};
 use crate::causes::{Cause, Claim, Tool};
-use crate::observation::{HostsFile, SystemLookup, TlsChain};
+use crate::observation::{HostsFile, Role, SystemLookup, TcpConnect, TlsChain};
 use crate::verdict::Where;
 use crate::{Evidence, Layer, ObservationId};
 use std::net::{IpAddr, SocketAddr};
@@ -111,8 +111,11 @@ pub(super) fn address_fails(ev: &Evidence<'_>, address: IpAddr) -> Option<Observ
 /// The address was tried and connects, and shows no certificate for another name.
 pub(super) fn address_works(ev: &Evidence<'_>, address: IpAddr) -> Option<ObservationId> {
     let wrong = ev.all::<TlsChain>().any(|(_, chain)| chain.to.ip() == address && !chain.name_matches);
-    let connected = ev.connected().find(|(_, connect)| connect.to.ip() == address).map(|(id, _)| id);
-    connected.filter(|_| !wrong)
+    // An address that only DNS names is tried as a control, on the target's port.
+    let connected = ev.first::<TcpConnect>(|connect| {
+        connect.to.ip() == address && connect.outcome.connected() && (connect.role == Role::Target || connect.to.port() == ev.target().port)
+    });
+    connected.map(|(id, _)| id).filter(|_| !wrong)
 }
 
 #[cfg(test)]

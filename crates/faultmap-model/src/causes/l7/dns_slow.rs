@@ -3,7 +3,7 @@
 use super::answer::spoken;
 use super::lookup::{Questions, capital, of_resolvers, of_target};
 use crate::causes::{Cause, Claim, Tool};
-use crate::observation::{DnsOutcome, RecordType, SystemLookup};
+use crate::observation::{DnsOutcome, RecordType, Role, SystemLookup};
 use crate::verdict::Where;
 use crate::{Evidence, Layer, ObservationId};
 
@@ -62,7 +62,12 @@ fn claim(ev: &Evidence<'_>) -> Option<Claim> {
 }
 
 fn silent(questions: &Questions<'_>) -> bool {
-    questions.servers().into_iter().any(|server| !questions.silences(server).is_empty() && questions.unanswered_types(server))
+    let servers = questions.servers();
+    // One resolver, and the system got its answer: it answers, only later than we waited.
+    if servers.len() == 1 && questions.role == Role::Resolver && servers.iter().all(|server| questions.answers(*server).next().is_none()) {
+        return false;
+    }
+    servers.into_iter().any(|server| !questions.silences(server).is_empty() && questions.unanswered_types(server))
 }
 
 fn slowest_question(ev: &Evidence<'_>, questions: &Questions<'_>) -> Option<Slowest> {
@@ -108,6 +113,12 @@ mod tests {
         check(&took::<SystemLookup>(healthy_https(), 5_010.0), Some((0.9, false)));
         check(&took::<DnsQuery>(healthy_dns(), 260.0), Some((0.9, false)));
         check(&took::<DnsQuery>(healthy_https(), 190.0), None);
+    }
+
+    #[test]
+    fn the_only_resolver_that_answered_the_system_late_is_slow() {
+        let late = crate::testkit::but::<DnsQuery>(healthy_https(), |query| query.outcome = unanswered());
+        check(&took::<SystemLookup>(late, 3_500.0), Some((0.9, false)));
     }
 
     #[test]

@@ -2,7 +2,9 @@
 
 use super::lookup::{Questions, Reply, capital, failing, of_resolvers};
 use crate::causes::{Cause, Claim, Tool};
-use crate::observation::{DnsOutcome, DnsQuery, Neighbor, NeighborState, Role, Route, RouteOutcome, TcpConnect, Transport};
+use crate::observation::{
+    DnsConfig, DnsOutcome, DnsQuery, HostsFile, Neighbor, NeighborState, Role, Route, RouteOutcome, TcpConnect, Transport,
+};
 use crate::verdict::Where;
 use crate::{Evidence, Layer, ObservationId};
 use std::net::{IpAddr, SocketAddr};
@@ -78,10 +80,28 @@ fn broken(ev: &Evidence<'_>, questions: &Questions<'_>) -> Option<Claim> {
 
 /// A resolver keeps silent beside another that answers, or to one type of question: every lookup that begins there waits.
 fn beside(ev: &Evidence<'_>, questions: &Questions<'_>) -> Option<Claim> {
-    let mute = |server: &SocketAddr| !questions.silences(*server).is_empty() && questions.unanswered_types(*server);
-    let silent = questions.servers().into_iter().find(|server| mute(server) && !answered_over_tcp(ev, *server))?;
+    // A name of the hosts file needs no resolver.
+    if ev.all::<HostsFile>().any(|(_, hosts)| !hosts.addresses.is_empty()) {
+        return None;
+    }
+    let partly = |server: SocketAddr| questions.answers(server).any(|(_, query, _)| query.transport == Transport::Udp);
+    // Where UDP brought the answer to one type, an answer over TCP does not blame UDP for the other.
+    let mute = |server: SocketAddr| {
+        !questions.silences(server).is_empty() && questions.unanswered_types(server) && (partly(server) || !answered_over_tcp(ev, server))
+    };
+    let servers = questions.servers();
+    let silent = servers.iter().copied().find(|server| mute(*server))?;
     let silences = questions.silences(silent);
-    let partly = questions.answers(silent).next().is_some();
+    let partly = partly(silent);
+    // The only resolver did answer the system, after we had stopped waiting: it is slow (l7.dns-slow), not silent.
+    if servers.len() == 1 && !partly {
+        return None;
+    }
+    // Lookups begin at the first resolver (resolv.conf(5)); one after it is asked only when the first fails.
+    let first = ev.first::<DnsConfig>(|_| true).and_then(|(_, config)| config.resolvers.first().copied());
+    if !partly && first.is_some_and(|first| first != silent) {
+        return None;
+    }
     let who = questions.called(silent);
     let summary = if partly {
         let kind = silences.first().map_or("one", |(_, query)| match query.record_type {
@@ -223,13 +243,31 @@ mod tests {
 
     #[test]
     fn one_mute_resolver_of_two_slows_every_lookup() {
-        check(&plus(healthy_https(), query(OTHER_RESOLVER, RecordType::A, unanswered())), Some((0.9, false)));
+        let order = |resolvers: [&str; 2]| {
+            let recording = plus(healthy_https(), query(OTHER_RESOLVER, RecordType::A, unanswered()));
+            but::<DnsConfig>(recording, |config| config.resolvers = resolvers.iter().filter_map(|text| text.parse().ok()).collect())
+        };
+        check(&order([OTHER_RESOLVER, RESOLVER]), Some((0.9, false)));
+        check(&order([RESOLVER, OTHER_RESOLVER]), None);
         let half = but::<DnsQuery>(healthy_https(), |query| {
             if query.record_type == RecordType::Aaaa {
                 query.outcome = unanswered();
             }
         });
         check(&half, Some((0.9, false)));
+    }
+
+    #[test]
+    fn a_name_of_the_hosts_file_waits_for_no_resolver() {
+        let beside = plus(healthy_https(), query(OTHER_RESOLVER, RecordType::A, unanswered()));
+        let named = but::<HostsFile>(beside, |hosts| hosts.addresses = vec!["10.2.0.10".parse().expect("address")]);
+        check(&named, None);
+    }
+
+    #[test]
+    fn the_only_resolver_that_answered_the_system_late_is_slow_and_not_silent() {
+        let late = but::<DnsQuery>(healthy_https(), |query| query.outcome = unanswered());
+        check(&late, None);
     }
 
     #[test]

@@ -47,6 +47,7 @@ fn claim(ev: &Evidence<'_>) -> Option<Claim> {
 fn name(protocol: &str) -> String {
     match protocol {
         "http2" => "HTTP/2".to_owned(),
+        "echo" => "an echo protocol (it sends our own request back)".to_owned(),
         "mysql" => "MySQL".to_owned(),
         "postgres" => "PostgreSQL".to_owned(),
         "redis" => "Redis".to_owned(),

@@ -2,6 +2,7 @@
 
 use super::answer::{exchange, small_segments_pass, spoken};
 use super::backend_intermittent::mixed;
+use crate::causes::l6::offers::speaks_tls;
 use crate::causes::{Cause, Claim, Tool};
 use crate::observation::{BodyEnd, HttpExchange, HttpOutcome, TcpHealth};
 use crate::verdict::Where;
@@ -52,7 +53,7 @@ enum Stop {
 fn claim(ev: &Evidence<'_>) -> Option<Claim> {
     let (id, http) = exchange(ev)?;
     let stop = stop(http)?;
-    if !delivered(http.tcp.as_ref()) || small_segments_pass(ev) || mixed(ev).is_some() {
+    if !delivered(http.tcp.as_ref()) || small_segments_pass(ev) || mixed(ev).is_some() || speaks_tls(ev).is_some() {
         return None;
     }
     let mut because = vec![id];

@@ -39,7 +39,8 @@ fn claim(ev: &Evidence<'_>) -> Option<Claim> {
     let (connect, handshake_rtt) = connect_rtt(ev, answer.http.to);
     let rtt_ms = tcp.map_or(0.0, |tcp| tcp.rtt_ms).max(handshake_rtt);
     let own_ms = answer.response.ttfb_ms - rtt_ms;
-    let repaired = tcp.is_some_and(|tcp| tcp.retransmits > 2 || tcp.out_of_order > 0);
+    let repaired =
+        tcp.is_some_and(|tcp| tcp.retransmits > 2 || tcp.out_of_order > 0) || crate::causes::l4::path_loses(ev, answer.http.to.ip());
     if own_ms <= SLOW_MS || repaired {
         return None;
     }

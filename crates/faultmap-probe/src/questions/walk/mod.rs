@@ -7,9 +7,7 @@ mod one;
 mod trim;
 
 use crate::sock::ping::PingRefused;
-use faultmap_model::observation::{
-    Hop, HopAnswer, HopSaid, IcmpMeaning, NotAsked, Role, Walk, WalkProtocol,
-};
+use faultmap_model::observation::{Hop, HopAnswer, HopSaid, IcmpMeaning, NotAsked, Role, Walk, WalkProtocol};
 use futures_util::stream::{FuturesUnordered, StreamExt};
 use std::cell::Cell;
 use std::net::{IpAddr, SocketAddr};
@@ -50,28 +48,15 @@ struct Probed {
 
 /// Walks the path. `Err` when this process may not send such packets (echo requests without ping sockets and CAP_NET_RAW).
 pub async fn walk(ask: &WalkAsk) -> Result<Walk, NotAsked> {
-    let to = if ask.protocol == WalkProtocol::Icmp {
-        SocketAddr::new(ask.to.ip(), 0)
-    } else {
-        ask.to
-    };
+    let to = if ask.protocol == WalkProtocol::Icmp { SocketAddr::new(ask.to.ip(), 0) } else { ask.to };
     let ask = WalkAsk { to, ..ask.clone() };
     if ask.protocol == WalkProtocol::Icmp
         && let Err(PingRefused::NotAllowed) = one::may_ping(to.ip())
     {
-        return Err(super::echo::ping_not_allowed(
-            "path.walk",
-            "how far echo requests get on the way",
-        ));
+        return Err(super::echo::ping_not_allowed("path.walk", "how far echo requests get on the way"));
     }
     let last = ask.max_ttl.clamp(1, MOST_HOPS);
-    let mut hops: Vec<Hop> = (1..=last)
-        .map(|ttl| Hop {
-            ttl,
-            sent: 0,
-            answers: Vec::new(),
-        })
-        .collect();
+    let mut hops: Vec<Hop> = (1..=last).map(|ttl| Hop { ttl, sent: 0, answers: Vec::new() }).collect();
     for _ in 0..ask.tries.clamp(1, MOST_TRIES) {
         let silent = worth_asking(&hops, to.ip());
         round(&ask, &silent, &mut hops).await;
@@ -80,13 +65,7 @@ pub async fn walk(ask: &WalkAsk) -> Result<Walk, NotAsked> {
         }
     }
     let (hops, reached_ttl) = trim::trim(hops, to.ip());
-    Ok(Walk {
-        to,
-        role: ask.role,
-        protocol: ask.protocol,
-        hops,
-        reached_ttl,
-    })
+    Ok(Walk { to, role: ask.role, protocol: ask.protocol, hops, reached_ttl })
 }
 
 /// The silent TTLs below the end of the path, as far as it is known. While the end is not known, a few beyond the last answer: the far
@@ -94,20 +73,9 @@ pub async fn walk(ask: &WalkAsk) -> Result<Walk, NotAsked> {
 fn worth_asking(hops: &[Hop], destination: IpAddr) -> Vec<u8> {
     const BEYOND: u8 = 4;
     let fresh = hops.iter().all(|hop| hop.sent == 0);
-    let last_answer = hops
-        .iter()
-        .rev()
-        .find(|hop| !hop.silent())
-        .map_or(0, |hop| hop.ttl);
-    let end = trim::end_of_path(hops, destination).unwrap_or(if fresh {
-        u8::MAX
-    } else {
-        last_answer.saturating_add(BEYOND)
-    });
-    hops.iter()
-        .filter(|hop| hop.silent() && hop.ttl <= end)
-        .map(|hop| hop.ttl)
-        .collect()
+    let last_answer = hops.iter().rev().find(|hop| !hop.silent()).map_or(0, |hop| hop.ttl);
+    let end = trim::end_of_path(hops, destination).unwrap_or(if fresh { u8::MAX } else { last_answer.saturating_add(BEYOND) });
+    hops.iter().filter(|hop| hop.silent() && hop.ttl <= end).map(|hop| hop.ttl).collect()
 }
 
 /// Asks `ttls` side by side and adds what came back to `hops`.
@@ -121,11 +89,7 @@ async fn round(ask: &WalkAsk, ttls: &[u8], hops: &mut [Hop]) {
         .map(|(&ttl, place)| async move {
             sleep(APART * place).await;
             if ttl > end.get() {
-                return Probed {
-                    ttl,
-                    sent: 0,
-                    answer: None,
-                };
+                return Probed { ttl, sent: 0, answer: None };
             }
             one::probe(ask, ttl).await
         })
@@ -134,10 +98,7 @@ async fn round(ask: &WalkAsk, ttls: &[u8], hops: &mut [Hop]) {
     while let Some(probed) = asked.next().await {
         open.retain(|&ttl| ttl != probed.ttl);
         // What our own kernel refuses once (no route, no descriptors) it refuses for the higher TTLs as well.
-        let ends = probed
-            .answer
-            .as_ref()
-            .map_or(probed.sent == 0, |answer| ends_path(answer, ask.to.ip()));
+        let ends = probed.answer.as_ref().map_or(probed.sent == 0, |answer| ends_path(answer, ask.to.ip()));
         if ends {
             end.set(end.get().min(probed.ttl));
         }
@@ -165,8 +126,6 @@ fn ends_path(answer: &HopAnswer, destination: IpAddr) -> bool {
 fn from_destination(answer: &HopAnswer, destination: IpAddr) -> bool {
     match answer.said {
         HopSaid::Reached | HopSaid::Reset => true,
-        HopSaid::Icmp(icmp) => {
-            answer.from == destination && icmp.meaning() != IcmpMeaning::TtlExceeded
-        }
+        HopSaid::Icmp(icmp) => answer.from == destination && icmp.meaning() != IcmpMeaning::TtlExceeded,
     }
 }

@@ -26,35 +26,21 @@ pub(super) fn may_ping(to: IpAddr) -> Result<(), PingRefused> {
 }
 
 async fn tcp(ask: &WalkAsk, ttl: u8) -> Probed {
-    let how = SynOptions {
-        ttl: Some(ttl),
-        max_seg: None,
-        first_error_ends: true,
-    };
+    let how = SynOptions { ttl: Some(ttl), max_seg: None, first_error_ends: true };
     let syn = syn::connect(ask.to, how, ask.wait).await;
     let destination = ask.to.ip();
     let answer = match (&syn.end, error_queue::newest(&syn.errors)) {
         // Closed at once: `syn` is dropped here.
         (SynEnd::Connected(_), _) => Some(answer(destination, HopSaid::Reached, syn.took)),
         (_, Some(icmp)) => Some(answer(icmp.from, HopSaid::Icmp(icmp), syn.took)),
-        (SynEnd::Failed(libc::ECONNREFUSED | libc::ECONNRESET), None) => {
-            Some(answer(destination, HopSaid::Reset, syn.took))
-        }
+        (SynEnd::Failed(libc::ECONNREFUSED | libc::ECONNRESET), None) => Some(answer(destination, HopSaid::Reset, syn.took)),
         _ => None,
     };
-    Probed {
-        ttl,
-        sent: if syn.sent { 1 + syn.retransmits } else { 0 },
-        answer,
-    }
+    Probed { ttl, sent: if syn.sent { 1 + syn.retransmits } else { 0 }, answer }
 }
 
 async fn udp(ask: &WalkAsk, ttl: u8) -> Probed {
-    let mut probed = Probed {
-        ttl,
-        sent: 0,
-        answer: None,
-    };
+    let mut probed = Probed { ttl, sent: 0, answer: None };
     let Ok(socket) = Datagram::udp(ask.to, limited(ttl)) else {
         return probed;
     };
@@ -68,9 +54,7 @@ async fn udp(ask: &WalkAsk, ttl: u8) -> Probed {
             let took = sent_at.elapsed();
             probed.answer = match heard {
                 Heard::Packet(_) => Some(answer(ask.to.ip(), HopSaid::Reached, took)),
-                Heard::Error(error) => error
-                    .icmp
-                    .map(|icmp| answer(icmp.from, meaning_of(icmp, ask.to.ip()), took)),
+                Heard::Error(error) => error.icmp.map(|icmp| answer(icmp.from, meaning_of(icmp, ask.to.ip()), took)),
             };
         }
     }
@@ -79,20 +63,12 @@ async fn udp(ask: &WalkAsk, ttl: u8) -> Probed {
 
 /// "Port unreachable" from the destination is how it says that the datagram arrived.
 fn meaning_of(icmp: IcmpError, destination: IpAddr) -> HopSaid {
-    if icmp.from == destination && icmp.meaning() == IcmpMeaning::PortUnreachable {
-        HopSaid::Reached
-    } else {
-        HopSaid::Icmp(icmp)
-    }
+    if icmp.from == destination && icmp.meaning() == IcmpMeaning::PortUnreachable { HopSaid::Reached } else { HopSaid::Icmp(icmp) }
 }
 
 async fn icmp(ask: &WalkAsk, ttl: u8) -> Probed {
     const PAYLOAD_BYTES: usize = 32;
-    let mut probed = Probed {
-        ttl,
-        sent: 0,
-        answer: None,
-    };
+    let mut probed = Probed { ttl, sent: 0, answer: None };
     let Ok(ping) = Ping::open(ask.to.ip(), limited(ttl)) else {
         return probed;
     };
@@ -106,12 +82,8 @@ async fn icmp(ask: &WalkAsk, ttl: u8) -> Probed {
         {
             let took = sent_at.elapsed();
             probed.answer = match heard {
-                PingHeard::Reply {
-                    number: replied, ..
-                } => (replied == number).then(|| answer(ask.to.ip(), HopSaid::Reached, took)),
-                PingHeard::Error { error, .. } => error
-                    .icmp
-                    .map(|icmp| answer(icmp.from, HopSaid::Icmp(icmp), took)),
+                PingHeard::Reply { number: replied, .. } => (replied == number).then(|| answer(ask.to.ip(), HopSaid::Reached, took)),
+                PingHeard::Error { error, .. } => error.icmp.map(|icmp| answer(icmp.from, HopSaid::Icmp(icmp), took)),
             };
         }
     }
@@ -119,16 +91,9 @@ async fn icmp(ask: &WalkAsk, ttl: u8) -> Probed {
 }
 
 const fn limited(ttl: u8) -> DatagramOptions {
-    DatagramOptions {
-        ttl: Some(ttl),
-        dont_fragment: None,
-    }
+    DatagramOptions { ttl: Some(ttl), dont_fragment: None }
 }
 
 fn answer(from: IpAddr, said: HopSaid, took: Duration) -> HopAnswer {
-    HopAnswer {
-        from,
-        said,
-        rtt_ms: ms(took),
-    }
+    HopAnswer { from, said, rtt_ms: ms(took) }
 }

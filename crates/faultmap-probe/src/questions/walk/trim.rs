@@ -10,31 +10,19 @@ const SILENT_TAIL: usize = 3;
 /// The hops to report, and the TTL at which the destination answered.
 pub(super) fn trim(mut hops: Vec<Hop>, destination: IpAddr) -> (Vec<Hop>, Option<u8>) {
     let reached = reached_ttl(&hops, destination);
-    let last_answer = hops
-        .iter()
-        .rposition(|hop| !hop.silent())
-        .map_or(0, |index| index + 1);
+    let last_answer = hops.iter().rposition(|hop| !hop.silent()).map_or(0, |index| index + 1);
     let keep = match end_of_path(&hops, destination) {
         Some(ttl) => usize::from(ttl),
         None => last_answer + SILENT_TAIL,
     };
-    let asked = hops
-        .iter()
-        .rposition(|hop| hop.sent > 0)
-        .map_or(0, |index| index + 1);
+    let asked = hops.iter().rposition(|hop| hop.sent > 0).map_or(0, |index| index + 1);
     hops.truncate(keep.min(asked).max(1));
     (hops, reached)
 }
 
 /// The lowest TTL at which the destination answered.
 fn reached_ttl(hops: &[Hop], destination: IpAddr) -> Option<u8> {
-    hops.iter()
-        .find(|hop| {
-            hop.answers
-                .iter()
-                .any(|answer| from_destination(answer, destination))
-        })
-        .map(|hop| hop.ttl)
+    hops.iter().find(|hop| hop.answers.iter().any(|answer| from_destination(answer, destination))).map(|hop| hop.ttl)
 }
 
 /// The lowest TTL behind which nothing new can come: the destination answered, or a router refused and no packet got past it.
@@ -42,20 +30,8 @@ pub(super) fn end_of_path(hops: &[Hop], destination: IpAddr) -> Option<u8> {
     if let Some(ttl) = reached_ttl(hops, destination) {
         return Some(ttl);
     }
-    let last_expired = hops
-        .iter()
-        .rev()
-        .find(|hop| hop.answers.iter().any(|answer| expired(&answer.said)))
-        .map_or(0, |hop| hop.ttl);
-    hops.iter()
-        .find(|hop| {
-            hop.ttl > last_expired
-                && hop
-                    .answers
-                    .iter()
-                    .any(|answer| ends_path(answer, destination))
-        })
-        .map(|hop| hop.ttl)
+    let last_expired = hops.iter().rev().find(|hop| hop.answers.iter().any(|answer| expired(&answer.said))).map_or(0, |hop| hop.ttl);
+    hops.iter().find(|hop| hop.ttl > last_expired && hop.answers.iter().any(|answer| ends_path(answer, destination))).map(|hop| hop.ttl)
 }
 
 fn expired(said: &HopSaid) -> bool {
@@ -72,30 +48,12 @@ mod tests {
     /// Each word is one hop: `.` silent, `-` never asked, `N` time exceeded from 10.0.0.N, `xN` "prohibited" from 10.0.0.N, `xd` from the
     /// destination, `!` reached, `r` reset.
     fn path(words: &str) -> Vec<Hop> {
-        words
-            .split(' ')
-            .zip(1..)
-            .map(|(word, ttl)| Hop {
-                ttl,
-                sent: u32::from(word != "-"),
-                answers: answers(word),
-            })
-            .collect()
+        words.split(' ').zip(1..).map(|(word, ttl)| Hop { ttl, sent: u32::from(word != "-"), answers: answers(word) }).collect()
     }
 
     fn answers(word: &str) -> Vec<HopAnswer> {
         let router = |number: &str| format!("10.0.0.{number}").parse().unwrap();
-        let icmp = |icmp_type, code, from| {
-            (
-                from,
-                HopSaid::Icmp(IcmpError {
-                    icmp_type,
-                    code,
-                    from,
-                    mtu: None,
-                }),
-            )
-        };
+        let icmp = |icmp_type, code, from| (from, HopSaid::Icmp(IcmpError { icmp_type, code, from, mtu: None }));
         let (from, said) = match word {
             "." | "-" => return Vec::new(),
             "!" => (DESTINATION.parse().unwrap(), HopSaid::Reached),
@@ -104,11 +62,7 @@ mod tests {
             refused if refused.starts_with('x') => icmp(3, 13, router(&refused[1..])),
             number => icmp(11, 0, router(number)),
         };
-        vec![HopAnswer {
-            from,
-            said,
-            rtt_ms: 1.0,
-        }]
+        vec![HopAnswer { from, said, rtt_ms: 1.0 }]
     }
 
     fn check(words: &str, kept: usize, reached: Option<u8>) {

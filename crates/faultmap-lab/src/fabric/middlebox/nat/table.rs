@@ -101,17 +101,8 @@ impl Table {
     }
 
     /// Notes a packet of a connection.
-    pub(super) fn touch(
-        &mut self,
-        flow: &Flow,
-        outward: bool,
-        flags: Option<TcpFlags>,
-        now: Instant,
-    ) {
-        let Some(flow) = self
-            .by_inside
-            .get_mut(&(flow.protocol, flow.inside, flow.remote))
-        else {
+    pub(super) fn touch(&mut self, flow: &Flow, outward: bool, flags: Option<TcpFlags>, now: Instant) {
+        let Some(flow) = self.by_inside.get_mut(&(flow.protocol, flow.inside, flow.remote)) else {
             return;
         };
         flow.seen = now;
@@ -126,24 +117,13 @@ impl Table {
     }
 
     /// Adds a connection. One opened from inside is translated if the configuration says so.
-    pub(super) fn open(
-        &mut self,
-        protocol: u8,
-        inside: Endpoint,
-        remote: Endpoint,
-        outward: bool,
-        now: Instant,
-    ) -> Result<Flow, NoRoom> {
+    pub(super) fn open(&mut self, protocol: u8, inside: Endpoint, remote: Endpoint, outward: bool, now: Instant) -> Result<Flow, NoRoom> {
         self.sweep(now);
         if self.flows() + self.synthetic >= self.config.capacity {
             self.stats.table_full += 1;
             return Err(NoRoom::TableFull);
         }
-        let external = if outward {
-            self.allocate(protocol, inside, remote)
-        } else {
-            Some(inside)
-        };
+        let external = if outward { self.allocate(protocol, inside, remote) } else { Some(inside) };
         let Some(external) = external else {
             self.stats.no_port += 1;
             return Err(NoRoom::NoPort);
@@ -159,10 +139,8 @@ impl Table {
             closed: false,
             fins: [false; 2],
         };
-        self.by_inside
-            .insert((protocol, inside, remote), flow.clone());
-        self.by_external
-            .insert((protocol, external, remote), inside);
+        self.by_inside.insert((protocol, inside, remote), flow.clone());
+        self.by_external.insert((protocol, external, remote), inside);
         self.stats.opened += 1;
         Ok(flow)
     }
@@ -181,11 +159,7 @@ impl Table {
             return Some(inside);
         };
         let (first, last) = snat.ports;
-        let free = |port: u16| {
-            !self
-                .by_external
-                .contains_key(&(protocol, (addr, port), remote))
-        };
+        let free = |port: u16| !self.by_external.contains_key(&(protocol, (addr, port), remote));
         if (first..=last).contains(&inside.1) && free(inside.1) {
             return Some((addr, inside.1));
         }
@@ -216,26 +190,17 @@ impl Table {
     }
 
     fn forget(&mut self, flow: &Flow) {
-        self.by_inside
-            .remove(&(flow.protocol, flow.inside, flow.remote));
-        self.by_external
-            .remove(&(flow.protocol, flow.external, flow.remote));
+        self.by_inside.remove(&(flow.protocol, flow.inside, flow.remote));
+        self.by_external.remove(&(flow.protocol, flow.external, flow.remote));
         self.stats.expired += 1;
     }
 
     fn sweep(&mut self, now: Instant) {
-        if self
-            .swept
-            .is_some_and(|last| now.saturating_duration_since(last) < SWEEP_EVERY)
-        {
+        if self.swept.is_some_and(|last| now.saturating_duration_since(last) < SWEEP_EVERY) {
             return;
         }
         self.swept = Some(now);
-        let forgotten = self
-            .by_inside
-            .values()
-            .filter(|flow| self.is_forgotten(flow, now))
-            .cloned();
+        let forgotten = self.by_inside.values().filter(|flow| self.is_forgotten(flow, now)).cloned();
         for flow in forgotten.collect::<Vec<_>>() {
             self.forget(&flow);
         }

@@ -23,25 +23,16 @@ struct Parts {
     fragment: Option<FragmentKey>,
 }
 
-pub(super) fn handle(
-    table: &mut Table,
-    direction: Direction,
-    frame: &mut [u8],
-    now: Instant,
-    out: &mut Emit,
-) -> Pass {
+pub(super) fn handle(table: &mut Table, direction: Direction, frame: &mut [u8], now: Instant, out: &mut Emit) -> Pass {
     let outward = direction == table.config.outward;
-    let Some(seen) = Seen::look(frame).filter(|seen| !seen.is_discovery() && !is_local(seen))
-    else {
+    let Some(seen) = Seen::look(frame).filter(|seen| !seen.is_discovery() && !is_local(seen)) else {
         return Pass::Forward;
     };
     let span = (seen.ethernet.len(), seen.ethernet.len() + seen.packet.len());
     if seen.is_icmp_error() {
         let (header_len, protocol) = (seen.ip.header_len, seen.ip.protocol);
         let quoted = quoted_endpoints(seen.ip.payload);
-        return handle_error(
-            table, outward, frame, span, header_len, protocol, quoted, now,
-        );
+        return handle_error(table, outward, frame, span, header_len, protocol, quoted, now);
     }
     if !seen.ip.has_upper_header() {
         let key = fragment_key(&seen.ip);
@@ -75,30 +66,14 @@ fn is_local(seen: &Seen<'_>) -> bool {
 fn parts(seen: &Seen<'_>, (at, end): (usize, usize)) -> Option<Parts> {
     let (src, dst) = endpoints(&seen.ip)?;
     let flags = seen.tcp().map(|(tcp, _)| tcp.flags);
-    Some(Parts {
-        protocol: seen.ip.protocol,
-        src,
-        dst,
-        flags,
-        at,
-        end,
-        fragment: fragment_key(&seen.ip),
-    })
+    Some(Parts { protocol: seen.ip.protocol, src, dst, flags, at, end, fragment: fragment_key(&seen.ip) })
 }
 
 /// Both endpoints of a TCP, UDP or ICMP echo packet. An echo has its identifier on both sides.
 fn endpoints(packet: &IpPacket<'_>) -> Option<(Endpoint, Endpoint)> {
     let (src_port, dst_port) = match packet.protocol {
-        proto::ICMP => Icmp::parse(packet.payload)
-            .ok()?
-            .0
-            .echo_id()
-            .map(|(id, _)| (id, id))?,
-        proto::ICMPV6 => Icmpv6::parse(packet.payload)
-            .ok()?
-            .0
-            .echo_id()
-            .map(|(id, _)| (id, id))?,
+        proto::ICMP => Icmp::parse(packet.payload).ok()?.0.echo_id().map(|(id, _)| (id, id))?,
+        proto::ICMPV6 => Icmpv6::parse(packet.payload).ok()?.0.echo_id().map(|(id, _)| (id, id))?,
         _ => packet.ports()?,
     };
     Some(((packet.src, src_port), (packet.dst, dst_port)))
@@ -118,27 +93,14 @@ fn remote(protocol: u8, endpoint: Endpoint) -> Endpoint {
 
 fn find(table: &mut Table, outward: bool, parts: &Parts, now: Instant) -> Option<Flow> {
     if outward {
-        table.seen_inside(
-            (parts.protocol, parts.src, remote(parts.protocol, parts.dst)),
-            now,
-        )
+        table.seen_inside((parts.protocol, parts.src, remote(parts.protocol, parts.dst)), now)
     } else {
-        table.seen_outside(
-            (parts.protocol, parts.dst, remote(parts.protocol, parts.src)),
-            now,
-        )
+        table.seen_outside((parts.protocol, parts.dst, remote(parts.protocol, parts.src)), now)
     }
 }
 
 /// A packet of no known connection: it opens one, or is treated as the configuration says.
-fn handle_unknown(
-    table: &mut Table,
-    outward: bool,
-    parts: &Parts,
-    seen: &Seen<'_>,
-    now: Instant,
-    out: &mut Emit,
-) -> Result<Flow, Pass> {
+fn handle_unknown(table: &mut Table, outward: bool, parts: &Parts, seen: &Seen<'_>, now: Instant, out: &mut Emit) -> Result<Flow, Pass> {
     if parts.flags.is_some_and(|flags| !flags.is_opening()) {
         match table.config.unknown {
             UnknownMidStream::Adopt => {}
@@ -153,26 +115,16 @@ fn handle_unknown(
             }
         }
     }
-    let (inside, outside) = if outward {
-        (parts.src, parts.dst)
-    } else {
-        (parts.dst, parts.src)
-    };
+    let (inside, outside) = if outward { (parts.src, parts.dst) } else { (parts.dst, parts.src) };
     let outside = remote(parts.protocol, outside);
-    table
-        .open(parts.protocol, inside, outside, outward, now)
-        .map_err(|_| Pass::Drop)
+    table.open(parts.protocol, inside, outside, outward, now).map_err(|_| Pass::Drop)
 }
 
 fn rewrite(table: &mut Table, outward: bool, parts: &Parts, flow: &Flow, frame: &mut [u8]) {
     if flow.inside == flow.external {
         return;
     }
-    let (side, (addr, port)) = if outward {
-        (Side::Source, flow.external)
-    } else {
-        (Side::Destination, flow.inside)
-    };
+    let (side, (addr, port)) = if outward { (Side::Source, flow.external) } else { (Side::Destination, flow.inside) };
     if let Some(packet) = frame.get_mut(parts.at..parts.end) {
         // The packet parsed a moment ago and the families agree, so this cannot fail.
         let _ = set_endpoint(packet, side, addr, Some(port));
@@ -182,13 +134,7 @@ fn rewrite(table: &mut Table, outward: bool, parts: &Parts, flow: &Flow, frame: 
     }
 }
 
-fn handle_later_fragment(
-    table: &mut Table,
-    outward: bool,
-    frame: &mut [u8],
-    (at, end): (usize, usize),
-    key: Option<FragmentKey>,
-) -> Pass {
+fn handle_later_fragment(table: &mut Table, outward: bool, frame: &mut [u8], (at, end): (usize, usize), key: Option<FragmentKey>) -> Pass {
     if table.config.snat.is_none() {
         return Pass::Forward;
     }
@@ -196,11 +142,7 @@ fn handle_later_fragment(
         table.stats.stray_fragments += 1;
         return Pass::Drop;
     };
-    let side = if outward {
-        Side::Source
-    } else {
-        Side::Destination
-    };
+    let side = if outward { Side::Source } else { Side::Destination };
     if let Some(packet) = frame.get_mut(at..end) {
         let _ = set_endpoint(packet, side, *new, None);
     }
@@ -243,11 +185,8 @@ fn handle_error(
     if flow.inside == flow.external {
         return Pass::Forward;
     }
-    let (new, quoted_side, outer_side) = if outward {
-        (flow.external, Side::Destination, Side::Source)
-    } else {
-        (flow.inside, Side::Source, Side::Destination)
-    };
+    let (new, quoted_side, outer_side) =
+        if outward { (flow.external, Side::Destination, Side::Source) } else { (flow.inside, Side::Source, Side::Destination) };
     let Some(packet) = frame.get_mut(at..end) else {
         return Pass::Forward;
     };
