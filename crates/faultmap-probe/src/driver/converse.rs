@@ -36,6 +36,8 @@ const ALPN_HTTP: [&str; 2] = ["h2", "http/1.1"];
 const SAMPLE_PATIENCE: Duration = Duration::from_millis(2_500);
 /// Time to note the samples in.
 const KEPT_FOR_ROWS: Duration = Duration::from_millis(150);
+/// Connects of the listen-queue test beside a connection that got in and stays mute.
+const FEW_CONNECTS: u32 = 4;
 /// Extra equal requests after a server error, to see whether it is one backend of several.
 const AFTER_ERROR: u32 = 5;
 
@@ -272,7 +274,6 @@ impl Check<'_> {
 
     async fn turn(&self, to: SocketAddr, turn: Turn<'_>, stage: &Cell<Stage>) {
         if let Some(stream) = self.reopen(to, Duration::from_secs(2), turn.clamped_mss).await {
-            self.beside_connected.set(self.beside_connected.get() + 1);
             self.talk(stream, to, turn, stage).await;
         }
     }
@@ -319,25 +320,14 @@ impl Check<'_> {
             })
         });
         let (mute, unanswered) = self.rec.look(|seen| (seen.iter().any(mute), seen.iter().any(unanswered)));
-        tokio::join!(
-            async {
-                // Every connection to a service that does not accept stays in its queue. Three that got in show room in it; more of ours would fill
-                // it, and the next check would find our own doing.
-                if mute && self.beside_connected.get() < 2 {
-                    self.listen_queue_pattern(to).await;
-                }
-            },
-            async {
-                if unanswered {
-                    self.interposition(to).await;
-                }
-            },
-            async {
-                if unanswered {
-                    self.the_other_way(to, mute).await;
-                }
-            }
-        );
+        if mute {
+            // Every connection to a service that does not accept stays in its queue: a few of ours show whether it is short, many would fill
+            // any, and the next check would find our own doing.
+            self.listen_queue_pattern(to, FEW_CONNECTS).await;
+        }
+        if unanswered {
+            tokio::join!(self.interposition(to), self.the_other_way(to, mute));
+        }
         if failed_tls == Some(true) {
             self.other_offers(to).await;
         }
@@ -398,8 +388,13 @@ impl Check<'_> {
         let scheme = self.target.scheme.name();
         let mut url = format!("{scheme}://{}{}", self.target.host_port(), self.options.request_path);
         let mut answer = first.clone();
+        let mut visited = Vec::new();
         for _ in 0..MOST_REDIRECTS {
-            let Some(next) = redirect_within(&url, &answer) else { return };
+            visited.push(url.clone());
+            let Some(next) = redirect_within(&url, &answer) else {
+                self.circle_over_plain_text(&visited, &answer).await;
+                return;
+            };
             let Some(connection) = self.connection(answer.to).await else { return };
             let path = match next.query() {
                 Some(query) => format!("{}?{query}", next.path()),
@@ -408,6 +403,40 @@ impl Check<'_> {
             let wait = self.within(self.options.request_wait.min(HTTP_PATIENCE));
             answer = self.request_path(connection, answer.to, "redirect", &path, next.as_str(), wait).await;
             url = next.to_string();
+        }
+    }
+
+    /// A redirect from https to http of the same host is usually sent back to https: where that closes a circle, it is recorded. Nothing of
+    /// the user's but the path goes over plain text.
+    async fn circle_over_plain_text(&self, visited: &[String], answer: &HttpExchange) {
+        let Some(next) = visited.last().and_then(|url| redirect_to_plain_text(url, answer)) else { return };
+        let Some(port) = next.port_or_known_default() else { return };
+        let to = SocketAddr::new(answer.to.ip(), port);
+        let Some(stream) = self.reopen(to, Duration::from_secs(1), None).await else { return };
+        let path = next.query().map_or_else(|| next.path().to_owned(), |query| format!("{}?{query}", next.path()));
+        let name = next.host_str().unwrap_or(&self.target.host);
+        let host = next.port().map_or_else(|| name.to_owned(), |port| format!("{name}:{port}"));
+        let ask = HttpAsk {
+            to,
+            method: "GET",
+            host_header: &host,
+            path_and_query: &path,
+            headers: &[],
+            body: None,
+            accept_encoding: true,
+            wait: self.within(Duration::from_secs(2)),
+            body_limit: 0,
+            body_wait: Duration::from_millis(100),
+            purpose: "redirect",
+            expect_body: None,
+            shown_url: next.as_str(),
+            now_unix: now_unix(),
+        };
+        let asked = Instant::now();
+        let back = exchange(Connection::Plain(stream), &ask).await;
+        if location(next.as_str(), &back).is_some_and(|url| visited.iter().any(|seen| url::Url::parse(seen).is_ok_and(|seen| seen == url)))
+        {
+            self.rec.note(asked, back);
         }
     }
 
@@ -534,16 +563,28 @@ fn server_error(answer: &HttpExchange) -> bool {
 
 /// Where the answer redirects to, when that is the same host, port and scheme.
 fn redirect_within(url: &str, answer: &HttpExchange) -> Option<url::Url> {
-    let HttpOutcome::Response(response) = &answer.outcome else { return None };
-    if !(300..400).contains(&response.status) {
-        return None;
-    }
     let base = url::Url::parse(url).ok()?;
-    let next = base.join(response.header("location")?).ok()?;
+    let next = location(url, answer)?;
     let same = next.scheme() == base.scheme()
         && next.host_str() == base.host_str()
         && next.port_or_known_default() == base.port_or_known_default();
     same.then_some(next)
+}
+
+/// Where the answer redirects to, when that is the same host without TLS.
+fn redirect_to_plain_text(url: &str, answer: &HttpExchange) -> Option<url::Url> {
+    let base = url::Url::parse(url).ok()?;
+    let next = location(url, answer)?;
+    (base.scheme() == "https" && next.scheme() == "http" && base.host_str() == next.host_str()).then_some(next)
+}
+
+/// Where the answer redirects to.
+fn location(url: &str, answer: &HttpExchange) -> Option<url::Url> {
+    let HttpOutcome::Response(response) = &answer.outcome else { return None };
+    if !(300..400).contains(&response.status) {
+        return None;
+    }
+    url::Url::parse(url).ok()?.join(response.header("location")?).ok()
 }
 
 /// Headers that name the backend that answered, most specific first.

@@ -41,8 +41,6 @@ struct Check<'a> {
     store: OnceCell<TrustStore>,
     /// Connects to the target that are under way, with the time of their first SYN.
     pending: RefCell<Vec<(std::net::SocketAddr, Instant)>>,
-    /// Connections made beside a first conversation that stalled.
-    beside_connected: Cell<u32>,
     /// Packets received and not delivered since boot, at the start; IPv4, IPv6.
     undelivered_at_start: [Option<u64>; 2],
     /// The same within one window while nothing was provoked yet.
@@ -67,7 +65,6 @@ pub async fn check(target: &Target, options: &CheckOptions, listener: Option<Lis
         approaches: RefCell::default(),
         store: OnceCell::new(),
         pending: RefCell::default(),
-        beside_connected: Cell::new(0),
         undelivered_at_start: [split::undelivered(false), split::undelivered(true)],
         quiet: [Cell::new(None), Cell::new(None)],
     };

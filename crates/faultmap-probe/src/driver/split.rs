@@ -39,7 +39,7 @@ impl Check<'_> {
     pub(super) async fn split_silence(&self, to: SocketAddr) {
         let ip = to.ip();
         if self.is_local(ip) {
-            self.listen_queue_pattern(to).await;
+            self.listen_queue_pattern(to, REPEATS).await;
             return;
         }
         let main = async {
@@ -52,7 +52,7 @@ impl Check<'_> {
                 self.bare_ack(to),
             );
             if self.host_answered(ip) {
-                self.listen_queue_pattern(to).await;
+                self.listen_queue_pattern(to, REPEATS).await;
             }
             self.ingress_gap(to).await;
         };
@@ -222,8 +222,8 @@ impl Check<'_> {
         );
     }
 
-    pub(super) async fn listen_queue_pattern(&self, to: SocketAddr) {
-        self.rec.ask(repeat(to, REPEATS, self.within(REPEAT_WAIT))).await;
+    pub(super) async fn listen_queue_pattern(&self, to: SocketAddr, connects: u32) {
+        self.rec.ask(repeat(to, connects, self.within(REPEAT_WAIT))).await;
     }
 
     /// Packets that reach this host's IP layer and are not delivered, while the target is provoked against while it is not.

@@ -49,7 +49,7 @@ use std::net::IpAddr;
 fn queue_signs(ev: &Evidence<'_>, ip: IpAddr) -> Option<ObservationId> {
     let passed_before = ev.connected().any(|(_, connect)| connect.to.ip() == ip);
     let (id, _) = ev.first::<TcpRepeat>(|repeat| {
-        let passed = repeat.passed() > 0 || (passed_before && repeat.silent >= 5);
+        let passed = repeat.passed() > 0 || (passed_before && repeat.silent >= 2);
         repeat.to.ip() == ip && repeat.failed == 0 && passed && repeat.hung() >= 2
     })?;
     (!path_loses(ev, ip)).then_some(id)

@@ -180,6 +180,12 @@ mod tests {
 
     #[test]
     fn a_compressed_file_is_served_as_it_is() {
+        // Compressed twice, declared once.
+        let twice = with(|body| {
+            body.declared_encoding = Some("gzip".to_owned());
+            body.undeclared_encoding = Some("gzip".to_owned());
+        });
+        check(&twice, Some((&ENCODING, 0.97)));
         let file = but::<HttpExchange>(with(|body| body.undeclared_encoding = Some("gzip".to_owned())), |http| {
             http.url = "https://shop.test/dump.SQL.gz?x=1".to_owned()
         });

@@ -156,7 +156,12 @@ mod tests {
             local: None,
             answer_ttl: None,
         };
-        check(&plus(other_says(unreachable(), &["10.3.0.10"]), works), Some((0.95, true)));
+        check(&plus(other_says(unreachable(), &["10.3.0.10"]), works.clone()), Some((0.95, true)));
+        // What only the other resolver says is tried as a control; another port of it proves nothing.
+        let control = TcpConnect { role: Role::Control, ..works };
+        check(&plus(other_says(unreachable(), &["10.3.0.10"]), control.clone()), Some((0.95, true)));
+        let elsewhere = TcpConnect { to: "10.3.0.10:22".parse().expect("addr"), ..control };
+        check(&plus(other_says(unreachable(), &["10.3.0.10"]), elsewhere), Some((0.6, true)));
     }
 
     #[test]
