@@ -106,7 +106,7 @@ pub enum TargetError {
     BadPort(String),
     #[error("not a host name or address: {0:?}")]
     BadHost(String),
-    #[error("the user name or password holds a character that must be written as an escape (/ as %2F, @ as %40, : as %3A)")]
+    #[error("the user name or password holds a reserved character; write it as %XX, such as %2F for / and %40 for @")]
     BadCredentials,
 }
 

@@ -63,7 +63,7 @@ impl ConnectOutcome {
     /// A RST answered: ECONNREFUSED with an empty error queue.
     #[must_use]
     pub fn reset(&self) -> bool {
-        matches!(self, Self::Failed { errno, icmp: None } if errno == "ECONNREFUSED" || errno == "ECONNRESET")
+        matches!(self, Self::Failed { errno, icmp: None } if errno == "ECONNREFUSED")
     }
 
     /// Nothing answered in time.

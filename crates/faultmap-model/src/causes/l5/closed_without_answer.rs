@@ -47,7 +47,7 @@ fn claim(ev: &Evidence<'_>) -> Option<Claim> {
     if mixed(ev).is_some() {
         return None;
     }
-    let end = request(ev).or_else(|| handshake(ev)).or_else(|| greeting(ev))?;
+    let end = request(ev).or_else(|| handshake(ev)).or_else(|| greeting(ev)).or_else(|| at_once(ev))?;
     let summary = format!("{} accepts the connection, then {} {}, without a byte of an answer.", end.to, end.how, end.after);
     Some(Claim::proven(end.confidence, Where::Remote, end.to, summary).citing([end.id]).despite_answers())
 }
@@ -90,6 +90,12 @@ fn greeting(ev: &Evidence<'_>) -> Option<End> {
         _ => return None,
     };
     Some(End { id, to: session.to.to_string(), after: "at once", how, confidence })
+}
+
+/// The reset came between the handshake and connect()'s return: ECONNRESET, for a refused SYN is ECONNREFUSED.
+fn at_once(ev: &Evidence<'_>) -> Option<End> {
+    let failure = ev.failure().filter(|failure| failure.errno() == Some("ECONNRESET"))?;
+    Some(End { id: failure.id, to: failure.place(), after: "at once", how: "resets it (RST)".to_owned(), confidence: 0.9 })
 }
 
 /// TCP was not struggling when the reset came.
