@@ -55,3 +55,31 @@ pub fn all() -> impl Iterator<Item = &'static Cause> {
 pub fn find(id: &str) -> Option<&'static Cause> {
     all().find(|cause| cause.id.eq_ignore_ascii_case(id))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testkit::{claims, healthy_dns, healthy_http, healthy_https};
+
+    #[test]
+    fn healthy_services_yield_no_claim_of_any_layer() {
+        for recording in [healthy_https(), healthy_http(), healthy_dns()] {
+            for cause in all() {
+                assert_eq!(claims(cause, &recording), None, "{} on {}", cause.id, recording.header.target.input);
+            }
+        }
+    }
+
+    #[test]
+    fn every_cause_stands_in_its_own_layer_and_has_its_page() {
+        let layers = [l1::CAUSES, l2::CAUSES, l3::CAUSES, l4::CAUSES, l5::CAUSES, l6::CAUSES, l7::CAUSES];
+        for (layer, causes) in Layer::ALL.into_iter().zip(layers) {
+            let prefix = format!("{}.", layer.to_string().to_lowercase());
+            for cause in causes {
+                assert!(cause.id.starts_with(&prefix) && cause.layer == layer, "{}", cause.id);
+                let whole = !cause.what.is_empty() && !cause.shows.is_empty() && !cause.confirm.is_empty() && !cause.fix.is_empty();
+                assert!(whole, "{}", cause.id);
+            }
+        }
+    }
+}
