@@ -121,7 +121,9 @@ fn timing(evidence: &Evidence<'_>) -> Timing {
         dns_ms: evidence.first::<SystemLookup>(|_| true).and_then(|(id, _)| took(id)),
         connect_ms: connect.and_then(|(id, _)| took(id)),
         tls_ms: evidence.handshake().and_then(|(id, _)| took(id)),
-        ttfb_ms: response.map(|(_, response)| response.ttfb_ms),
+        ttfb_ms: response
+            .map(|(_, response)| response.ttfb_ms)
+            .or_else(|| evidence.dialogue().and_then(|(_, dialogue)| dialogue.first_byte_ms)),
         body_ms: response.map(|(_, response)| response.body.took_ms),
         total_ms: evidence.header.total_ms,
     }

@@ -9,69 +9,131 @@ use serde::{Deserialize, Serialize};
 pub enum Scheme {
     Https,
     Http,
-    Tcp,
+    Grpcs,
+    Grpc,
+    Wss,
+    Ws,
     Tls,
+    Tcp,
     Udp,
     Icmp,
     Dns,
+    Postgres,
+    Mysql,
+    Rediss,
+    Redis,
+    Smtps,
+    Smtp,
+    Ssh,
+    Amqps,
+    Amqp,
+    Mqtts,
+    Mqtt,
 }
+
+/// What stands for a scheme: its name, the port used when the target names none, the ports that mean it in a bare `host:port`.
+struct Row(Scheme, &'static str, Option<u16>, &'static [u16]);
+
+const ROWS: [Row; 22] = [
+    Row(Scheme::Https, "https", Some(443), &[443, 8443]),
+    Row(Scheme::Http, "http", Some(80), &[80, 8000, 8080]),
+    Row(Scheme::Grpcs, "grpcs", Some(443), &[]),
+    Row(Scheme::Grpc, "grpc", Some(50051), &[50051]),
+    Row(Scheme::Wss, "wss", Some(443), &[]),
+    Row(Scheme::Ws, "ws", Some(80), &[]),
+    Row(Scheme::Tls, "tls", Some(443), &[]),
+    Row(Scheme::Tcp, "tcp", None, &[]),
+    Row(Scheme::Udp, "udp", None, &[]),
+    Row(Scheme::Icmp, "icmp", Some(0), &[]),
+    Row(Scheme::Dns, "dns", Some(53), &[53]),
+    Row(Scheme::Postgres, "postgres", Some(5432), &[5432]),
+    Row(Scheme::Mysql, "mysql", Some(3306), &[3306]),
+    Row(Scheme::Rediss, "rediss", Some(6379), &[]),
+    Row(Scheme::Redis, "redis", Some(6379), &[6379]),
+    Row(Scheme::Smtps, "smtps", Some(465), &[465]),
+    Row(Scheme::Smtp, "smtp", Some(25), &[25, 587]),
+    Row(Scheme::Ssh, "ssh", Some(22), &[22]),
+    Row(Scheme::Amqps, "amqps", Some(5671), &[5671]),
+    Row(Scheme::Amqp, "amqp", Some(5672), &[5672]),
+    Row(Scheme::Mqtts, "mqtts", Some(8883), &[8883]),
+    Row(Scheme::Mqtt, "mqtt", Some(1883), &[1883]),
+];
+
+/// Other names that people write.
+const ALIASES: [(&str, Scheme); 2] = [("postgresql", Scheme::Postgres), ("mariadb", Scheme::Mysql)];
 
 impl Scheme {
     /// Every scheme that `check` speaks.
-    pub const ALL: [Scheme; 7] = [Self::Https, Self::Http, Self::Tcp, Self::Tls, Self::Udp, Self::Icmp, Self::Dns];
+    pub fn all() -> impl Iterator<Item = Self> {
+        ROWS.iter().map(|row| row.0)
+    }
+
+    fn row(self) -> &'static Row {
+        ROWS.iter().find(|row| row.0 == self).unwrap_or(&ROWS[0])
+    }
 
     /// As written before `://`.
     #[must_use]
-    pub const fn name(self) -> &'static str {
-        match self {
-            Self::Https => "https",
-            Self::Http => "http",
-            Self::Tcp => "tcp",
-            Self::Tls => "tls",
-            Self::Udp => "udp",
-            Self::Icmp => "icmp",
-            Self::Dns => "dns",
-        }
+    pub fn name(self) -> &'static str {
+        self.row().1
     }
 
     /// The port used when the target names none.
     #[must_use]
-    pub const fn default_port(self) -> Option<u16> {
-        match self {
-            Self::Https | Self::Tls => Some(443),
-            Self::Http => Some(80),
-            Self::Dns => Some(53),
-            Self::Icmp => Some(0),
-            Self::Tcp | Self::Udp => None,
-        }
+    pub fn default_port(self) -> Option<u16> {
+        self.row().2
     }
 
     /// A TCP connection is part of it.
     #[must_use]
     pub const fn uses_tcp(self) -> bool {
-        matches!(self, Self::Https | Self::Http | Self::Tcp | Self::Tls)
+        !matches!(self, Self::Udp | Self::Icmp | Self::Dns)
     }
 
-    /// A TLS handshake is part of it.
+    /// A TLS handshake comes first on the connection.
     #[must_use]
     pub const fn uses_tls(self) -> bool {
-        matches!(self, Self::Https | Self::Tls)
+        matches!(self, Self::Https | Self::Tls | Self::Grpcs | Self::Wss | Self::Rediss | Self::Smtps | Self::Amqps | Self::Mqtts)
     }
 
-    /// An HTTP request is part of it.
+    /// It is an HTTP request with an HTTP answer, and nothing more.
     #[must_use]
     pub const fn uses_http(self) -> bool {
         matches!(self, Self::Https | Self::Http)
+    }
+
+    /// The conversation in the service's own protocol, as a [`Dialogue`](crate::observation::Dialogue) records it.
+    #[must_use]
+    pub const fn dialogue(self) -> Option<crate::observation::Spoken> {
+        use crate::observation::Spoken;
+        Some(match self {
+            Self::Grpcs | Self::Grpc => Spoken::Grpc,
+            Self::Wss | Self::Ws => Spoken::Websocket,
+            Self::Postgres => Spoken::Postgres,
+            Self::Mysql => Spoken::Mysql,
+            Self::Rediss | Self::Redis => Spoken::Redis,
+            Self::Smtps | Self::Smtp => Spoken::Smtp,
+            Self::Ssh => Spoken::Ssh,
+            Self::Amqps | Self::Amqp => Spoken::Amqp,
+            Self::Mqtts | Self::Mqtt => Spoken::Mqtt,
+            Self::Https | Self::Http | Self::Tls | Self::Tcp | Self::Udp | Self::Icmp | Self::Dns => return None,
+        })
+    }
+
+    /// Its path is one of HTTP: it starts with `/` and may carry a query.
+    #[must_use]
+    pub const fn has_http_path(self) -> bool {
+        matches!(self, Self::Https | Self::Http | Self::Wss | Self::Ws)
     }
 
     /// The highest layer that a check of this scheme reaches.
     #[must_use]
     pub const fn top(self) -> crate::Layer {
         match self {
-            Self::Https | Self::Http | Self::Dns => crate::Layer::L7,
             Self::Tls => crate::Layer::L6,
             Self::Tcp | Self::Udp => crate::Layer::L4,
             Self::Icmp => crate::Layer::L3,
+            _ => crate::Layer::L7,
         }
     }
 }
@@ -87,7 +149,8 @@ pub struct Target {
     pub host: String,
     /// Port; 0 for `icmp`.
     pub port: u16,
-    /// Path and query, for HTTP; for `dns` the name to ask for. Starts with `/` for HTTP.
+    /// Path and query, for HTTP and WebSocket, with its `/`. Without it: for `dns` the name to ask for, for gRPC a service or `Service/Method`,
+    /// for databases the database, for AMQP the virtual host.
     #[serde(default, skip_serializing_if = "String::is_empty", serialize_with = "without_secrets")]
     pub path: String,
 }
@@ -98,7 +161,7 @@ pub struct Target {
 pub enum TargetError {
     #[error("the target is empty; give a URL, host:port, or host")]
     Empty,
-    #[error("unknown scheme {0:?}; known: https http tcp tls udp icmp dns")]
+    #[error("unknown scheme {0:?}; known: {known}", known = known_schemes())]
     UnknownScheme(String),
     #[error("{0}:// needs a port, such as {0}://host:5432")]
     PortMissing(&'static str),
@@ -143,7 +206,7 @@ impl Target {
             Some(user) => text.replacen(&format!("{user}@"), "***@", 1),
             None => text.to_owned(),
         };
-        let path = match (scheme.uses_http(), path) {
+        let path = match (scheme.has_http_path(), path) {
             (true, "") => "/".to_owned(),
             (true, path) if path.starts_with('?') => format!("/{path}"),
             (true, path) => path.split('#').next().unwrap_or("/").to_owned(),
@@ -166,20 +229,19 @@ impl Target {
 }
 
 fn scheme_named(name: &str) -> Result<Scheme, TargetError> {
-    Scheme::ALL
-        .into_iter()
-        .find(|scheme| scheme.name().eq_ignore_ascii_case(name))
-        .ok_or_else(|| TargetError::UnknownScheme(name.chars().take(32).collect()))
+    let named = Scheme::all().find(|scheme| scheme.name().eq_ignore_ascii_case(name));
+    let alias = || ALIASES.into_iter().find(|(alias, _)| alias.eq_ignore_ascii_case(name)).map(|(_, scheme)| scheme);
+    named.or_else(alias).ok_or_else(|| TargetError::UnknownScheme(name.chars().take(32).collect()))
+}
+
+fn known_schemes() -> String {
+    Scheme::all().map(Scheme::name).collect::<Vec<_>>().join(" ")
 }
 
 /// The protocol behind a bare `host:port`; a bare host is https.
-const fn scheme_for_port(port: Option<u16>) -> Scheme {
-    match port {
-        None | Some(443 | 8443) => Scheme::Https,
-        Some(80 | 8080 | 8000) => Scheme::Http,
-        Some(53) => Scheme::Dns,
-        Some(_) => Scheme::Tcp,
-    }
+fn scheme_for_port(port: Option<u16>) -> Scheme {
+    let Some(port) = port else { return Scheme::Https };
+    ROWS.iter().find(|row| row.3.contains(&port)).map_or(Scheme::Tcp, |row| row.0)
 }
 
 fn split_authority(rest: &str) -> (&str, &str) {
@@ -254,7 +316,11 @@ mod tests {
         check("https://shop.test/checkout", (Scheme::Https, "shop.test", 443, "/checkout"));
         check("shop.test", (Scheme::Https, "shop.test", 443, "/"));
         check("shop.test:80", (Scheme::Http, "shop.test", 80, "/"));
-        check("db.test:5432", (Scheme::Tcp, "db.test", 5432, ""));
+        check("db.test:5432", (Scheme::Postgres, "db.test", 5432, ""));
+        check("db.test:5433", (Scheme::Tcp, "db.test", 5433, ""));
+        check("postgresql://db.test/shop", (Scheme::Postgres, "db.test", 5432, "shop"));
+        check("wss://live.test/feed?x=1", (Scheme::Wss, "live.test", 443, "/feed?x=1"));
+        check("grpc://api.test/shop.Cart", (Scheme::Grpc, "api.test", 50051, "shop.Cart"));
         check("[fd00::1]:443", (Scheme::Https, "fd00::1", 443, "/"));
         check("fd00::1", (Scheme::Https, "fd00::1", 443, "/"));
         check("dns://10.0.0.1/shop.test", (Scheme::Dns, "10.0.0.1", 53, "shop.test"));

@@ -2,6 +2,7 @@
 //!
 //! A question returns what it saw as a payload of `faultmap_model::observation`; the driver adds number and time. Nothing here judges.
 
+pub mod dialogue;
 pub mod dns;
 mod driver;
 pub mod error;

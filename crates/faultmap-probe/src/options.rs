@@ -22,6 +22,8 @@ pub struct CheckOptions {
     pub method: String,
     /// `--header`, as `(name, value)`. Values may be secret: never recorded.
     pub headers: Vec<(String, String)>,
+    /// User name and password of the target, for protocols that log in.
+    pub credentials: Option<crate::dialogue::Credentials>,
     /// `--data`.
     pub data: Option<Vec<u8>>,
     /// The path and query to request, secrets included. Never recorded.
@@ -58,6 +60,7 @@ impl Default for CheckOptions {
             ca_file: None,
             method: "GET".to_owned(),
             headers: Vec::new(),
+            credentials: None,
             data: None,
             request_path: "/".to_owned(),
             expect_status: None,

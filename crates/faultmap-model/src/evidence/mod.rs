@@ -6,8 +6,8 @@ mod path;
 pub use failure::{Failure, How, Protocol};
 
 use crate::observation::{
-    ConnectOutcome, DnsOutcome, DnsQuery, Echo, HttpExchange, HttpOutcome, HttpResponse, Neighbor, Payload, Role, Route, RouteOutcome,
-    TcpConnect, TlsHandshake, TlsOutcome, UdpOutcome, UdpProbe,
+    ConnectOutcome, Dialogue, DnsOutcome, DnsQuery, Echo, HttpExchange, HttpOutcome, HttpResponse, Neighbor, Payload, Role, Route,
+    RouteOutcome, TcpConnect, TlsHandshake, TlsOutcome, UdpOutcome, UdpProbe,
 };
 use crate::recording::Header;
 use crate::{Layer, Observation, ObservationId, Recording, Target};
@@ -175,6 +175,18 @@ impl<'a> Evidence<'a> {
         }
     }
 
+    /// The last conversation of purpose `default` in the target's own protocol.
+    #[must_use]
+    pub fn dialogue(&self) -> Option<(ObservationId, &'a Dialogue)> {
+        self.dialogue_for("default")
+    }
+
+    /// The last conversation of this purpose in the target's own protocol.
+    #[must_use]
+    pub fn dialogue_for(&self, purpose: &str) -> Option<(ObservationId, &'a Dialogue)> {
+        self.all::<Dialogue>().filter(|(_, dialogue)| dialogue.purpose == purpose).last()
+    }
+
     /// Addresses that the target's name resolved to and that were tried, in order.
     #[must_use]
     pub fn addresses(&self) -> Vec<IpAddr> {
@@ -190,7 +202,9 @@ impl<'a> Evidence<'a> {
     /// The socket address that TLS and HTTP were spoken to, else the first that was tried.
     #[must_use]
     pub fn main_address(&self) -> Option<SocketAddr> {
-        let spoken = self.exchange().map(|(_, http)| http.to).or_else(|| self.handshake().map(|(_, tls)| tls.to));
+        let spoken = self.exchange().map(|(_, http)| http.to);
+        let spoken =
+            spoken.or_else(|| self.dialogue().map(|(_, dialogue)| dialogue.to)).or_else(|| self.handshake().map(|(_, tls)| tls.to));
         spoken.or_else(|| self.connected().next().map(|(_, c)| c.to)).or_else(|| self.target_connects().next().map(|(_, c)| c.to))
     }
 
@@ -198,6 +212,9 @@ impl<'a> Evidence<'a> {
     #[must_use]
     pub fn answered_up_to(&self) -> Option<(Layer, ObservationId)> {
         if let Some((id, _)) = self.response() {
+            return Some((Layer::L7, id));
+        }
+        if let Some((id, _)) = self.dialogue().filter(|(_, dialogue)| dialogue.answered()) {
             return Some((Layer::L7, id));
         }
         let answered = |query: &DnsQuery| query.role == Role::Target && matches!(query.outcome, DnsOutcome::Answer(_));

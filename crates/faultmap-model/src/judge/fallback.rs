@@ -1,7 +1,7 @@
 //! What is said when no cause claims: a healthy target, or a failure that the evidence does not explain.
 
 use crate::evidence::How;
-use crate::observation::{HttpOutcome, Role, TlsOutcome};
+use crate::observation::{DialogueOutcome, HttpOutcome, Role, TlsOutcome};
 use crate::verdict::{Candidate, Locus, Status, Verdict, Where};
 use crate::{Evidence, Layer, ObservationId};
 
@@ -13,10 +13,24 @@ pub(super) fn healthy_summary(evidence: &Evidence<'_>) -> String {
         Some((_, response)) => {
             format!("{} answers with HTTP {} in {total:.0} ms; every layer is well.", target.host_port(), response.status)
         }
+        None if evidence.dialogue().is_some() => dialogue_summary(evidence, total),
         None if evidence.handshake_done() => {
             format!("{} completes the TLS handshake in {total:.0} ms; every layer up to L6 is well.", target.host_port())
         }
         None => format!("{} answers in {total:.0} ms; every layer up to {} is well.", target.host_port(), target.scheme.top()),
+    }
+}
+
+fn dialogue_summary(evidence: &Evidence<'_>, total: f64) -> String {
+    let place = evidence.target().host_port();
+    let Some((_, dialogue)) = evidence.dialogue() else { return format!("{place} answers in {total:.0} ms.") };
+    let title = dialogue.protocol.title();
+    match &dialogue.outcome {
+        DialogueOutcome::CredentialsWanted { method } => format!(
+            "{place} speaks {title} and asks for credentials ({method}) in {total:.0} ms; every layer is well. None were given, so no login was tried."
+        ),
+        DialogueOutcome::Done { what } => format!("{place} answers in {title} in {total:.0} ms ({what}); every layer is well."),
+        _ => format!("{place} answers in {title} in {total:.0} ms; every layer is well."),
     }
 }
 
@@ -91,6 +105,12 @@ fn failed_at(evidence: &Evidence<'_>) -> Option<(Layer, ObservationId, String)> 
         && !matches!(http.outcome, HttpOutcome::Response(_))
     {
         return Some((Layer::L7, id, format!("the request to {} gets no answer", http.to)));
+    }
+    if let Some((id, dialogue)) = evidence.dialogue()
+        && !matches!(dialogue.outcome, DialogueOutcome::Done { .. } | DialogueOutcome::CredentialsWanted { .. })
+    {
+        let title = dialogue.protocol.title();
+        return Some((Layer::L7, id, format!("the {title} conversation with {} fails at {}", dialogue.to, dialogue.ended_at())));
     }
     let lookup = evidence.all::<crate::observation::SystemLookup>().last();
     match lookup {

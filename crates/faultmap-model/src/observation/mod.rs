@@ -3,6 +3,7 @@
 //! One file per subject. Every payload is plain data that serde can write and read again, so that a recording is
 //! the whole evidence and a verdict can be replayed from it.
 
+mod dialogue;
 mod dns;
 mod http;
 mod icmp;
@@ -11,6 +12,7 @@ mod path;
 mod tls;
 mod transport;
 
+pub use dialogue::*;
 pub use dns::*;
 pub use http::*;
 pub use icmp::*;
@@ -127,6 +129,8 @@ seen! {
     HttpExchange(HttpExchange) = "http.exchange" @ L7,
     /// How often each outcome came in N equal requests.
     HttpSamples(HttpSamples) = "http.samples" @ L7,
+    /// A conversation in a protocol other than HTTP.
+    Dialogue(Dialogue) = "service.dialogue" @ L7,
     /// A question that was not asked, and why.
     NotAsked(NotAsked) = "not-asked" @ L7,
 }

@@ -2,8 +2,8 @@
 
 use super::{LayerReport, LayerStatus};
 use crate::observation::{
-    ConnectOutcome, DnsOutcome, DnsQuery, Echo, HttpExchange, HttpOutcome, NeighborState, Role, RouteOutcome, SystemLookup, TlsChain,
-    TlsOutcome, UdpOutcome, UdpProbe, Walk,
+    ConnectOutcome, Dialogue, DialogueOutcome, DnsOutcome, DnsQuery, Echo, HttpExchange, HttpOutcome, NeighborState, Role, RouteOutcome,
+    SystemLookup, TlsChain, TlsOutcome, UdpOutcome, UdpProbe, Walk,
 };
 use crate::verdict::{Status, Verdict};
 use crate::{Evidence, Layer};
@@ -173,17 +173,27 @@ fn session_line(evidence: &Evidence<'_>) -> Option<String> {
         Some(HttpOutcome::Closed { .. }) => Some("accepted, then closed without an answer".to_owned()),
         Some(HttpOutcome::Reset { .. }) => Some("accepted, then reset without an answer".to_owned()),
         Some(HttpOutcome::Silent { .. }) => Some("accepted, no answer".to_owned()),
-        _ => evidence.connected().next().map(|_| "session opened".to_owned()),
+        _ => dialogue_session(evidence).or_else(|| evidence.connected().next().map(|_| "session opened".to_owned())),
     }
 }
 
+fn dialogue_session(evidence: &Evidence<'_>) -> Option<String> {
+    let (_, dialogue) = evidence.dialogue()?;
+    Some(match dialogue.outcome {
+        DialogueOutcome::Closed { .. } => format!("closed at {}", dialogue.ended_at()),
+        DialogueOutcome::Reset { .. } => format!("reset at {}", dialogue.ended_at()),
+        DialogueOutcome::Silent { .. } => "accepted, no answer".to_owned(),
+        _ => format!("session opened, {} exchanges", dialogue.steps.len()),
+    })
+}
+
 fn presentation_line(evidence: &Evidence<'_>) -> (Option<String>, Option<f64>) {
-    if evidence.target().scheme.uses_http() && !evidence.target().scheme.uses_tls() {
+    if evidence.handshake().is_none() && !evidence.target().scheme.uses_tls() {
         let words = evidence.response().map(|(_, response)| match &response.body.declared_type {
             Some(kind) => format!("no TLS; body declared {kind}, looks like {}", response.body.sniffed),
             None => "no TLS".to_owned(),
         });
-        return (words, None);
+        return (words.or_else(|| evidence.dialogue().map(|_| "no TLS".to_owned())), None);
     }
     let Some((id, tls)) = evidence.handshake() else { return (None, None) };
     let took = evidence.get(id).map(|observation| observation.took_ms);
@@ -212,6 +222,9 @@ fn application_line(evidence: &Evidence<'_>) -> (Option<String>, Option<f64>) {
     if let Some((_, http)) = evidence.exchange() {
         return (Some(http_words(http)), evidence.response().map(|(_, response)| response.ttfb_ms));
     }
+    if let Some((_, dialogue)) = evidence.dialogue() {
+        return (Some(dialogue_words(dialogue)), dialogue.first_byte_ms);
+    }
     if let Some((id, query)) = evidence.all::<DnsQuery>().filter(|(_, query)| query.role == Role::Target).last() {
         return (Some(format!("DNS {}: {}", query.name, dns_words(&query.outcome))), evidence.get(id).map(|o| o.took_ms));
     }
@@ -221,6 +234,24 @@ fn application_line(evidence: &Evidence<'_>) -> (Option<String>, Option<f64>) {
         None => format!("{} resolves to {} addresses", lookup.name, lookup.addresses.len()),
     });
     (words, None)
+}
+
+fn dialogue_words(dialogue: &Dialogue) -> String {
+    let title = dialogue.protocol.title();
+    let at = dialogue.ended_at();
+    match &dialogue.outcome {
+        DialogueOutcome::Done { what } => format!("{title}: {what}"),
+        DialogueOutcome::CredentialsWanted { method } => format!("{title}: asks for credentials ({method})"),
+        DialogueOutcome::Refused { code, message } => format!("{title}: refused at {at} with {code} {message}"),
+        DialogueOutcome::TlsWanted { message } => format!("{title}: wants TLS: {message}"),
+        DialogueOutcome::TlsNotOffered => format!("{title}: offers no TLS"),
+        DialogueOutcome::Foreign { looks_like, .. } => format!("not {title}: {}", looks_like.as_deref().unwrap_or("unknown protocol")),
+        DialogueOutcome::Malformed { why } => format!("{title}, malformed: {why}"),
+        DialogueOutcome::Closed { .. } => format!("{title}: closed at {at}"),
+        DialogueOutcome::Reset { .. } => format!("{title}: reset at {at}"),
+        DialogueOutcome::Silent { waited_ms, .. } => format!("{title}: no answer to {at} in {:.1} s", waited_ms / 1e3),
+        DialogueOutcome::NoConnection { why } => format!("{title}: not asked: {why}"),
+    }
 }
 
 fn http_words(http: &HttpExchange) -> String {

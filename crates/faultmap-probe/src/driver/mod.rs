@@ -115,7 +115,7 @@ impl Check<'_> {
                 Scheme::Udp => self.speak_udp(&resolved.addresses).await,
                 Scheme::Icmp => self.speak_icmp(&resolved.addresses).await,
                 Scheme::Dns => self.speak_dns(&resolved.addresses).await,
-                Scheme::Https | Scheme::Http | Scheme::Tcp | Scheme::Tls => self.reach(&resolved.addresses).await,
+                _ => self.reach(&resolved.addresses).await,
             }
         };
         tokio::pin!(walk);

@@ -93,6 +93,7 @@ fn options(args: &CheckArgs, target: &Target) -> anyhow::Result<CheckOptions> {
         ca_file: args.ca.clone(),
         method: args.method.clone().unwrap_or_else(|| usual.to_owned()),
         headers: headers(&args.headers)?,
+        credentials: None,
         data,
         request_path: target.path.clone(),
         expect_status: args.expect_status,

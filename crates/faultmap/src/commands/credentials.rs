@@ -1,9 +1,10 @@
 //! User names, passwords and other secrets of a request: taken out of the target, sent to it, and shown to nobody.
 
 use base64::prelude::{BASE64_STANDARD, Engine as _};
-use faultmap_model::observation::{HttpExchange, HttpOutcome, HttpResponse};
+use faultmap_model::observation::{HttpExchange, HttpOutcome, HttpResponse, Spoken};
 use faultmap_model::{Recording, Seen, Target};
 use faultmap_probe::CheckOptions;
+use faultmap_probe::dialogue::Credentials;
 use percent_encoding::percent_decode_str;
 
 /// Shorter texts are not worth hiding, and hiding them would blot out half of an answer.
@@ -19,6 +20,13 @@ fn user_info(raw: &str) -> Option<&str> {
     authority.rsplit_once('@').map(|(user, _)| user).filter(|user| !user.is_empty())
 }
 
+/// User name and password, escapes undone.
+fn login(user_info: &str) -> Credentials {
+    let plain = |text: &str| percent_decode_str(text).decode_utf8_lossy().into_owned();
+    let (user, password) = user_info.split_once(':').map_or((user_info, None), |(user, password)| (user, Some(password)));
+    Credentials { user: plain(user), password: password.map(plain) }
+}
+
 /// `user:password` as bytes, escapes undone. A name without a password gets an empty one, as RFC 7617 wants it.
 fn basic(user_info: &str) -> Vec<u8> {
     let (user, password) = user_info.split_once(':').unwrap_or((user_info, ""));
@@ -28,10 +36,15 @@ fn basic(user_info: &str) -> Vec<u8> {
     pair
 }
 
-/// Sends the target's credentials by HTTP Basic (RFC 7617), unless the user gives an Authorization header.
+/// Hands the target's credentials to the protocol: as a login, or by HTTP Basic (RFC 7617) unless the user gives an Authorization header.
 pub(super) fn authorize(raw: &str, target: &Target, options: &mut CheckOptions) {
+    let over_http = target.scheme.uses_http() || matches!(target.scheme.dialogue(), Some(Spoken::Grpc | Spoken::Websocket));
+    if !over_http {
+        options.credentials = user_info(raw).map(login);
+        return;
+    }
     let given = options.headers.iter().any(|(name, _)| name.eq_ignore_ascii_case("authorization"));
-    if given || !target.scheme.uses_http() {
+    if given {
         return;
     }
     if let Some(user_info) = user_info(raw) {

@@ -1,6 +1,8 @@
 //! Every observation as one line a person can read: what was asked of whom, and what came back. One function a kind. It says what was seen,
 //! never what it means.
 
+mod dialogue;
+
 use super::{CYAN, DIM, PLAIN, Paper, count, time};
 use faultmap_model::observation::*;
 use faultmap_model::{Observation, Report, Seen};
@@ -60,6 +62,7 @@ pub(super) fn words(seen: &Seen) -> String {
         Seen::TlsChain(it) => tls_chain(it),
         Seen::HttpExchange(it) => http_exchange(it),
         Seen::HttpSamples(it) => http_samples(it),
+        Seen::Dialogue(it) => dialogue::words(it),
         Seen::NotAsked(it) => not_asked(it),
     }
 }

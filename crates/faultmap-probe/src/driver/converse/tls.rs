@@ -1,0 +1,160 @@
+//! The TLS part of a conversation: the handshake, the peer's clock when it is not trusted, and the hellos tried beside a failed one.
+
+use super::{OFFER_WAIT, Turn};
+use crate::driver::{Check, now_unix};
+use crate::http::{Connection, HttpAsk, exchange};
+use crate::tls::{OfferAsk, OfferKind, TlsAsk, TlsStream, TlsVersion, handshake, offer, plain_request};
+use faultmap_model::Seen;
+use faultmap_model::observation::{Role, TlsHandshake, TlsOffer, TlsOutcome, Trust};
+use futures_util::future::join_all;
+use std::net::SocketAddr;
+use std::time::{Duration, Instant};
+use tokio::net::TcpStream;
+
+/// A mute TLS server is concluded after this.
+const TLS_PATIENCE: Duration = Duration::from_millis(4_500);
+const ALPN_HTTP: [&str; 2] = ["h2", "http/1.1"];
+
+impl Check<'_> {
+    /// The handshake; the session comes back only when the peer may be spoken to.
+    pub(super) async fn secure(&self, stream: TcpStream, to: SocketAddr, turn: Turn<'_>) -> Option<Connection> {
+        let asked = Instant::now();
+        let ask = TlsAsk {
+            to,
+            role: Role::Target,
+            name: &self.target.host,
+            sni: true,
+            alpn: if self.target.scheme.uses_http() { &ALPN_HTTP } else { &[] },
+            store: self.store()?,
+            wait: self.within(self.options.tls_wait.min(TLS_PATIENCE)),
+            now_unix: now_unix(),
+            offer_name: turn.purpose,
+            clamped_mss: turn.clamped_mss,
+        };
+        let result = handshake(stream, &ask).await;
+        self.rec.note(asked, result.handshake);
+        let trusted = result.chain.as_ref().is_none_or(acceptable);
+        if let Some(chain) = result.chain {
+            self.rec.note(asked, chain);
+        }
+        let stream = result.stream?;
+        if trusted {
+            return Some(Connection::Tls(stream));
+        }
+        if self.target.scheme.uses_http() && turn.purpose == "default" {
+            self.read_its_clock(stream, to).await;
+        }
+        None
+    }
+
+    /// A peer that is not trusted gets no header and no path of the user's: only its Date is wanted, to compare clocks.
+    async fn read_its_clock(&self, stream: TlsStream, to: SocketAddr) {
+        let asked = Instant::now();
+        let host = self.host_header();
+        let ask = HttpAsk {
+            to,
+            method: "HEAD",
+            host_header: &host,
+            path_and_query: "/",
+            headers: &[],
+            body: None,
+            accept_encoding: false,
+            wait: self.within(Duration::from_secs(2)),
+            body_limit: 0,
+            body_wait: Duration::from_millis(100),
+            purpose: "clock",
+            expect_body: None,
+            shown_url: &format!("https://{host}/"),
+            now_unix: now_unix(),
+        };
+        let answer = exchange(Connection::Tls(stream), &ask).await;
+        self.rec.note(asked, answer);
+    }
+
+    /// For `tls://`: a TLS 1.3 server judges the client's certificate only after the client is done.
+    pub(super) async fn after_handshake(&self, connection: Connection, to: SocketAddr, turn: Turn<'_>) {
+        let Connection::Tls(mut stream) = connection else { return };
+        let asked = Instant::now();
+        let Some(outcome @ TlsOutcome::Alert { .. }) = stream.ended(self.within(Duration::from_millis(60))).await else { return };
+        let offer = TlsOffer {
+            name: turn.purpose.to_owned(),
+            sni: None,
+            alpn: Vec::new(),
+            versions: Vec::new(),
+            hello_bytes: None,
+            clamped_mss: turn.clamped_mss,
+        };
+        self.rec.note(asked, TlsHandshake { to, role: Role::Target, offer, outcome, tcp: None });
+    }
+
+    /// Plain text that gets no answer is followed by a hello, and a hello by plain text: the port may be of the other kind.
+    pub(super) async fn the_other_way(&self, to: SocketAddr, mute: bool) {
+        if !self.target.scheme.uses_tls() {
+            // What is no TLS record ends a TLS session at once: a mute service is none.
+            if !mute {
+                self.other_offer(to, OfferKind::AllCiphers).await;
+            }
+        } else if mute && !self.rec.look(|seen| seen.iter().any(|o| matches!(o.seen, Seen::HttpExchange(_)))) {
+            let asked = Instant::now();
+            let Some(stream) = self.reopen(to, OFFER_WAIT, None).await else { return };
+            let answer = plain_request(stream, to, self.within(OFFER_WAIT)).await;
+            self.rec.note(asked, answer);
+        }
+    }
+
+    /// One trait of the ClientHello changed at a time: version, SNI, size.
+    pub(super) async fn other_offers(&self, to: SocketAddr) {
+        let kinds = [
+            OfferKind::Only(TlsVersion::V10),
+            OfferKind::Only(TlsVersion::V11),
+            OfferKind::Only(TlsVersion::V12),
+            OfferKind::Only(TlsVersion::V13),
+            OfferKind::AllCiphers,
+            OfferKind::NoSni,
+            OfferKind::OtherSni,
+            OfferKind::NoAlpn,
+            OfferKind::ShortHello,
+        ];
+        join_all(kinds.into_iter().map(|kind| self.other_offer(to, kind))).await;
+    }
+
+    async fn other_offer(&self, to: SocketAddr, kind: OfferKind) {
+        let asked = Instant::now();
+        let Some(stream) = self.reopen(to, OFFER_WAIT, None).await else { return };
+        let alpn: &[&str] = if self.target.scheme.uses_http() { &ALPN_HTTP } else { &[] };
+        let wait = self.within(OFFER_WAIT);
+        let ask = OfferAsk { to, role: Role::Target, kind, name: &self.target.host, alpn, wait, clamped_mss: None };
+        let answer = offer(stream, &ask).await;
+        self.rec.note(asked, answer);
+    }
+
+    /// A fresh connection, with TLS when the scheme has it; not recorded.
+    pub(super) async fn connection(&self, to: SocketAddr) -> Option<Connection> {
+        let stream = self.reopen(to, Duration::from_secs(2), None).await?;
+        if !self.target.scheme.uses_tls() {
+            return Some(Connection::Plain(stream));
+        }
+        let ask = TlsAsk {
+            to,
+            role: Role::Target,
+            name: &self.target.host,
+            sni: true,
+            alpn: &ALPN_HTTP,
+            store: self.store()?,
+            wait: self.within(Duration::from_secs(3)),
+            now_unix: now_unix(),
+            offer_name: "sample",
+            clamped_mss: None,
+        };
+        let result = handshake(stream, &ask).await;
+        let trusted = result.chain.as_ref().is_some_and(acceptable);
+        result.stream.filter(|_| trusted).map(Connection::Tls)
+    }
+}
+
+/// Trusted, or broken only in ways that do not make it another server: still no secrets are sent to it.
+fn acceptable(chain: &faultmap_model::observation::TlsChain) -> bool {
+    let now = chain.now_unix;
+    let valid = chain.certificates.first().is_some_and(|leaf| leaf.not_before_unix <= now && now <= leaf.not_after_unix);
+    chain.trust == Trust::Trusted && chain.name_matches && valid
+}
