@@ -109,6 +109,7 @@ pub(crate) fn query(resolver: &str, record_type: RecordType, outcome: DnsOutcome
         name: "shop.test".to_owned(),
         record_type,
         checking_disabled: false,
+        offered: None,
         sent: 1,
         outcome,
     }

@@ -225,6 +225,11 @@ pub enum Fault {
     Resolver {
         /// The name servers of its /etc/resolv.conf.
         servers: Vec<IpAddr>,
+        /// Its search list.
+        #[serde(default)]
+        search: Vec<String>,
+        /// Names with fewer dots are tried under the search list first.
+        ndots: Option<u8>,
     },
     /// The host's /etc/hosts names an address for a name.
     HostsEntry {
@@ -348,7 +353,7 @@ impl Fault {
             Fault::Environment { set } => client::environment(world, set),
             Fault::Service { port, change } => service::alter(world, at, *port, change),
             Fault::NameMoved { name, addrs } => names::moved(world, name, addrs),
-            Fault::Resolver { servers } => names::resolver(world, at, servers),
+            Fault::Resolver { servers, search, ndots } => names::resolver(world, at, servers, search, *ndots),
             Fault::HostsEntry { name, addr } => names::hosts_entry(world, at, name, *addr),
         }
     }

@@ -15,8 +15,20 @@ pub(super) fn moved(world: &mut World, name: &str, addrs: &[IpAddr]) -> Result<W
     }))
 }
 
-pub(super) fn resolver(world: &mut World, at: &str, servers: &[IpAddr]) -> Result<Witness, FaultError> {
-    let lines = servers.iter().map(|server| format!("nameserver {server}\n")).collect::<String>();
+pub(super) fn resolver(
+    world: &mut World,
+    at: &str,
+    servers: &[IpAddr],
+    search: &[String],
+    ndots: Option<u8>,
+) -> Result<Witness, FaultError> {
+    let mut lines = servers.iter().map(|server| format!("nameserver {server}\n")).collect::<String>();
+    if !search.is_empty() {
+        lines.push_str(&format!("search {}\n", search.join(" ")));
+    }
+    if let Some(ndots) = ndots {
+        lines.push_str(&format!("options ndots:{ndots}\n"));
+    }
     world.net.host(at)?.set_resolv_conf(lines);
     let text = format!("{at} asks {servers:?}");
     Ok(Witness::new(move |_| Ok(Sight::state(text, true))))

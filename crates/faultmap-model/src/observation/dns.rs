@@ -74,6 +74,9 @@ pub struct DnsQuery {
     pub record_type: RecordType,
     /// The CD (checking disabled) bit was set (RFC 4035 3.2.2).
     pub checking_disabled: bool,
+    /// The UDP payload that EDNS(0) offered to take, where it was not the usual 1232 bytes (RFC 6891 6.2.3); 0: asked without EDNS.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub offered: Option<u16>,
     /// Datagrams sent (retransmissions included).
     pub sent: u32,
     /// What came back.

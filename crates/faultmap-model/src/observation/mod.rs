@@ -5,6 +5,8 @@
 
 mod dialogue;
 mod dns;
+mod dns_trace;
+mod fragments;
 mod http;
 mod icmp;
 mod local;
@@ -14,6 +16,8 @@ mod transport;
 
 pub use dialogue::*;
 pub use dns::*;
+pub use dns_trace::*;
+pub use fragments::*;
 pub use http::*;
 pub use icmp::*;
 pub use local::*;
@@ -105,6 +109,8 @@ seen! {
     SystemLookup(SystemLookup) = "dns.system" @ L7,
     /// One question to one resolver.
     DnsQuery(DnsQuery) = "dns.query" @ L7,
+    /// The walk from the root to the name, with every delegated server asked.
+    DnsTrace(DnsTrace) = "dns.trace" @ L7,
     /// One TCP connect.
     TcpConnect(TcpConnect) = "tcp.connect" @ L4,
     /// Several TCP connects to one port, together.
@@ -121,6 +127,8 @@ seen! {
     Walk(Walk) = "path.walk" @ L3,
     /// Datagrams of growing size, not to be fragmented.
     SizeProbe(SizeProbe) = "path.size" @ L3,
+    /// Datagrams in fragments beside whole ones.
+    FragmentProbe(FragmentProbe) = "path.fragments" @ L3,
     /// One TLS handshake.
     TlsHandshake(TlsHandshake) = "tls.handshake" @ L6,
     /// The certificate chain as the server sent it.

@@ -99,6 +99,7 @@ pub async fn query(ask: &DnsAsk) -> DnsQuery {
         name: ask.name.clone(),
         record_type: ask.record_type,
         checking_disabled: ask.checking_disabled,
+        offered: (ask.max_payload != DEFAULT_PAYLOAD && ask.transport == Transport::Udp).then_some(ask.max_payload),
         sent: exchange.sent,
         outcome: exchange.outcome,
     }

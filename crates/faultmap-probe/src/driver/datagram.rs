@@ -29,6 +29,7 @@ impl Check<'_> {
         if !matches!(answer.outcome, UdpOutcome::Answer { .. }) && !self.is_local(to.ip()) {
             self.split_datagram(to, Role::Target).await;
         }
+        self.fragments(to.ip()).await;
     }
 
     /// A datagram's port is silent or refused: the same controls as for TCP.
@@ -71,6 +72,8 @@ impl Check<'_> {
             };
             let answer = walk(&ask).await;
             self.keep(asked, answer);
+        } else {
+            self.fragments(to).await;
         }
     }
 
@@ -85,6 +88,8 @@ impl Check<'_> {
         let (v4, v6) = tokio::join!(self.ask_server(server, name, RecordType::A), self.ask_server(server, name, RecordType::Aaaa));
         if !v4 && !v6 && !self.is_local(server.ip()) {
             self.split_datagram(server, Role::Target).await;
+        } else {
+            self.fragments(server.ip()).await;
         }
     }
 
@@ -92,16 +97,22 @@ impl Check<'_> {
         let wait = self.within(self.options.dns_wait.min(Duration::from_millis(3_600)));
         let asked = Instant::now();
         let ask = DnsAsk { wait, ..DnsAsk::new(server, Role::Target, Transport::Udp, name, record_type) };
-        let answers = dns::query_with_fallback(&ask).await;
-        let mut answered = false;
+        let question = async {
+            let answers = dns::query_with_fallback(&ask).await;
+            let first = answers.first().cloned();
+            (answers, first)
+        };
+        let (answers, plain) = self.or_without_edns_beside(&ask, question).await;
+        let mut answered = plain.is_some();
         let mut failed = false;
-        for answer in answers {
+        for answer in answers.iter().cloned() {
             if let DnsOutcome::Answer(message) = &answer.outcome {
                 answered = true;
                 failed |= message.rcode == 2;
             }
             self.rec.note(asked, answer);
         }
+        self.ask_for_large(&ask, &answers).await;
         if failed {
             let asked = Instant::now();
             let ask = DnsAsk { checking_disabled: true, wait: self.within(Duration::from_secs(2)), ..ask };

@@ -5,6 +5,8 @@
 
 mod converse;
 mod datagram;
+mod edns;
+mod fragments;
 mod local;
 mod quality;
 mod reach;

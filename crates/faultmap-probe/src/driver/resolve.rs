@@ -1,6 +1,6 @@
 //! From the target's name to addresses, with every resolver asked beside the system's own way.
 
-use super::{Check, wanted};
+use super::{Check, edns, wanted};
 use crate::dns::{self, DnsAsk};
 use crate::questions::{ConnectAsk, connect};
 use faultmap_model::observation::{DnsAnswer, DnsConfig, DnsOutcome, DnsQuery, RecordType, Role, SystemLookup, Transport};
@@ -13,6 +13,8 @@ use std::time::{Duration, Instant};
 
 /// Resolvers beyond this are not used by the C library either (resolv.conf(5) MAXNS is 3).
 const MOST_RESOLVERS: usize = 3;
+/// Domains of the search list that are tried; as many as the C library knew for thirty years (MAXDNSRCH of resolv.h).
+const MOST_SEARCHED: usize = 6;
 /// Addresses beyond this are not tried.
 const MOST_ADDRESSES: usize = 8;
 /// A resolver that has not answered by then gets its path examined.
@@ -152,15 +154,20 @@ impl<'a> Check<'a> {
 
     /// One type, with the questions that its answer calls for: TCP when truncated, CD when the resolver fails.
     async fn ask_type(&self, resolver: SocketAddr, name: &str, record_type: RecordType, direct: &Direct) -> Option<DnsAnswer> {
-        let first = self.ask_once(resolver, name, record_type, false, GRACE).await;
-        let silent = matches!(first.as_ref().map(|query| &query.outcome), Some(DnsOutcome::Silent { .. }));
+        let ask = DnsAsk::new(resolver, Role::Resolver, Transport::Udp, name, record_type);
+        let (first, plain) = self.or_without_edns(&ask, self.ask_once(resolver, name, record_type, false, GRACE)).await;
+        let silent = first.as_ref().is_some_and(|query| edns::silent(query));
         let more = self.options.dns_wait.saturating_sub(GRACE);
-        let last = if silent && !direct.system_done.get() && !more.is_zero() {
+        let last = if silent && plain.is_none() && !direct.system_done.get() && !more.is_zero() {
             self.ask_once(resolver, name, record_type, false, more).await
         } else {
             first
         }?;
-        let DnsOutcome::Answer(answer) = last.outcome else { return None };
+        let answered = match last.outcome {
+            DnsOutcome::Answer(answer) => Some(answer),
+            _ => None,
+        };
+        let answer = plain.or(answered)?;
         if answer.rcode == 2 {
             self.ask_once(resolver, name, record_type, true, Duration::from_secs(2)).await;
         }
@@ -185,6 +192,9 @@ impl<'a> Check<'a> {
         for answer in &answers {
             self.rec.note(asked, answer.clone());
         }
+        if answers.len() > 1 && !answers.last().is_some_and(|query| matches!(query.outcome, DnsOutcome::Answer(_))) {
+            self.ask_for_large(&ask, &answers).await;
+        }
         answers.into_iter().last()
     }
 }
@@ -200,7 +210,7 @@ fn query_names(host: &str, config: &DnsConfig) -> Vec<String> {
                 .search
                 .iter()
                 .filter(|domain| !domain.is_empty() && *domain != ".")
-                .take(2)
+                .take(MOST_SEARCHED)
                 .map(|domain| format!("{bare}.{}", domain.trim_end_matches('.'))),
         );
     }

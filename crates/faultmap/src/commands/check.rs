@@ -225,6 +225,7 @@ fn nothing_asked(target: &Target, options: &CheckOptions, errno: &str, started: 
                 name,
                 record_type: RecordType::A,
                 checking_disabled: false,
+                offered: None,
                 sent: 0,
                 outcome: DnsOutcome::Failed { errno, icmp: None },
             }));

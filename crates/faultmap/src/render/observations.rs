@@ -2,6 +2,7 @@
 //! never what it means.
 
 mod dialogue;
+mod names;
 
 use super::{CYAN, DIM, PLAIN, Paper, count, time};
 use faultmap_model::observation::*;
@@ -50,6 +51,7 @@ pub(super) fn words(seen: &Seen) -> String {
         Seen::HostsFile(it) => hosts_file(it),
         Seen::SystemLookup(it) => system_lookup(it),
         Seen::DnsQuery(it) => dns_query(it),
+        Seen::DnsTrace(it) => names::trace_line(it),
         Seen::TcpConnect(it) => tcp_connect(it),
         Seen::TcpRepeat(it) => tcp_repeat(it),
         Seen::AckProbe(it) => ack_probe(it),
@@ -58,6 +60,7 @@ pub(super) fn words(seen: &Seen) -> String {
         Seen::Echo(it) => echo(it),
         Seen::Walk(it) => walk(it),
         Seen::SizeProbe(it) => size_probe(it),
+        Seen::FragmentProbe(it) => names::fragments(it),
         Seen::TlsHandshake(it) => tls_handshake(it),
         Seen::TlsChain(it) => tls_chain(it),
         Seen::HttpExchange(it) => http_exchange(it),
@@ -195,6 +198,7 @@ fn dns_query(it: &DnsQuery) -> String {
         RecordType::Other => "another type",
     };
     let cd = if it.checking_disabled { ", checking disabled" } else { "" };
+    let offered = names::offered(it.offered);
     let outcome = match &it.outcome {
         DnsOutcome::Answer(answer) => dns_answer(answer),
         DnsOutcome::Silent { waited_ms, mismatched: 0 } => format!("silent for {}", time(*waited_ms)),
@@ -203,7 +207,7 @@ fn dns_query(it: &DnsQuery) -> String {
         }
         DnsOutcome::Failed { errno, icmp } => failed(errno, *icmp),
     };
-    format!("{} {} over {transport}{cd}, {} {kind}: {outcome}", role(it.role), it.resolver, it.name)
+    format!("{} {} over {transport}{cd}{offered}, {} {kind}: {outcome}", role(it.role), it.resolver, it.name)
 }
 
 fn dns_answer(it: &DnsAnswer) -> String {

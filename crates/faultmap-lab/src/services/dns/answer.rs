@@ -49,7 +49,7 @@ pub(crate) fn answer(plan: &DnsPlan, bytes: &[u8], over: Transport, number: u64)
     let behaviour = if behaviour.concerns(&question, over, number) { &behaviour.spec } else { &sound };
     let asked = format!("{} {}", question.name().to_lowercase().to_ascii(), question.query_type());
     let mut reply = Reply { delay: Duration::from_millis(behaviour.delay_ms), bites: bites(behaviour, over), ..Reply::default() };
-    if behaviour.silent {
+    if behaviour.silent || (behaviour.drop_edns && query.edns.is_some()) {
         reply.label = format!("{asked} silent");
         return reply;
     }
@@ -92,6 +92,7 @@ fn bites(b: &DnsBehaviour, over: Transport) -> Vec<&'static str> {
         (!answer.is_empty(), answer),
         (b.addresses.is_some(), "addresses"),
         (b.silent, "silent"),
+        (b.drop_edns, "drop-edns"),
         (b.delay_ms > 0, "delay"),
         (b.ttl.is_some(), "ttl"),
         (b.truncate && over == Transport::Udp, "truncate"),

@@ -147,6 +147,8 @@ pub struct DnsBehaviour {
     pub addresses: Option<Vec<IpAddr>>,
     /// Answer nothing.
     pub silent: bool,
+    /// Answer nothing to queries that carry EDNS.
+    pub drop_edns: bool,
     /// Milliseconds before the answer.
     pub delay_ms: u64,
     /// Seconds to live of all records answered.

@@ -2,6 +2,7 @@
 
 mod admin_prohibited;
 mod family_broken;
+mod fragments_dropped;
 mod high_latency_path;
 mod no_return_route;
 mod no_route;
@@ -28,6 +29,7 @@ pub(super) static CAUSES: &[&Cause] = &[
     &routing_loop::CAUSE,
     &admin_prohibited::CAUSE,
     &pmtu_blackhole::CAUSE,
+    &fragments_dropped::CAUSE,
     &packet_loss::CAUSE,
     &high_latency_path::CAUSE,
     &rp_filter::CAUSE,

@@ -83,6 +83,7 @@ mod tests {
             name: "shop.test".to_owned(),
             record_type: RecordType::A,
             checking_disabled: false,
+            offered: None,
             sent: 2,
             outcome,
         })

@@ -1,6 +1,7 @@
 //! The name resolves, but slowly.
 
 use super::answer::spoken;
+use super::dns_search as search;
 use super::lookup::{Questions, capital, of_resolvers, of_target};
 use crate::causes::{Cause, Claim, Tool};
 use crate::observation::{DnsOutcome, RecordType, Role, SystemLookup};
@@ -53,6 +54,9 @@ fn claim(ev: &Evidence<'_>) -> Option<Claim> {
     if groups.iter().flatten().any(silent) {
         return None;
     }
+    if let Some(vain) = groups.iter().flatten().find_map(|questions| search::in_vain(ev, questions)) {
+        return Some(vain);
+    }
     let questions = groups.iter().flatten().filter_map(|questions| slowest_question(ev, questions));
     let system = slow_lookup(ev);
     let slowest = questions.chain(system).max_by(|a, b| a.took_ms.total_cmp(&b.took_ms)).filter(|slowest| slowest.took_ms > SLOW_MS)?;
@@ -71,7 +75,10 @@ fn silent(questions: &Questions<'_>) -> bool {
 }
 
 fn slowest_question(ev: &Evidence<'_>, questions: &Questions<'_>) -> Option<Slowest> {
-    let answered = questions.asked.iter().filter(|(_, query)| !query.checking_disabled && matches!(query.outcome, DnsOutcome::Answer(_)));
+    let answered = questions
+        .asked
+        .iter()
+        .filter(|(_, query)| !query.checking_disabled && query.offered.is_none() && matches!(query.outcome, DnsOutcome::Answer(_)));
     let timed = answered.filter_map(|(id, query)| ev.get(*id).map(|observation| (*id, query, observation.took_ms)));
     let (id, query, took_ms) = timed.max_by(|a, b| a.2.total_cmp(&b.2))?;
     let kind = match query.record_type {

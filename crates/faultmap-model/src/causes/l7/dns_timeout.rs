@@ -1,5 +1,6 @@
 //! A resolver (or a DNS server under test) is reached and keeps silent.
 
+use super::dns_edns;
 use super::lookup::{Questions, Reply, capital, failing, of_resolvers};
 use crate::causes::{Cause, Claim, Tool};
 use crate::observation::{
@@ -44,6 +45,9 @@ pub(super) static CAUSE: Cause = Cause {
 };
 
 fn claim(ev: &Evidence<'_>) -> Option<Claim> {
+    if let Some(dropped) = dns_edns::dropped(ev) {
+        return Some(dropped);
+    }
     match failing(ev) {
         Some(questions) => broken(ev, &questions),
         None => beside(ev, &of_resolvers(ev)?),

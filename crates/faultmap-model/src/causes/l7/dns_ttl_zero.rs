@@ -1,10 +1,13 @@
 //! Answers that no cache may keep.
 
+use super::answer::spoken;
 use super::lookup::{Questions, of_resolvers, of_target};
 use crate::causes::{Cause, Claim, Tool};
 use crate::verdict::Where;
 use crate::{Evidence, Layer};
 
+/// A lookup below this is not felt.
+const FREE_MS: f64 = 5.0;
 /// Below this many seconds a cache is of no use.
 const SHORT_S: u32 = 5;
 
@@ -26,10 +29,27 @@ pub(super) static CAUSE: Cause = Cause {
 };
 
 fn claim(ev: &Evidence<'_>) -> Option<Claim> {
-    [of_resolvers(ev), of_target(ev)].into_iter().flatten().find_map(|questions| short_lived(&questions))
+    [of_resolvers(ev), of_target(ev)].into_iter().flatten().find_map(|questions| short_lived(ev, &questions))
 }
 
-fn short_lived(questions: &Questions<'_>) -> Option<Claim> {
+/// How long a lookup takes: the slowest of the answers that matter.
+fn cost_ms(ev: &Evidence<'_>, questions: &Questions<'_>) -> f64 {
+    let answers = questions.all_answers();
+    answers.iter().filter_map(|(id, ..)| ev.get(*id)).map(|observation| observation.took_ms).fold(0.0, f64::max)
+}
+
+/// A resolver on this host, or one that answers from its own table (`dnsmasq --address`, a hosts file that it serves, a service catalogue):
+/// authoritative and recursive at once. To ask it anew costs nothing worth a word while it answers at once.
+fn local_table(questions: &Questions<'_>) -> bool {
+    let own = questions.all_answers().iter().all(|(_, _, answer)| answer.authoritative && answer.recursion_available);
+    own || questions.servers().iter().all(|server| server.ip().is_loopback())
+}
+
+fn short_lived(ev: &Evidence<'_>, questions: &Questions<'_>) -> Option<Claim> {
+    let cost_ms = cost_ms(ev, questions);
+    if cost_ms < FREE_MS && local_table(questions) {
+        return None;
+    }
     let answers: Vec<_> = questions.all_answers().into_iter().filter(|(_, _, answer)| !answer.addresses.is_empty()).collect();
     let ttls: Vec<u32> = answers.iter().filter_map(|(_, _, answer)| answer.min_ttl_s).collect();
     let owners: Vec<u32> =
@@ -41,7 +61,8 @@ fn short_lived(questions: &Questions<'_>) -> Option<Claim> {
     } else {
         return None;
     };
-    let summary = format!("The addresses of {} live {ttl} s only (TTL {ttl}): every connection has to ask DNS anew.", questions.name);
+    let cost = if cost_ms >= FREE_MS { format!(", and waits {} for it", spoken(cost_ms)) } else { String::new() };
+    let summary = format!("The addresses of {} live {ttl} s only (TTL {ttl}): every connection has to ask DNS anew{cost}.", questions.name);
     Some(
         Claim::degrades(0.85, Where::Remote, format!("the zone of {}", questions.name), summary).citing(answers.iter().map(|(id, ..)| *id)),
     )
@@ -51,13 +72,14 @@ fn short_lived(questions: &Questions<'_>) -> Option<Claim> {
 mod tests {
     use super::*;
     use crate::observation::{DnsOutcome, DnsQuery};
-    use crate::testkit::{but, claims, healthy_https};
+    use crate::testkit::{but, claims, healthy_https, took};
 
     fn check(ttl: u32, authoritative: bool, expect: Option<(f64, bool)>) {
         let recording = but::<DnsQuery>(healthy_https(), |query| {
             if let DnsOutcome::Answer(answer) = &mut query.outcome {
                 answer.min_ttl_s = answer.min_ttl_s.map(|_| ttl);
                 answer.authoritative = authoritative;
+                answer.recursion_available = !authoritative;
             }
         });
         assert_eq!(claims(&CAUSE, &recording), expect, "{ttl} {authoritative}");
@@ -68,6 +90,19 @@ mod tests {
         check(0, false, Some((0.85, false)));
         check(0, true, Some((0.85, false)));
         check(4, true, Some((0.85, false)));
+    }
+
+    #[test]
+    fn a_local_table_that_answers_at_once_costs_nothing() {
+        let dnsmasq = |took_ms| {
+            let own = but::<DnsQuery>(healthy_https(), |query| {
+                if let DnsOutcome::Answer(answer) = &mut query.outcome {
+                    (answer.min_ttl_s, answer.authoritative, answer.recursion_available) = (Some(0), true, true);
+                }
+            });
+            claims(&CAUSE, &took::<DnsQuery>(own, took_ms))
+        };
+        assert_eq!((dnsmasq(1.0), dnsmasq(180.0)), (None, Some((0.85, false))));
     }
 
     #[test]

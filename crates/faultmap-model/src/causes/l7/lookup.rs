@@ -4,6 +4,9 @@ use crate::observation::{DnsAnswer, DnsOutcome, DnsQuery, HostsFile, RecordType,
 use crate::{Evidence, ObservationId, Scheme};
 use std::net::{IpAddr, SocketAddr};
 
+/// What our questions offer unless they say otherwise.
+const USUAL_PAYLOAD: u16 = 1232;
+
 /// What one server, or all together, say of a name.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Reply {
@@ -79,9 +82,10 @@ impl<'a> Questions<'a> {
         servers
     }
 
-    /// Ordinary questions to one server (without CD).
+    /// Ordinary questions to one server: without CD, and not those that ask for a larger answer than a client would.
     pub(super) fn to(&self, server: SocketAddr) -> impl Iterator<Item = (ObservationId, &'a DnsQuery)> + '_ {
-        self.asked.iter().copied().filter(move |(_, query)| query.resolver == server && !query.checking_disabled)
+        let ordinary = |query: &DnsQuery| !query.checking_disabled && query.offered.is_none_or(|offered| offered < USUAL_PAYLOAD);
+        self.asked.iter().copied().filter(move |(_, query)| query.resolver == server && ordinary(query))
     }
 
     /// Complete answers of one server: not those cut short by UDP.

@@ -3,10 +3,12 @@
 pub(in crate::causes) mod answer;
 pub(in crate::causes) mod backend_intermittent;
 mod dns_disagreement;
+mod dns_edns;
 mod dns_failing;
 mod dns_hosts_override;
 mod dns_lame;
 mod dns_missing;
+mod dns_search;
 mod dns_slow;
 mod dns_tcp_blocked;
 mod dns_timeout;
