@@ -96,6 +96,12 @@ impl Scheme {
         matches!(self, Self::Https | Self::Tls | Self::Grpcs | Self::Wss | Self::Rediss | Self::Smtps | Self::Amqps | Self::Mqtts)
     }
 
+    /// Its protocol begins in plain text and may go over to TLS on the same connection (STARTTLS and its kin).
+    #[must_use]
+    pub const fn upgrades_to_tls(self) -> bool {
+        matches!(self, Self::Postgres | Self::Mysql | Self::Smtp)
+    }
+
     /// It is an HTTP request with an HTTP answer, and nothing more.
     #[must_use]
     pub const fn uses_http(self) -> bool {

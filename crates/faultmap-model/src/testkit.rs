@@ -205,6 +205,7 @@ pub(crate) fn trusted_chain() -> TlsChain {
         trust_error: None,
         name_matches: true,
         now_unix: NOW,
+        demanded: None,
         path: vec![0, 1],
         roots: 140,
         store: "system".to_owned(),

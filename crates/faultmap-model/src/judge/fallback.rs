@@ -26,8 +26,12 @@ fn dialogue_summary(evidence: &Evidence<'_>, total: f64) -> String {
     let Some((_, dialogue)) = evidence.dialogue() else { return format!("{place} answers in {total:.0} ms.") };
     let title = dialogue.protocol.title();
     match &dialogue.outcome {
-        DialogueOutcome::CredentialsWanted { method } => format!(
+        DialogueOutcome::CredentialsWanted { method, .. } => format!(
             "{place} speaks {title} and asks for credentials ({method}) in {total:.0} ms; every layer is well. None were given, so no login was tried."
+        ),
+        DialogueOutcome::LoginUnsupported { method } => format!(
+            "{place} speaks {title} in {total:.0} ms, and every layer up to the login is well; the login was not tried, for faultmap does not \
+             speak the way that the server wants ({method})."
         ),
         DialogueOutcome::Done { what } => format!("{place} answers in {title} in {total:.0} ms ({what}); every layer is well."),
         _ => format!("{place} answers in {title} in {total:.0} ms; every layer is well."),
@@ -107,7 +111,10 @@ fn failed_at(evidence: &Evidence<'_>) -> Option<(Layer, ObservationId, String)> 
         return Some((Layer::L7, id, format!("the request to {} gets no answer", http.to)));
     }
     if let Some((id, dialogue)) = evidence.dialogue()
-        && !matches!(dialogue.outcome, DialogueOutcome::Done { .. } | DialogueOutcome::CredentialsWanted { .. })
+        && !matches!(
+            dialogue.outcome,
+            DialogueOutcome::Done { .. } | DialogueOutcome::CredentialsWanted { .. } | DialogueOutcome::LoginUnsupported { .. }
+        )
     {
         let title = dialogue.protocol.title();
         return Some((Layer::L7, id, format!("the {title} conversation with {} fails at {}", dialogue.to, dialogue.ended_at())));

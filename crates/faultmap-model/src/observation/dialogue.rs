@@ -88,6 +88,14 @@ pub enum DialogueOutcome {
     CredentialsWanted {
         /// The way in which it wants them: `scram-sha-256`.
         method: String,
+        /// A user was named, and the password is what is missing.
+        #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+        user_given: bool,
+    },
+    /// It wants credentials in a way that faultmap does not speak: the service lives, and more cannot be asked.
+    LoginUnsupported {
+        /// The way: `gssapi`, `client_ed25519`.
+        method: String,
     },
     /// It refused, in its own words.
     Refused {
@@ -146,7 +154,13 @@ impl Dialogue {
         use DialogueOutcome as O;
         matches!(
             self.outcome,
-            O::Done { .. } | O::CredentialsWanted { .. } | O::Refused { .. } | O::TlsWanted { .. } | O::TlsNotOffered | O::Malformed { .. }
+            O::Done { .. }
+                | O::CredentialsWanted { .. }
+                | O::LoginUnsupported { .. }
+                | O::Refused { .. }
+                | O::TlsWanted { .. }
+                | O::TlsNotOffered
+                | O::Malformed { .. }
         )
     }
 

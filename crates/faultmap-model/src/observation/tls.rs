@@ -148,6 +148,16 @@ pub enum Trust {
     Invalid,
 }
 
+/// Which checks of a chain the user asked for, as `sslmode` names them in PostgreSQL.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Demand {
+    /// A path to a trusted root (`verify-ca`).
+    Ca,
+    /// And the name (`verify-full`).
+    Full,
+}
+
 /// The chain as the server sent it, held against the store, the name and the clock.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct TlsChain {
@@ -169,6 +179,10 @@ pub struct TlsChain {
     /// certificates sent beside the path do not.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub path: Vec<u32>,
+    /// Where TLS is an upgrade within another protocol (STARTTLS, PostgreSQL's SSLRequest): which checks the user asked for. Absent there, the
+    /// chain is told but not judged, as the protocol's own clients do it; of a scheme that is TLS from the first byte, all count.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub demanded: Option<Demand>,
     /// Roots in the store used, and its origin.
     pub roots: u32,
     /// `system`, or the file of `--ca`.

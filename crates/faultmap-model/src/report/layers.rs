@@ -241,7 +241,8 @@ fn dialogue_words(dialogue: &Dialogue) -> String {
     let at = dialogue.ended_at();
     match &dialogue.outcome {
         DialogueOutcome::Done { what } => format!("{title}: {what}"),
-        DialogueOutcome::CredentialsWanted { method } => format!("{title}: asks for credentials ({method})"),
+        DialogueOutcome::CredentialsWanted { method, .. } => format!("{title}: asks for credentials ({method})"),
+        DialogueOutcome::LoginUnsupported { method } => format!("{title}: wants a login that is not spoken here ({method})"),
         DialogueOutcome::Refused { code, message } => format!("{title}: refused at {at} with {code} {message}"),
         DialogueOutcome::TlsWanted { message } => format!("{title}: wants TLS: {message}"),
         DialogueOutcome::TlsNotOffered => format!("{title}: offers no TLS"),

@@ -3,16 +3,31 @@
 //! A protocol's file only sends, reads and understands its messages; how a conversation ends without an answer (FIN, RST, silence, another
 //! protocol) is found here, alike for all. Nothing here judges.
 
+mod amqp;
+mod mqtt;
+mod mysql;
+mod place;
+mod postgres;
 mod redis;
+mod rehearsal;
+mod smtp;
+mod ssh;
 mod talk;
+
+#[cfg(test)]
+mod tests;
+
+pub use rehearsal::rehearse;
 
 use crate::http::Connection;
 use crate::sock::{no_delay_dup, tcp_health};
-use faultmap_model::observation::{Dialogue, DialogueOutcome, DialogueStep, Spoken};
+use crate::tls::TlsAsk;
+use faultmap_model::observation::{Demand, Dialogue, DialogueOutcome, DialogueStep, Spoken, TlsChain, TlsHandshake};
 use std::net::SocketAddr;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use talk::{Broken, Talk};
 use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::net::TcpStream;
 
 /// A stream that a conversation may run on.
 pub(crate) trait Stream: AsyncRead + AsyncWrite + Unpin {}
@@ -53,45 +68,127 @@ pub struct DialogueAsk<'a> {
     pub headers: &'a [(String, String)],
     /// The conversation runs within TLS.
     pub encrypted: bool,
+    /// How to go over to TLS within the protocol, where it has a way. Absent: it is not tried.
+    pub tls: Option<TlsAsk<'a>>,
     /// Why this conversation (see `Dialogue::purpose`).
     pub purpose: &'a str,
     /// Bound of each answer.
     pub wait: Duration,
 }
 
-/// Holds the conversation, to its end in order: it leaves nothing behind on the server.
-pub async fn converse(connection: Connection, ask: &DialogueAsk<'_>) -> Dialogue {
-    match connection {
-        Connection::Plain(stream) | Connection::PlainHttp2(stream) => {
-            let tcp = no_delay_dup(&stream);
-            let dialogue = speak(stream, ask).await;
-            Dialogue { tcp: tcp.as_ref().and_then(tcp_health), ..dialogue }
+/// Whether TLS is to be used where the protocol can go over to it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum TlsWish {
+    Never,
+    /// When the server offers it; its chain is not judged.
+    IfOffered,
+    /// Or nothing; its chain is not judged.
+    Always,
+    /// Or nothing, and the chain must stand.
+    Verified(Demand),
+}
+
+impl TlsWish {
+    const fn demanded(self) -> Option<Demand> {
+        match self {
+            Self::Verified(demand) => Some(demand),
+            Self::Never | Self::IfOffered | Self::Always => None,
         }
-        Connection::Tls(stream) => {
-            let tcp = stream.socket();
-            let dialogue = speak(stream, ask).await;
-            Dialogue { tcp: tcp.as_ref().and_then(tcp_health), ..dialogue }
-        }
+    }
+
+    /// Without TLS the conversation must not go on.
+    const fn or_nothing(self) -> bool {
+        matches!(self, Self::Always | Self::Verified(_))
     }
 }
 
-async fn speak(stream: impl Stream, ask: &DialogueAsk<'_>) -> Dialogue {
-    let mut talk = Talk::new(stream, ask.wait);
+/// What a conversation gave.
+#[derive(Debug)]
+pub struct Told {
+    /// The TLS handshake within the protocol.
+    pub secured: Option<Secured>,
+    /// The conversation; absent when that handshake ended it.
+    pub dialogue: Option<Dialogue>,
+}
+
+/// A TLS handshake within a protocol.
+#[derive(Debug)]
+pub struct Secured {
+    /// When it began.
+    pub asked: Instant,
+    /// How it went.
+    pub handshake: TlsHandshake,
+    /// The chain, if one came.
+    pub chain: Option<TlsChain>,
+}
+
+/// Holds the conversation, to its end in order: it leaves nothing behind on the server.
+pub async fn converse(connection: Connection, ask: &DialogueAsk<'_>) -> Told {
+    let (tcp, talk) = match connection {
+        Connection::Plain(stream) | Connection::PlainHttp2(stream) => (no_delay_dup(&stream), Talk::plain(stream, ask.wait)),
+        Connection::Tls(stream) => (stream.socket(), Talk::within_tls(Box::new(stream), ask.wait)),
+    };
+    let mut told = speak(talk, ask).await;
+    if let Some(dialogue) = &mut told.dialogue {
+        dialogue.tcp = tcp.as_ref().and_then(tcp_health);
+    }
+    told
+}
+
+async fn speak(mut talk: Talk, ask: &DialogueAsk<'_>) -> Told {
     let ended = match ask.protocol {
         Spoken::Redis => redis::speak(&mut talk, ask).await,
-        Spoken::Grpc | Spoken::Websocket | Spoken::Postgres | Spoken::Mysql | Spoken::Smtp | Spoken::Ssh | Spoken::Amqp | Spoken::Mqtt => {
-            Err(Broken::Malformed("not spoken yet".to_owned()))
-        }
+        Spoken::Postgres => postgres::speak(&mut talk, ask).await,
+        Spoken::Mysql => mysql::speak(&mut talk, ask).await,
+        Spoken::Smtp => smtp::speak(&mut talk, ask).await,
+        Spoken::Ssh => ssh::speak(&mut talk).await,
+        Spoken::Amqp => amqp::speak(&mut talk, ask).await,
+        Spoken::Mqtt => mqtt::speak(&mut talk, ask).await,
+        Spoken::Grpc | Spoken::Websocket => Err(Broken::Malformed("not spoken yet".to_owned())),
     };
     talk.finish(ask, ended)
 }
 
-impl<S> Talk<S> {
+/// On a fresh connection, goes the protocol's own way to the moment before the TLS handshake. `None` when the server does not go along.
+pub(crate) async fn up_to_tls(stream: TcpStream, protocol: Spoken, wait: Duration) -> Option<TcpStream> {
+    let mut talk = Talk::plain(stream, wait);
+    let consents = match protocol {
+        Spoken::Postgres => postgres::ask_for_tls(&mut talk).await,
+        Spoken::Mysql => mysql::ask_for_tls(&mut talk).await,
+        Spoken::Smtp => smtp::ask_for_tls(&mut talk).await,
+        _ => Ok(true),
+    };
+    talk.into_stream().filter(|_| matches!(consents, Ok(true)))
+}
+
+/// Whether PostgreSQL listens there: its answer to an SSLRequest is one byte that no other protocol says.
+pub(crate) async fn is_postgres(stream: TcpStream, to: SocketAddr, wait: Duration) -> Option<Dialogue> {
+    let mut talk = Talk::plain(stream, wait);
+    postgres::ask_for_tls(&mut talk).await.ok()?;
+    talk.end_step();
+    Some(Dialogue {
+        to,
+        protocol: Spoken::Postgres,
+        purpose: "other-protocol".to_owned(),
+        steps: talk.steps.iter().map(|(name, took_ms)| DialogueStep { name: (*name).to_owned(), took_ms: *took_ms }).collect(),
+        server: None,
+        facts: Vec::new(),
+        first_byte_ms: talk.first_byte_ms,
+        outcome: DialogueOutcome::Done { what: "answers an SSLRequest".to_owned() },
+        tcp: None,
+    })
+}
+
+impl Talk {
     /// The record of a conversation that ended so.
-    fn finish(self, ask: &DialogueAsk<'_>, ended: Result<DialogueOutcome, Broken>) -> Dialogue {
-        let outcome = ended.unwrap_or_else(|broken| self.outcome_of(broken));
+    fn finish(mut self, ask: &DialogueAsk<'_>, ended: Result<DialogueOutcome, Broken>) -> Told {
+        self.end_step();
+        let outcome = match ended {
+            Ok(outcome) => Some(outcome),
+            Err(broken) => self.outcome_of(ask.protocol, broken),
+        };
         let steps = self.steps.iter().map(|(name, took_ms)| DialogueStep { name: (*name).to_owned(), took_ms: *took_ms }).collect();
-        Dialogue {
+        let dialogue = outcome.map(|outcome| Dialogue {
             to: ask.to,
             protocol: ask.protocol,
             purpose: ask.purpose.to_owned(),
@@ -101,6 +198,7 @@ impl<S> Talk<S> {
             first_byte_ms: self.first_byte_ms,
             outcome,
             tcp: None,
-        }
+        });
+        Told { secured: self.secured, dialogue }
     }
 }

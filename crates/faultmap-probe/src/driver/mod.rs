@@ -105,7 +105,7 @@ impl Check<'_> {
     async fn run(&self) -> Result<(), ProbeError> {
         let ca_file = self.options.ca_file.clone();
         let store = async {
-            if self.target.scheme.uses_tls() {
+            if self.target.scheme.uses_tls() || self.target.scheme.upgrades_to_tls() {
                 let _ = self.store.set(load_store(ca_file).await?);
             }
             Ok::<(), ProbeError>(())

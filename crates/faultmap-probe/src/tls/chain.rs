@@ -49,6 +49,7 @@ pub(crate) fn judge(sent: &[CertificateDer<'static>], ask: &ChainAsk<'_>) -> Tls
         trust_error,
         now_unix: ask.now_unix,
         path,
+        demanded: None,
         roots,
         store: ask.store.origin(),
     }

@@ -96,6 +96,11 @@ impl<S> Tap<S> {
         (Self { inner, seen: Rc::clone(&seen), speak_first: false }, seen)
     }
 
+    /// The stream, for whom the tap is in the way.
+    pub(crate) fn into_inner(self) -> S {
+        self.inner
+    }
+
     /// Wraps a stream, and shows nothing of what the peer says until we have spoken. (hyper calls an answer that comes before the question
     /// an error; overloaded balancers send their 503 at once.)
     pub(crate) fn speaking_first(inner: S) -> (Self, Seen) {

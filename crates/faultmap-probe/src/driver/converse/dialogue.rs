@@ -1,17 +1,18 @@
 //! A conversation in the service's own protocol, in the driver's terms: what is asked, how long, and what is recorded.
 
-use super::HTTP_PATIENCE;
-use crate::dialogue::{DialogueAsk, converse};
+use super::{HTTP_PATIENCE, OFFER_WAIT, Turn};
+use crate::dialogue::{DialogueAsk, converse, is_postgres};
 use crate::driver::Check;
 use crate::http::Connection;
 use crate::recorder::ms;
+use crate::tls::plain_request;
 use faultmap_model::observation::{Dialogue, DialogueOutcome, Spoken, TcpHealth};
 use std::net::SocketAddr;
 use std::time::Instant;
 
 impl Check<'_> {
-    /// Holds the conversation and records it. True when it ended in silence.
-    pub(super) async fn dialogue(&self, connection: Connection, to: SocketAddr, protocol: Spoken, purpose: &str) -> bool {
+    /// Holds the conversation and records it. True when it ended in silence, or before it began.
+    pub(super) async fn dialogue(&self, connection: Connection, to: SocketAddr, protocol: Spoken, turn: Turn<'_>) -> bool {
         let asked = Instant::now();
         let authority = self.host_header();
         let ask = DialogueAsk {
@@ -23,13 +24,46 @@ impl Check<'_> {
             credentials: self.options.credentials.as_ref(),
             headers: &self.options.headers,
             encrypted: matches!(connection, Connection::Tls(_)),
-            purpose,
+            tls: if self.target.scheme.upgrades_to_tls() { self.tls_ask(to, turn) } else { None },
+            purpose: turn.purpose,
             wait: self.within(self.options.request_wait.min(HTTP_PATIENCE)),
         };
-        let dialogue = converse(connection, &ask).await;
+        let told = converse(connection, &ask).await;
+        if let Some(secured) = told.secured {
+            self.rec.note(secured.asked, secured.handshake);
+            if let Some(chain) = secured.chain {
+                self.rec.note(secured.asked, chain);
+            }
+        }
+        let Some(dialogue) = told.dialogue else { return true };
         let silent = matches!(dialogue.outcome, DialogueOutcome::Silent { .. });
         self.rec.note(asked, dialogue);
         silent
+    }
+
+    /// The port does not answer in the protocol that was asked for. Whether another one does is asked in the two ways that draw a word from
+    /// nearly every service: a request in plain text, and PostgreSQL's eight bytes (which waits for its client, as HTTP does).
+    pub(super) async fn other_protocols(&self, to: SocketAddr) {
+        let Some(protocol) = self.target.scheme.dialogue().filter(|_| !self.target.scheme.uses_tls()) else { return };
+        let in_plain_text = async {
+            let asked = Instant::now();
+            if let Some(stream) = self.reopen(to, OFFER_WAIT, None).await {
+                let answer = plain_request(stream, to, self.within(OFFER_WAIT)).await;
+                self.rec.note(asked, answer);
+            }
+        };
+        let as_database = async {
+            let asked = Instant::now();
+            let wait = self.within(OFFER_WAIT);
+            if protocol == Spoken::Postgres {
+                return;
+            }
+            let Some(stream) = self.reopen(to, OFFER_WAIT, None).await else { return };
+            if let Some(answer) = is_postgres(stream, to, wait).await {
+                self.rec.note(asked, answer);
+            }
+        };
+        tokio::join!(in_plain_text, as_database);
     }
 
     /// The conversation is left while it stalls.

@@ -115,7 +115,7 @@ impl Check<'_> {
         };
         stage.set(Stage::Application);
         if let Some(protocol) = self.target.scheme.dialogue() {
-            let silent = self.dialogue(connection, to, protocol, turn.purpose).await;
+            let silent = self.dialogue(connection, to, protocol, turn).await;
             stage.set(if silent { Stage::Stalled } else { Stage::Done });
             return;
         }

@@ -1,6 +1,7 @@
 //! The TLS part of a conversation: the handshake, the peer's clock when it is not trusted, and the hellos tried beside a failed one.
 
 use super::{OFFER_WAIT, Turn};
+use crate::dialogue::up_to_tls;
 use crate::driver::{Check, now_unix};
 use crate::http::{Connection, HttpAsk, exchange};
 use crate::tls::{OfferAsk, OfferKind, TlsAsk, TlsStream, TlsVersion, handshake, offer, plain_request};
@@ -16,10 +17,9 @@ const TLS_PATIENCE: Duration = Duration::from_millis(4_500);
 const ALPN_HTTP: [&str; 2] = ["h2", "http/1.1"];
 
 impl Check<'_> {
-    /// The handshake; the session comes back only when the peer may be spoken to.
-    pub(super) async fn secure(&self, stream: TcpStream, to: SocketAddr, turn: Turn<'_>) -> Option<Connection> {
-        let asked = Instant::now();
-        let ask = TlsAsk {
+    /// The offer of an ordinary client.
+    pub(super) fn tls_ask<'a>(&'a self, to: SocketAddr, turn: Turn<'a>) -> Option<TlsAsk<'a>> {
+        Some(TlsAsk {
             to,
             role: Role::Target,
             name: &self.target.host,
@@ -30,7 +30,13 @@ impl Check<'_> {
             now_unix: now_unix(),
             offer_name: turn.purpose,
             clamped_mss: turn.clamped_mss,
-        };
+        })
+    }
+
+    /// The handshake; the session comes back only when the peer may be spoken to.
+    pub(super) async fn secure(&self, stream: TcpStream, to: SocketAddr, turn: Turn<'_>) -> Option<Connection> {
+        let asked = Instant::now();
+        let ask = self.tls_ask(to, turn)?;
         let result = handshake(stream, &ask).await;
         self.rec.note(asked, result.handshake);
         let trusted = result.chain.as_ref().is_none_or(acceptable);
@@ -90,9 +96,9 @@ impl Check<'_> {
     /// Plain text that gets no answer is followed by a hello, and a hello by plain text: the port may be of the other kind.
     pub(super) async fn the_other_way(&self, to: SocketAddr, mute: bool) {
         if !self.target.scheme.uses_tls() {
-            // What is no TLS record ends a TLS session at once: a mute service is none.
-            if !mute {
-                self.other_offer(to, OfferKind::AllCiphers).await;
+            // What is no TLS record ends a TLS session at once: a mute service is none, unless it waits for us to begin.
+            if !mute || self.target.scheme.dialogue().is_some() {
+                tokio::join!(self.bare_offer(to, OfferKind::AllCiphers), self.other_protocols(to));
             }
         } else if mute && !self.rec.look(|seen| seen.iter().any(|o| matches!(o.seen, Seen::HttpExchange(_)))) {
             let asked = Instant::now();
@@ -118,9 +124,25 @@ impl Check<'_> {
         join_all(kinds.into_iter().map(|kind| self.other_offer(to, kind))).await;
     }
 
+    /// In the protocol's own way into TLS, where it has one.
     async fn other_offer(&self, to: SocketAddr, kind: OfferKind) {
         let asked = Instant::now();
+        let Some(mut stream) = self.reopen(to, OFFER_WAIT, None).await else { return };
+        if let Some(protocol) = self.target.scheme.dialogue().filter(|_| self.target.scheme.upgrades_to_tls()) {
+            let Some(consented) = up_to_tls(stream, protocol, self.within(OFFER_WAIT)).await else { return };
+            stream = consented;
+        }
+        self.offer_on(stream, to, kind, asked).await;
+    }
+
+    /// With TLS from the first byte.
+    async fn bare_offer(&self, to: SocketAddr, kind: OfferKind) {
+        let asked = Instant::now();
         let Some(stream) = self.reopen(to, OFFER_WAIT, None).await else { return };
+        self.offer_on(stream, to, kind, asked).await;
+    }
+
+    async fn offer_on(&self, stream: TcpStream, to: SocketAddr, kind: OfferKind, asked: Instant) {
         let alpn: &[&str] = if self.target.scheme.uses_http() { &ALPN_HTTP } else { &[] };
         let wait = self.within(OFFER_WAIT);
         let ask = OfferAsk { to, role: Role::Target, kind, name: &self.target.host, alpn, wait, clamped_mss: None };

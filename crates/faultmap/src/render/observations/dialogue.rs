@@ -15,7 +15,9 @@ fn ending(it: &Dialogue) -> String {
     let at = it.ended_at();
     match &it.outcome {
         DialogueOutcome::Done { what } => what.clone(),
-        DialogueOutcome::CredentialsWanted { method } => format!("asks for credentials ({method}), and none were given"),
+        DialogueOutcome::CredentialsWanted { method, user_given: true } => format!("asks for a password ({method}), and none was given"),
+        DialogueOutcome::CredentialsWanted { method, .. } => format!("asks for credentials ({method}), and none were given"),
+        DialogueOutcome::LoginUnsupported { method } => format!("wants a login that faultmap does not speak ({method})"),
         DialogueOutcome::Refused { code, message } => format!("refused at {at}: {code} {message}"),
         DialogueOutcome::TlsWanted { message } => format!("wants TLS: {message}"),
         DialogueOutcome::TlsNotOffered => "offers no TLS".to_owned(),
