@@ -8,6 +8,7 @@ mod database;
 mod dns;
 mod engine;
 mod error;
+mod hostile;
 mod http;
 mod io;
 mod listen;
@@ -34,6 +35,7 @@ pub use self::{
     database::{Mysql, MysqlError, Postgres, PostgresError},
     dns::{DnsAnswer, DnsBehaviour, DnsSpec, Ede, Mx, RecordSpec, Srv, Transport},
     error::ServiceError,
+    hostile::Hostile,
     http::{Body, Encoding, Fault as HttpFault, Grpc, HttpSpec, Pause, Redirect, Respond, Reuse, Rotation, Speak, Upstream},
     listen::{Accept, ListenSpec},
     pki::{CertSpec, Identity, Pki},

@@ -14,6 +14,7 @@ use super::{
     database::{self, Mysql, Postgres},
     engine::Ctx,
     error::ServiceError,
+    hostile::{self, Hostile},
     io::{BoxStream, HOLD, Metered, Wire, drain},
     listen::ListenSpec,
     pki::Pki,
@@ -92,6 +93,8 @@ pub enum TcpBehaviour {
     Postgres(Postgres),
     /// Speaks as a MySQL server.
     Mysql(Mysql),
+    /// Answers without end, or without sense.
+    Hostile(Hostile),
     /// Answers by rule: each chunk received is compared with every rule in order.
     Dialogue {
         /// Sent at once after accept.
@@ -248,6 +251,7 @@ async fn behave(mut io: BoxStream, wire: &Wire, plan: &TcpPlan, counters: &Arc<C
             let _ = timeout(HOLD, database::mysql(&mut io, server, counters)).await;
             finish(&mut io).await;
         }
+        TcpBehaviour::Hostile(attack) => hostile::serve(&mut io, attack, counters).await,
         TcpBehaviour::Close | TcpBehaviour::Reset | TcpBehaviour::NeverRead => {}
     }
 }

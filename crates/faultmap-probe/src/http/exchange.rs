@@ -33,6 +33,9 @@ pub async fn exchange(connection: Connection, ask: &HttpAsk<'_>) -> HttpExchange
     }
 }
 
+/// Interim answers (RFC 9110 15.2) and the final head together; they are a few hundred bytes on any sound server.
+const MOST_BEFORE_HEAD: u64 = 1 << 20;
+
 async fn converse<S>(stream: S, socket: Option<OwnedFd>, http2: bool, tls: bool, ask: &HttpAsk<'_>) -> HttpExchange
 where
     S: AsyncRead + AsyncWrite + Unpin + 'static,
@@ -41,6 +44,7 @@ where
     let (version, outcome) = match request::build(ask, http2, tls) {
         Ok(request) => {
             let (tap, seen) = Tap::speaking_first(stream);
+            seen.borrow_mut().most = Some(MOST_BEFORE_HEAD);
             let started = Instant::now();
             let mut wire = None;
             let sent =
@@ -48,6 +52,7 @@ where
             let head = tokio::time::timeout(ask.wait, sent).await;
             match (head, wire) {
                 (Ok(Ok(head)), Some(mut wire)) => {
+                    seen.borrow_mut().most = None;
                     let version = head.version();
                     (version, HttpOutcome::Response(Box::new(response(&mut wire, head, &seen, started, ask).await)))
                 }

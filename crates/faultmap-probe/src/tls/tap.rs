@@ -42,6 +42,8 @@ pub(crate) struct Traffic {
     pub(crate) end: Option<End>,
     /// The TLS alert that ended it, when the tap is above TLS. (HTTP libraries drop it from their errors.)
     pub(crate) alert: Option<u8>,
+    /// Reading more than this is an error, while it is set: what comes before an answer must end some time.
+    pub(crate) most: Option<u64>,
     /// A reader that is held back until we have spoken.
     held: Option<Waker>,
 }
@@ -138,6 +140,10 @@ impl<S: AsyncRead + Unpin> AsyncRead for Tap<S> {
                 seen.note_received(new);
                 if new.is_empty() && room > 0 {
                     seen.end.get_or_insert(End::Fin);
+                }
+                if let Some(most) = seen.most.filter(|most| seen.received > *most) {
+                    let words = format!("more than {most} bytes came before the final answer");
+                    return Poll::Ready(Err(io::Error::new(io::ErrorKind::InvalidData, words)));
                 }
             }
             Err(error) => seen.note_error(error),

@@ -58,6 +58,11 @@ pub(crate) fn answer(plan: &DnsPlan, bytes: &[u8], over: Transport, number: u64)
         reply.bytes = Some(vec![0xff; 7]);
         return reply;
     }
+    if behaviour.compression_loop {
+        reply.label = format!("{asked} compression loop");
+        reply.bytes = compression_loop(&query, &question);
+        return reply;
+    }
     let mut message = compose(plan, behaviour, &query, &question);
     if behaviour.truncate && over == Transport::Udp {
         message = message.truncate();
@@ -65,6 +70,20 @@ pub(crate) fn answer(plan: &DnsPlan, bytes: &[u8], over: Transport, number: u64)
     reply.label = format!("{asked} {:?}", message.metadata.response_code);
     reply.bytes = encode(&message, limit(plan, &query, over));
     reply
+}
+
+/// The question echoed, and one A record whose name points at itself.
+fn compression_loop(query: &Message, question: &Query) -> Option<Vec<u8>> {
+    let mut message = Message::response(query.metadata.id, query.metadata.op_code);
+    message.metadata = Metadata::response_from_request(&query.metadata);
+    message.add_query(question.clone());
+    let mut bytes = message.to_vec().ok()?;
+    let at = u16::try_from(bytes.len()).ok().filter(|at| *at < 0x4000)?;
+    // ANCOUNT is 1.
+    *bytes.get_mut(7)? = 1;
+    bytes.extend((0xc000 | at).to_be_bytes());
+    bytes.extend([0, 1, 0, 1, 0, 0, 1, 44, 0, 4, 10, 0, 2, 20]);
+    Some(bytes)
 }
 
 impl Behaviour {
@@ -98,6 +117,7 @@ fn bites(b: &DnsBehaviour, over: Transport) -> Vec<&'static str> {
         (b.truncate && over == Transport::Udp, "truncate"),
         (b.wrong_id, "wrong-id"),
         (b.garbage, "garbage"),
+        (b.compression_loop, "compression-loop"),
         (b.padding_records > 0, "padding"),
     ];
     all.iter().filter(|(is, _)| *is).map(|(_, name)| *name).collect()

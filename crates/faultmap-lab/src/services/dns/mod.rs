@@ -159,6 +159,8 @@ pub struct DnsBehaviour {
     pub wrong_id: bool,
     /// Answer with bytes that are not DNS.
     pub garbage: bool,
+    /// Answer with a record whose name is a compression pointer to itself (RFC 1035 4.1.4 forbids it by asking for a prior occurrence).
+    pub compression_loop: bool,
     /// Further records of 200 bytes each (TXT, additional section) to make the answer large.
     pub padding_records: u16,
     /// The AA flag; absent: clear.

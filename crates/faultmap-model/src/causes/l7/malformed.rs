@@ -3,7 +3,7 @@
 use super::answer::{exchange, wanted};
 use super::backend_intermittent::mixed;
 use crate::causes::{Cause, Claim, Tool};
-use crate::observation::{BodyEnd, HttpExchange, HttpOutcome, TcpHealth};
+use crate::observation::{BodyEnd, HttpExchange, HttpOutcome, HttpResponse, TcpHealth};
 use crate::verdict::Where;
 use crate::{Evidence, Layer};
 
@@ -49,6 +49,10 @@ fn broken(ev: &Evidence<'_>, http: &HttpExchange) -> Option<(String, f64)> {
         HttpOutcome::Closed { received_bytes } if !http.said_nothing() && sound(http.tcp.as_ref()) => {
             Some((format!("the connection was closed after {received_bytes} bytes, within the head"), 0.85))
         }
+        HttpOutcome::Response(response) if (300..400).contains(&response.status) && foreign_scheme(response).is_some() => {
+            let scheme = foreign_scheme(response).unwrap_or_default();
+            Some((format!("it redirects to a {scheme}: URL, which no HTTP client follows"), 0.93))
+        }
         HttpOutcome::Response(response) if wanted(ev, response) => match &response.body.end {
             BodyEnd::BadFraming { why } => Some((format!("the body's framing is broken ({why})"), 0.95)),
             BodyEnd::Truncated if sound(http.tcp.as_ref()) => {
@@ -59,6 +63,17 @@ fn broken(ev: &Evidence<'_>, http: &HttpExchange) -> Option<(String, f64)> {
         },
         _ => None,
     }
+}
+
+/// The scheme of a Location that is none of the web (RFC 3986 3.1; a relative reference has no scheme).
+fn foreign_scheme(response: &HttpResponse) -> Option<String> {
+    let location = response.header("location")?;
+    let (scheme, _) = location.split_once(':')?;
+    let is_scheme = scheme.starts_with(|c: char| c.is_ascii_alphabetic())
+        && scheme.chars().all(|c| c.is_ascii_alphanumeric() || matches!(c, '+' | '-' | '.'));
+    let scheme = scheme.to_ascii_lowercase();
+    // Programs on telephones and desktops take links of schemes of their own: only those that read this host's files are refused.
+    (is_scheme && matches!(scheme.as_str(), "file" | "data" | "javascript" | "about" | "blob")).then_some(scheme)
 }
 
 /// TCP shows no sign of loss or stall at the end. (Our own FIN may still be unacknowledged.)
@@ -102,6 +117,21 @@ mod tests {
         check(&malformed(Some("http")), Some((0.93, true)));
         check(&malformed(Some("tls")), None);
         check(&malformed(Some("ssh")), None);
+    }
+
+    #[test]
+    fn a_redirect_out_of_the_web_is_no_answer() {
+        let redirect = |to: &str| {
+            but_response(healthy_https(), |response| {
+                response.status = 302;
+                response.headers.push(("location".to_owned(), to.to_owned()));
+            })
+        };
+        check(&redirect("file:///etc/passwd"), Some((0.93, true)));
+        check(&redirect("JavaScript:alert(1)"), Some((0.93, true)));
+        check(&redirect("https://other.test/"), None);
+        check(&redirect("/login?next=file:///x"), None);
+        check(&redirect("shop://open"), None);
     }
 
     #[test]
