@@ -1,8 +1,11 @@
 //! Files that a command writes: whole or not at all. It knows nothing of their contents.
 
 use anyhow::{Context as _, bail};
+use nix::fcntl::{AT_FDCWD, AtFlags};
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write as _};
+use std::os::fd::AsRawFd as _;
+use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 
 /// Where a recording goes.
@@ -61,18 +64,30 @@ impl Sink {
     }
 }
 
-/// Puts a file in place in one step: readers see the old one or the new one, and a failure leaves no trace.
+/// Puts a file in place in one step: readers see the old one or the new one, and neither a failure nor a kill leaves half a file.
 pub(super) fn replace(path: &Path, bytes: &[u8]) -> anyhow::Result<()> {
     let scratch = scratch_beside(path);
-    let written = write_new(&scratch, bytes).and_then(|()| fs::rename(&scratch, path));
+    let written = write_whole(&scratch, bytes).and_then(|()| fs::rename(&scratch, path));
     if written.is_err() {
         let _ = fs::remove_file(&scratch);
     }
     written.with_context(|| cannot(path))
 }
 
-fn write_new(path: &Path, bytes: &[u8]) -> io::Result<()> {
-    let mut file = File::create_new(path)?;
+/// The name appears when the content is complete: until then the file has none (open(2), O_TMPFILE), where the file system can do that.
+fn write_whole(path: &Path, bytes: &[u8]) -> io::Result<()> {
+    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    match OpenOptions::new().write(true).custom_flags(libc::O_TMPFILE).open(folder) {
+        Ok(mut file) => {
+            fill(&mut file, bytes)?;
+            let unnamed = format!("/proc/self/fd/{}", file.as_raw_fd());
+            nix::unistd::linkat(AT_FDCWD, unnamed.as_str(), AT_FDCWD, path, AtFlags::AT_SYMLINK_FOLLOW).map_err(io::Error::from)
+        }
+        Err(_) => fill(&mut File::create_new(path)?, bytes),
+    }
+}
+
+fn fill(file: &mut File, bytes: &[u8]) -> io::Result<()> {
     file.write_all(bytes)?;
     file.sync_all()
 }
