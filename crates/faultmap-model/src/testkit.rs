@@ -1,9 +1,9 @@
 //! Recordings made by hand, for the tests of causes and of the judge.
 
 use crate::observation::{
-    BodyReading, Certificate, ConnectOutcome, DnsAnswer, DnsConfig, DnsOutcome, DnsQuery, HostsFile, HttpExchange, HttpOutcome,
-    HttpResponse, HttpSamples, Payload, RecordType, Role, SampleRow, SystemLookup, TcpConnect, TcpHealth, TlsChain, TlsHandshake, TlsOffer,
-    TlsOutcome, Transport, Trust,
+    BodyReading, Certificate, ConnectOutcome, Dialogue, DialogueOutcome, DialogueStep, DnsAnswer, DnsConfig, DnsOutcome, DnsQuery,
+    HostsFile, HttpExchange, HttpOutcome, HttpResponse, HttpSamples, Payload, RecordType, Role, SampleRow, Spoken, SystemLookup,
+    TcpConnect, TcpHealth, TlsChain, TlsHandshake, TlsOffer, TlsOutcome, Transport, Trust,
 };
 use crate::recording::{Expect, Header, SCHEMA};
 use crate::{Evidence, Observation, Recording, Seen, Target};
@@ -222,6 +222,21 @@ pub(crate) fn exchange(purpose: &str, outcome: HttpOutcome) -> HttpExchange {
         version: "HTTP/1.1".to_owned(),
         outcome,
         tcp: Some(TcpHealth { rtt_ms: 1.0, ..TcpHealth::default() }),
+    }
+}
+
+/// One conversation with the server, of one step, with this outcome.
+pub(crate) fn dialogue(protocol: Spoken, step: &str, outcome: DialogueOutcome) -> Dialogue {
+    Dialogue {
+        to: SERVER.parse().expect("addr"),
+        protocol,
+        purpose: "default".to_owned(),
+        steps: vec![DialogueStep { name: step.to_owned(), took_ms: 1.0 }],
+        server: None,
+        facts: Vec::new(),
+        first_byte_ms: Some(1.0),
+        outcome,
+        tcp: Some(TcpHealth::default()),
     }
 }
 

@@ -36,7 +36,7 @@ pub use self::{
     dns::{DnsAnswer, DnsBehaviour, DnsSpec, Ede, Mx, RecordSpec, Srv, Transport},
     error::ServiceError,
     hostile::Hostile,
-    http::{Body, Encoding, Fault as HttpFault, Grpc, HttpSpec, Pause, Redirect, Respond, Reuse, Rotation, Speak, Upstream},
+    http::{Body, Encoding, Fault as HttpFault, Grpc, HttpSpec, Pause, Redirect, Respond, Reuse, Rotation, Speak, Upstream, WebsocketFlaw},
     listen::{Accept, ListenSpec},
     pki::{CertSpec, Identity, Pki},
     stats::ServiceStats,

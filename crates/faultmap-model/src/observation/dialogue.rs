@@ -164,6 +164,12 @@ impl Dialogue {
         )
     }
 
+    /// The first fact of this name.
+    #[must_use]
+    pub fn fact(&self, name: &str) -> Option<&str> {
+        self.facts.iter().find(|(known, _)| known == name).map(|(_, value)| value.as_str())
+    }
+
     /// The step at which it ended.
     #[must_use]
     pub fn ended_at(&self) -> &str {

@@ -13,7 +13,7 @@ pub struct HttpExchange {
     pub method: String,
     /// URL without credentials.
     pub url: String,
-    /// `default`; `clamped-mss`; `second-try`; `redirect`; `sample`; `no-accept-encoding`.
+    /// `default`; `clamped-mss`; `second-try`; `http/1.1`: in place of an HTTP/2 that failed; `redirect`; `sample`.
     pub purpose: String,
     /// `HTTP/1.1` or `HTTP/2`.
     pub version: String,
@@ -61,6 +61,11 @@ pub enum HttpOutcome {
     Reset {
         /// Bytes received before it.
         received_bytes: u64,
+    },
+    /// The server ended this stream alone, or the session by GOAWAY, with a reason (HTTP/2): the connection itself did not fail.
+    StreamRefused {
+        /// Error code of RFC 9113 7, such as `REFUSED_STREAM`.
+        reason: String,
     },
     /// No head in time.
     Silent {

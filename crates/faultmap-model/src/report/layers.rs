@@ -260,6 +260,7 @@ fn http_words(http: &HttpExchange) -> String {
         HttpOutcome::Response(response) => format!("{} {}: status {}", http.version, http.method, response.status),
         HttpOutcome::Malformed { why, .. } => format!("not HTTP: {why}"),
         HttpOutcome::Silent { waited_ms, .. } => format!("no answer in {:.1} s", waited_ms / 1e3),
+        HttpOutcome::StreamRefused { reason } => format!("{}: the server refuses the stream ({reason})", http.version),
         HttpOutcome::Alert { name, .. } => format!("TLS alert {name} instead of an answer"),
         HttpOutcome::NoConnection { why } => format!("not asked: {why}"),
         _ => "no answer".to_owned(),

@@ -4,8 +4,11 @@
 //! protocol) is found here, alike for all. Nothing here judges.
 
 mod amqp;
+mod grpc;
+mod grpc_wire;
 mod mqtt;
 mod mysql;
+mod notes;
 mod place;
 mod postgres;
 mod redis;
@@ -13,6 +16,7 @@ mod rehearsal;
 mod smtp;
 mod ssh;
 mod talk;
+mod websocket;
 
 #[cfg(test)]
 mod tests;
@@ -124,15 +128,30 @@ pub struct Secured {
 
 /// Holds the conversation, to its end in order: it leaves nothing behind on the server.
 pub async fn converse(connection: Connection, ask: &DialogueAsk<'_>) -> Told {
-    let (tcp, talk) = match connection {
-        Connection::Plain(stream) | Connection::PlainHttp2(stream) => (no_delay_dup(&stream), Talk::plain(stream, ask.wait)),
-        Connection::Tls(stream) => (stream.socket(), Talk::within_tls(Box::new(stream), ask.wait)),
+    let library = matches!(ask.protocol, Spoken::Grpc | Spoken::Websocket);
+    let (tcp, mut told) = match connection {
+        Connection::Plain(stream) | Connection::PlainHttp2(stream) => {
+            let tcp = no_delay_dup(&stream);
+            (tcp, if library { lend(stream, ask).await } else { speak(Talk::plain(stream, ask.wait), ask).await })
+        }
+        Connection::Tls(stream) => {
+            let tcp = stream.socket();
+            (tcp, if library { lend(stream, ask).await } else { speak(Talk::within_tls(Box::new(stream), ask.wait), ask).await })
+        }
     };
-    let mut told = speak(talk, ask).await;
     if let Some(dialogue) = &mut told.dialogue {
         dialogue.tcp = tcp.as_ref().and_then(tcp_health);
     }
     told
+}
+
+/// A library takes the stream for itself.
+async fn lend(stream: impl Stream + 'static, ask: &DialogueAsk<'_>) -> Told {
+    let dialogue = match ask.protocol {
+        Spoken::Grpc => grpc::speak(stream, ask).await,
+        _ => websocket::speak(stream, ask).await,
+    };
+    Told { secured: None, dialogue: Some(dialogue) }
 }
 
 async fn speak(mut talk: Talk, ask: &DialogueAsk<'_>) -> Told {
@@ -144,7 +163,8 @@ async fn speak(mut talk: Talk, ask: &DialogueAsk<'_>) -> Told {
         Spoken::Ssh => ssh::speak(&mut talk).await,
         Spoken::Amqp => amqp::speak(&mut talk, ask).await,
         Spoken::Mqtt => mqtt::speak(&mut talk, ask).await,
-        Spoken::Grpc | Spoken::Websocket => Err(Broken::Malformed("not spoken yet".to_owned())),
+        // Both are spoken by a library.
+        Spoken::Grpc | Spoken::Websocket => Err(Broken::Ended),
     };
     talk.finish(ask, ended)
 }

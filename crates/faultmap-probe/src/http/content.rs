@@ -35,6 +35,11 @@ pub(super) struct Raw<'a> {
     pub(super) expect: Option<&'a str>,
 }
 
+/// What a page says first, for a human: its title or first line.
+pub(super) fn first_words(headers: &HeaderMap, bytes: &[u8], end: &BodyEnd) -> String {
+    reading(&Raw { headers, bytes, end, took_ms: 0.0, bodiless: false, expect: None }).excerpt
+}
+
 /// Reads it.
 pub(super) fn reading(raw: &Raw<'_>) -> BodyReading {
     let (declared_type, declared_charset) = text(raw.headers, header::CONTENT_TYPE).map_or((None, None), |value| media_type(&value));

@@ -20,8 +20,8 @@ pub(super) fn no_head(error: &hyper::Error, http2: bool, waited: Duration, seen:
         match (h2.is_io(), h2.is_remote()) {
             (true, _) => {}
             (false, true) if h2.is_go_away() && h2.reason() == Some(h2::Reason::NO_ERROR) => return HttpOutcome::Closed { received_bytes },
-            (false, true) if h2.reason() != Some(h2::Reason::HTTP_1_1_REQUIRED) => return HttpOutcome::Reset { received_bytes },
-            (false, _) => return malformed(words(error), seen),
+            (false, true) => return HttpOutcome::StreamRefused { reason: reason(h2) },
+            (false, false) => return malformed(words(error), seen),
         }
     }
     match seen.end {
@@ -31,6 +31,11 @@ pub(super) fn no_head(error: &hyper::Error, http2: bool, waited: Duration, seen:
         None if error.is_incomplete_message() || error.is_canceled() || error.is_closed() => HttpOutcome::Closed { received_bytes },
         None => malformed(words(error), seen),
     }
+}
+
+/// The error code by its name in RFC 9113 7.
+fn reason(error: &h2::Error) -> String {
+    error.reason().map_or_else(|| "unknown".to_owned(), |reason| printable(format!("{reason:?}").as_bytes(), 40))
 }
 
 /// No head came in time.

@@ -8,6 +8,8 @@ mod exchange;
 mod failure;
 mod headers;
 mod request;
+mod session;
+mod upgrade;
 mod wire;
 
 #[cfg(test)]
@@ -15,6 +17,9 @@ mod tests;
 
 pub use exchange::exchange;
 pub use request::validate;
+
+pub(crate) use session::{Answer, Session};
+pub(crate) use upgrade::{Upgrade, upgrade};
 
 use crate::tls::TlsStream;
 use std::net::SocketAddr;

@@ -120,7 +120,11 @@ impl Secrets {
                 self.hide(first_bytes);
             }
             HttpOutcome::NoConnection { why } => self.hide(why),
-            HttpOutcome::Closed { .. } | HttpOutcome::Reset { .. } | HttpOutcome::Silent { .. } | HttpOutcome::Alert { .. } => {}
+            HttpOutcome::Closed { .. }
+            | HttpOutcome::Reset { .. }
+            | HttpOutcome::StreamRefused { .. }
+            | HttpOutcome::Silent { .. }
+            | HttpOutcome::Alert { .. } => {}
         }
     }
 

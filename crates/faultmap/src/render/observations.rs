@@ -393,6 +393,7 @@ fn http_exchange(it: &HttpExchange) -> String {
         }
         HttpOutcome::Closed { received_bytes } => format!("closed after {}", count(*received_bytes, "byte")),
         HttpOutcome::Reset { received_bytes } => format!("reset after {}", count(*received_bytes, "byte")),
+        HttpOutcome::StreamRefused { reason } => format!("the server refuses the stream: {reason}"),
         HttpOutcome::Silent { waited_ms, received_bytes } => {
             format!("silent for {} after {}", time(*waited_ms), count(*received_bytes, "byte"))
         }

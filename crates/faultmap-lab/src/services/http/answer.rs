@@ -17,11 +17,7 @@ use super::{
     serve::Conn,
     websocket,
 };
-use crate::services::{
-    engine::Role,
-    io::{HOLD, drain},
-    stats::Counters,
-};
+use crate::services::{engine::Role, stats::Counters};
 
 /// Largest request body read; more is answered 413.
 const MAX_REQUEST_BODY: usize = 16 * 1024 * 1024;
@@ -60,10 +56,12 @@ async fn choose(request: Request<Incoming>, plan: &HttpPlan, conn: &Conn, number
     if let (Some(names), &Method::CONNECT) = (&plan.spec.connect, request.method()) {
         return tunnel(request, names).await;
     }
-    if plan.route(request.uri().path()).respond.websocket
+    let respond = &plan.route(request.uri().path()).respond;
+    if respond.websocket
         && let Some(key) = request.headers().get(header::SEC_WEBSOCKET_KEY).cloned()
     {
-        return upgrade(request, &key);
+        respond.websocket_flaw.iter().for_each(|flaw| counters.bite(flaw.name()));
+        return websocket::upgrade(request, &key, respond.websocket_flaw.clone());
     }
     let (parts, body) = request.into_parts();
     let Some(body) = read_body(body).await else {
@@ -179,12 +177,27 @@ fn grpc_answer(grpc: &Grpc, mut headers: HeaderMap) -> Response<BoxBody> {
         headers.extend(trailers);
         return with_headers(response(StatusCode::OK, full(Bytes::new())), &headers);
     }
-    // Protobuf field 1, varint: HealthCheckResponse.status.
-    let message: Vec<u8> = grpc.health.map_or(Vec::new(), |status| vec![0x08, status & 0x7f]);
+    let message = match &grpc.services {
+        Some(services) => reflection(services),
+        // Protobuf field 1, varint: HealthCheckResponse.status.
+        None => grpc.health.map_or(Vec::new(), |status| vec![0x08, status & 0x7f]),
+    };
     let len = u32::try_from(message.len()).unwrap_or(0).to_be_bytes();
     let frame = Bytes::from([&[0][..], &len, &message].concat());
-    let body = stream_of(Source::Bytes(frame), None, End::Trailers(trailers));
+    let end = if grpc.no_trailers { End::Whole } else { End::Trailers(trailers) };
+    let body = stream_of(Source::Bytes(frame), None, end);
     with_headers(response(StatusCode::OK, body), &headers)
+}
+
+/// `ServerReflectionResponse` with `list_services_response`: fields 6, 1 and 1, each delimited by a length of one byte or two.
+fn reflection(services: &[String]) -> Vec<u8> {
+    let delimited = |tag: u8, bytes: &[u8]| -> Vec<u8> {
+        let low = u8::try_from(bytes.len() & 0x7f).unwrap_or(0);
+        let high = u8::try_from((bytes.len() >> 7) & 0x7f).unwrap_or(0);
+        [&[tag, low | 0x80, high][..], bytes].concat()
+    };
+    let list: Vec<u8> = services.iter().flat_map(|name| delimited(0x0a, &delimited(0x0a, name.as_bytes()))).collect();
+    delimited(0x32, &list)
 }
 
 /// Opens the tunnel that a CONNECT request asks for (RFC 9110 section 9.3.6).
@@ -207,20 +220,6 @@ async fn tunnel(request: Request<Incoming>, names: &BTreeMap<String, IpAddr>) ->
     });
     // A successful CONNECT has no content, not even a length of zero (RFC 9110 section 9.3.6).
     Response::new(full(Bytes::new()))
-}
-
-/// Switches to WebSocket, then reads and ignores whatever the client sends.
-fn upgrade(request: Request<Incoming>, key: &HeaderValue) -> Response<BoxBody> {
-    tokio::spawn(async move {
-        if let Ok(client) = hyper::upgrade::on(request).await {
-            drain(&mut TokioIo::new(client), HOLD).await;
-        }
-    });
-    let mut switching = Response::new(full(Bytes::new()));
-    *switching.status_mut() = StatusCode::SWITCHING_PROTOCOLS;
-    let switching = with_header(switching, header::UPGRADE, "websocket");
-    let switching = with_header(switching, header::CONNECTION, "Upgrade");
-    with_header(switching, header::SEC_WEBSOCKET_ACCEPT, &websocket::accept(key))
 }
 
 /// Reads the request's body. `None`: too large, or the client broke off.

@@ -139,6 +139,8 @@ pub struct Respond {
     pub grpc: Option<Grpc>,
     /// Accept a WebSocket handshake (101); a request that is none is answered as if this were absent.
     pub websocket: bool,
+    /// What is wrong with the WebSocket that was accepted.
+    pub websocket_flaw: Option<WebsocketFlaw>,
 }
 
 impl Default for Respond {
@@ -157,6 +159,7 @@ impl Default for Respond {
             rotation: None,
             grpc: None,
             websocket: false,
+            websocket_flaw: None,
         }
     }
 }
@@ -328,6 +331,40 @@ pub struct Grpc {
     /// `ServingStatus` in the message of `grpc.health.v1.Health/Check`: 1 SERVING, 2 NOT_SERVING.
     #[serde(default)]
     pub health: Option<u8>,
+    /// Names that the answer of server reflection lists.
+    #[serde(default)]
+    pub services: Option<Vec<String>>,
+    /// The answer ends without trailers, as behind a proxy that drops them.
+    #[serde(default)]
+    pub no_trailers: bool,
+}
+
+/// What is wrong with a WebSocket after the upgrade.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "kind", rename_all = "kebab-case", deny_unknown_fields)]
+pub enum WebsocketFlaw {
+    /// It is closed at once with this code.
+    Close {
+        /// Close code (RFC 6455 section 7.4).
+        code: u16,
+        /// Its words.
+        #[serde(default)]
+        reason: String,
+    },
+    /// `Sec-WebSocket-Accept` answers another key.
+    WrongAccept,
+    /// The service reads, and never answers a ping.
+    NoPong,
+}
+
+impl WebsocketFlaw {
+    pub(crate) fn name(&self) -> &'static str {
+        match self {
+            Self::Close { .. } => "websocket-close",
+            Self::WrongAccept => "websocket-wrong-accept",
+            Self::NoPong => "websocket-no-pong",
+        }
+    }
 }
 
 /// An [`HttpSpec`] made ready to serve.

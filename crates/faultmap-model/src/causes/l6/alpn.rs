@@ -3,7 +3,7 @@
 use super::offers::{accepted, failed};
 use crate::causes::l7::answer::exchange;
 use crate::causes::{Cause, Claim, Tool};
-use crate::observation::{HttpOutcome, TlsOutcome};
+use crate::observation::{DialogueOutcome, HttpOutcome, Spoken, TlsOutcome};
 use crate::verdict::Where;
 use crate::{Evidence, Layer, ObservationId};
 use std::net::SocketAddr;
@@ -51,7 +51,37 @@ pub(in crate::causes) fn mismatch(ev: &Evidence<'_>) -> Option<Mismatch> {
     if !ev.target().scheme.uses_tls() {
         return None;
     }
-    refused(ev).or_else(|| broken_promise(ev))
+    refused(ev).or_else(|| broken_promise(ev)).or_else(|| above_http(ev))
+}
+
+/// gRPC needs HTTP/2, WebSocket needs HTTP/1.1, and the server speaks the other one.
+fn above_http(ev: &Evidence<'_>) -> Option<Mismatch> {
+    let (id, dialogue) = ev.dialogue()?;
+    let DialogueOutcome::Foreign { looks_like: Some(spoken), .. } = &dialogue.outcome else { return None };
+    let what = match (dialogue.protocol, spoken.as_str(), chosen(ev)) {
+        (Spoken::Grpc, "http", Some("h2")) => "agreed on HTTP/2, which gRPC needs, and speaks HTTP/1.1",
+        (Spoken::Grpc, "http", _) => "does not agree on HTTP/2, which gRPC needs: it speaks HTTP/1.1 only",
+        (Spoken::Websocket, "http2", _) => "was offered HTTP/1.1, which a WebSocket upgrade needs, and speaks HTTP/2",
+        _ => return None,
+    };
+    Some(Mismatch { id, to: dialogue.to, what: what.to_owned(), confidence: 0.95 })
+}
+
+/// What the server chose by ALPN.
+fn chosen<'a>(ev: &Evidence<'a>) -> Option<&'a str> {
+    match &ev.handshake()?.1.outcome {
+        TlsOutcome::Done { alpn, .. } => alpn.as_deref(),
+        _ => None,
+    }
+}
+
+/// gRPC works although the server confirms no protocol: its stricter clients refuse that.
+fn unconfirmed(ev: &Evidence<'_>) -> Option<Claim> {
+    let (id, dialogue) = ev.dialogue().filter(|(_, dialogue)| dialogue.protocol == Spoken::Grpc && dialogue.answered())?;
+    let (handshake, tls) = ev.handshake().filter(|_| ev.target().scheme.uses_tls())?;
+    let none = matches!(tls.outcome, TlsOutcome::Done { alpn: None, .. }) && !tls.offer.alpn.is_empty();
+    let summary = format!("{} speaks gRPC without agreeing on h2 by ALPN: clients in Go and Java refuse such a connection.", dialogue.to);
+    none.then(|| Claim::degrades(0.8, Where::Remote, dialogue.to.to_string(), summary).citing([id, handshake]))
 }
 
 fn refused(ev: &Evidence<'_>) -> Option<Mismatch> {
@@ -82,7 +112,7 @@ fn broken_promise(ev: &Evidence<'_>) -> Option<Mismatch> {
 }
 
 fn claim(ev: &Evidence<'_>) -> Option<Claim> {
-    let mismatch = mismatch(ev)?;
+    let Some(mismatch) = mismatch(ev) else { return unconfirmed(ev) };
     let without = accepted(ev, "no-alpn").map(|taken| taken.id);
     let summary = format!("{} {}.", mismatch.to, mismatch.what);
     let claim = Claim::proven(mismatch.confidence, Where::Remote, mismatch.to.to_string(), summary);
@@ -94,7 +124,7 @@ mod tests {
     use super::*;
     use crate::Recording;
     use crate::observation::{HttpExchange, TlsHandshake};
-    use crate::testkit::{alert, but, claims, healthy_http, healthy_https, recording, tls};
+    use crate::testkit::{alert, but, claims, dialogue, healthy_http, healthy_https, recording, tls};
 
     fn check(recording: &Recording, expect: Option<(f64, bool)>) {
         assert_eq!(claims(&CAUSE, recording), expect);
@@ -124,6 +154,30 @@ mod tests {
         check(&spoken(healthy_https(), "HTTP/1.1", "http2"), Some((0.94, true)));
         check(&spoken(healthy_https(), "HTTP/1.1", "ssh"), None);
         check(&spoken(healthy_http(), "HTTP/1.1", "http2"), None);
+    }
+
+    #[test]
+    fn grpc_needs_http_2_and_websocket_http_1() {
+        let with = |target: &str, protocol, looks_like: &str, alpn: Option<&str>| {
+            let done = TlsOutcome::Done {
+                version: "TLS 1.3".to_owned(),
+                cipher: "TLS13_AES_128_GCM_SHA256".to_owned(),
+                alpn: alpn.map(str::to_owned),
+                client_cert_requested: false,
+                resumed: false,
+            };
+            let outcome = match looks_like {
+                "" => DialogueOutcome::Done { what: "SERVING".to_owned() },
+                other => DialogueOutcome::Foreign { looks_like: Some(other.to_owned()), first_bytes: String::new() },
+            };
+            recording(target, vec![tls("default", done).into(), dialogue(protocol, "health", outcome).into()])
+        };
+        check(&with("grpcs://api.test", Spoken::Grpc, "http", Some("h2")), Some((0.95, true)));
+        check(&with("grpcs://api.test", Spoken::Grpc, "http", None), Some((0.95, true)));
+        check(&with("wss://live.test", Spoken::Websocket, "http2", None), Some((0.95, true)));
+        check(&with("grpcs://api.test", Spoken::Grpc, "ssh", None), None);
+        check(&with("grpcs://api.test", Spoken::Grpc, "", Some("h2")), None);
+        check(&with("grpcs://api.test", Spoken::Grpc, "", None), Some((0.8, false)));
     }
 
     #[test]

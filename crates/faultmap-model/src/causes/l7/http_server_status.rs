@@ -1,11 +1,8 @@
-//! The 5xx causes: the server, or a backend behind it, failed. And answers that are not what the user said he expects.
+//! The 5xx causes: the server, or a backend behind it, failed.
 
-use super::answer::{answer, answered_by, usable};
 use super::http_status::claim_for;
-use crate::causes::{Cause, Claim, Tool};
-use crate::observation::BodyEnd;
-use crate::verdict::Where;
-use crate::{Evidence, Layer};
+use crate::Layer;
+use crate::causes::{Cause, Tool};
 
 const BALANCER_LOG: Tool = Tool {
     run: "the balancer's error log at the time of this check (nginx: error.log; HAProxy: termination state)",
@@ -22,16 +19,15 @@ const BACKEND_DIRECT: Tool = Tool {
 pub(super) static SERVER_ERROR: Cause = Cause {
     id: "l7.http-server-error",
     layer: Layer::L7,
-    title: "the server fails (500, or an unexpected answer)",
-    what: "The application broke while it answered: an exception, a dependency that fails, a full disk. Also named when the answer is not the one that \
-           --expect-status or --expect-body asks for.",
+    title: "the server fails (500)",
+    what: "The application broke while it answered: an exception, a dependency that fails, a full disk.",
     shows: "A 5xx status other than 502, 503, 504. The request arrived and was understood, so every layer below is well.",
     confirm: &[
         Tool { run: "journalctl -u SERVICE --since -5min; the application's log", on: "{ip}", why: "the exception behind the status" },
         Tool { run: "df -h; df -i; free -m", on: "{ip}", why: "a full disk or no memory is a common cause" },
     ],
     fix: &["Mend what the application's log names; roll back if it began with a release."],
-    claim: |ev| claim_for(ev, "l7.http-server-error").or_else(|| text_missing(ev)),
+    claim: |ev| claim_for(ev, "l7.http-server-error"),
 };
 
 /// `l7.http-bad-gateway`
@@ -108,17 +104,6 @@ pub(super) static CAPTIVE_PORTAL: Cause = Cause {
     claim: |ev| claim_for(ev, "l7.captive-portal"),
 };
 
-/// The status is well, but the text of `--expect-body` is not in the body.
-fn text_missing(ev: &Evidence<'_>) -> Option<Claim> {
-    let answer = usable(ev).or_else(|| answer(ev).filter(|answer| super::answer::wanted(ev, answer.response)))?;
-    let body = &answer.response.body;
-    if body.expected_found != Some(false) || body.end != BodyEnd::Complete || body.decode_error.is_some() {
-        return None;
-    }
-    let summary = format!("{} answers {}, but the expected text is not in its body.", answered_by(&answer), answer.response.status);
-    Some(Claim::proven(0.7, Where::Remote, answer.http.to.to_string(), summary).citing([answer.id]))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -154,13 +139,10 @@ mod tests {
     }
 
     #[test]
-    fn an_expected_failure_is_none_and_an_unexpected_success_is_one() {
+    fn an_expected_failure_is_none() {
         let mut expected = with_status(503);
         expected.header.expect.status = Some(503);
         check(&UNAVAILABLE, &expected, None);
-        let mut other = with_status(200);
-        other.header.expect.status = Some(204);
-        check(&SERVER_ERROR, &other, Some((0.7, true)));
     }
 
     #[test]
@@ -169,18 +151,5 @@ mod tests {
             *seen = samples(&[("200", false, None, 4), ("503", true, None, 2)]);
         });
         assert_eq!(claims(&UNAVAILABLE, &mixed), None);
-    }
-
-    #[test]
-    fn a_body_without_the_expected_text_is_told_unless_it_was_cut_by_us() {
-        let missing = |end: BodyEnd| {
-            but_response(healthy_https(), move |response| {
-                response.body.expected_found = Some(false);
-                response.body.end = end.clone();
-            })
-        };
-        check(&SERVER_ERROR, &missing(BodyEnd::Complete), Some((0.7, true)));
-        check(&SERVER_ERROR, &missing(BodyEnd::Limit), None);
-        check(&SERVER_ERROR, &but_response(healthy_https(), |r| r.body.expected_found = Some(true)), None);
     }
 }

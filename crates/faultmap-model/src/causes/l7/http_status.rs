@@ -4,10 +4,14 @@ use super::answer::{Answer, answer, answered_by, spoken, wanted, wants_client_ce
 use super::backend_intermittent::mixed;
 use crate::Evidence;
 use crate::causes::Claim;
+use crate::observation::{DialogueOutcome, Spoken};
 use crate::verdict::Where;
 
 /// The claim of the cause with this id, when the final status is its own.
 pub(super) fn claim_for(ev: &Evidence<'_>, id: &'static str) -> Option<Claim> {
+    if let Some(claim) = for_call(ev, id) {
+        return Some(claim);
+    }
     let answer = answer(ev).filter(|answer| !wanted(ev, answer.response))?;
     if named(&answer) != Some(id) || mixed(ev).is_some() {
         return None;
@@ -17,9 +21,7 @@ pub(super) fn claim_for(ev: &Evidence<'_>, id: &'static str) -> Option<Claim> {
         None => String::new(),
     };
     let summary = format!("{}{wish}.", words(&answer));
-    // A status below 400 that was not expected has no cause of its own: the claim stands, less certain of its name.
-    let confidence = if answer.response.status < 400 { 0.7 } else { 0.97 };
-    let mut claim = Claim::proven(confidence, Where::Remote, place(&answer), summary).citing([answer.id]);
+    let mut claim = Claim::proven(0.97, Where::Remote, place(&answer), summary).citing([answer.id]);
     claim.advice.extend(advice(&answer));
     Some(claim)
 }
@@ -31,9 +33,22 @@ fn named(answer: &Answer<'_>) -> Option<&'static str> {
         return None;
     }
     let cloudflare = response.header("server").is_some_and(|server| server.eq_ignore_ascii_case("cloudflare"));
+    // A status below 400 that was not expected is `l7.http-unexpected-answer`.
+    if response.status < 400 {
+        return None;
+    }
     let headers_too_large = response.status == 400 && response.body.excerpt.to_lowercase().contains("header or cookie too large");
     Some(match response.status {
         400 if headers_too_large => "l7.http-header-too-large",
+        // Cloudflare's own codes for an origin that cannot be connected, or that does not answer.
+        522 | 524 if cloudflare => "l7.http-gateway-timeout",
+        520..=530 if cloudflare => "l7.http-bad-gateway",
+        status => by_number(status),
+    })
+}
+
+const fn by_number(status: u16) -> &'static str {
+    match status {
         400 => "l7.http-bad-request",
         401 => "l7.http-unauthorized",
         403 => "l7.http-forbidden",
@@ -42,16 +57,38 @@ fn named(answer: &Answer<'_>) -> Option<&'static str> {
         415 => "l7.http-unsupported-media-type",
         429 => "l7.http-rate-limited",
         431 | 494 => "l7.http-header-too-large",
-        402..=499 => "l7.http-client-error",
+        400..=499 => "l7.http-client-error",
         502 => "l7.http-bad-gateway",
         503 => "l7.http-unavailable",
         504 => "l7.http-gateway-timeout",
-        // Cloudflare's own codes for an origin that cannot be connected, or that does not answer.
-        522 | 524 if cloudflare => "l7.http-gateway-timeout",
-        520..=530 if cloudflare => "l7.http-bad-gateway",
         511 => "l7.captive-portal",
+        ..400 => "l7.http-unexpected-answer",
         _ => "l7.http-server-error",
-    })
+    }
+}
+
+/// A gRPC call that was answered in plain HTTP: by a proxy, or by a server that is no gRPC server.
+pub(super) fn for_call(ev: &Evidence<'_>, id: &str) -> Option<Claim> {
+    let (seen, dialogue) = ev.dialogue().filter(|(_, dialogue)| dialogue.protocol == Spoken::Grpc)?;
+    let status: u16 = dialogue.fact("http-status")?.parse().ok()?;
+    let DialogueOutcome::Refused { message, .. } = &dialogue.outcome else { return None };
+    if by_number(status) != id {
+        return None;
+    }
+    let who = dialogue.server.as_ref().map_or_else(|| dialogue.to.to_string(), |server| format!("{server} at {}", dialogue.to));
+    let what = match status {
+        502 => "its backend refused the connection or broke off",
+        503 => "it has no healthy backend, or refuses for load",
+        504 => "its backend did not answer within the balancer's time limit",
+        401 | 403 => "the call is refused before it reaches the service",
+        404 => "it has no route for this gRPC service",
+        300..=399 => "gRPC clients do not follow redirects",
+        _ => "it answers in place of the gRPC service",
+    };
+    let words = if message.is_empty() { String::new() } else { format!("; it says {message:?}") };
+    let summary = format!("{who} answers the gRPC call with HTTP {status} {}: {what}{words}.", phrase(status));
+    let at = if matches!(status, 502..=504) { format!("behind {}", dialogue.to) } else { dialogue.to.to_string() };
+    Some(Claim::proven(0.96, Where::Remote, at, summary).citing([seen]))
 }
 
 fn words(answer: &Answer<'_>) -> String {
@@ -122,7 +159,7 @@ fn place(answer: &Answer<'_>) -> String {
 }
 
 /// Reason phrases of RFC 9110 and RFC 6585, for the statuses that one meets.
-const fn phrase(status: u16) -> &'static str {
+pub(super) const fn phrase(status: u16) -> &'static str {
     match status {
         200 => "OK",
         201 => "Created",

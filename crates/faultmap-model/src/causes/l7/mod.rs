@@ -13,6 +13,7 @@ mod dns_slow;
 mod dns_tcp_blocked;
 mod dns_timeout;
 mod dns_ttl_zero;
+mod grpc;
 mod http_client_status;
 mod http_server_status;
 mod http_status;
@@ -23,6 +24,8 @@ mod protocol_mismatch;
 mod redirect_loop;
 mod service_mute;
 mod service_slow;
+mod unexpected_answer;
+mod websocket;
 
 use super::Cause;
 
@@ -53,12 +56,17 @@ pub static CAUSES: &[&Cause] = &[
     &http_server_status::BAD_GATEWAY,
     &http_server_status::UNAVAILABLE,
     &http_server_status::GATEWAY_TIMEOUT,
+    &unexpected_answer::CAUSE,
     &redirect_loop::CAUSE,
     &malformed::CAUSE,
     &backend_intermittent::CAUSE,
     &service_mute::CAUSE,
     &service_slow::CAUSE,
     &http_server_status::CAPTIVE_PORTAL,
+    &grpc::NOT_SERVING,
+    &grpc::UNIMPLEMENTED,
+    &grpc::ERROR,
+    &websocket::CAUSE,
     &protocol_mismatch::CAUSE,
     &not_cacheable::CAUSE,
 ];

@@ -71,7 +71,7 @@ impl Check<'_> {
 fn server_error(answer: &HttpExchange) -> bool {
     match &answer.outcome {
         HttpOutcome::Response(response) => response.status >= 500,
-        HttpOutcome::Closed { .. } | HttpOutcome::Reset { .. } => true,
+        HttpOutcome::Closed { .. } | HttpOutcome::Reset { .. } | HttpOutcome::StreamRefused { .. } => true,
         _ => false,
     }
 }
@@ -85,6 +85,7 @@ fn count(rows: &mut Vec<(SampleRow, Vec<f64>)>, answer: &HttpExchange, took_ms: 
         HttpOutcome::Malformed { .. } => ("malformed".to_owned(), true),
         HttpOutcome::Closed { .. } => ("closed".to_owned(), true),
         HttpOutcome::Reset { .. } => ("reset".to_owned(), true),
+        HttpOutcome::StreamRefused { reason } => (format!("stream {reason}"), true),
         HttpOutcome::Silent { .. } => ("timeout".to_owned(), true),
         HttpOutcome::Alert { name, .. } => (format!("alert {name}"), true),
         HttpOutcome::NoConnection { why } => (why.clone(), true),

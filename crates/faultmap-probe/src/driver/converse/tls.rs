@@ -5,8 +5,8 @@ use crate::dialogue::up_to_tls;
 use crate::driver::{Check, now_unix};
 use crate::http::{Connection, HttpAsk, exchange};
 use crate::tls::{OfferAsk, OfferKind, TlsAsk, TlsStream, TlsVersion, handshake, offer, plain_request};
-use faultmap_model::Seen;
 use faultmap_model::observation::{Role, TlsHandshake, TlsOffer, TlsOutcome, Trust};
+use faultmap_model::{Scheme, Seen};
 use futures_util::future::join_all;
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
@@ -14,7 +14,16 @@ use tokio::net::TcpStream;
 
 /// A mute TLS server is concluded after this.
 const TLS_PATIENCE: Duration = Duration::from_millis(4_500);
-const ALPN_HTTP: [&str; 2] = ["h2", "http/1.1"];
+
+/// What is offered by ALPN (RFC 7301). gRPC is HTTP/2 only; a WebSocket upgrade is HTTP/1.1 only.
+pub(super) const fn alpn(scheme: Scheme) -> &'static [&'static str] {
+    match scheme {
+        Scheme::Https | Scheme::Http => &["h2", "http/1.1"],
+        Scheme::Grpcs | Scheme::Grpc => &["h2"],
+        Scheme::Wss | Scheme::Ws => &["http/1.1"],
+        _ => &[],
+    }
+}
 
 impl Check<'_> {
     /// The offer of an ordinary client.
@@ -24,7 +33,7 @@ impl Check<'_> {
             role: Role::Target,
             name: &self.target.host,
             sni: true,
-            alpn: if self.target.scheme.uses_http() { &ALPN_HTTP } else { &[] },
+            alpn: alpn(self.target.scheme),
             store: self.store()?,
             wait: self.within(self.options.tls_wait.min(TLS_PATIENCE)),
             now_unix: now_unix(),
@@ -143,9 +152,9 @@ impl Check<'_> {
     }
 
     async fn offer_on(&self, stream: TcpStream, to: SocketAddr, kind: OfferKind, asked: Instant) {
-        let alpn: &[&str] = if self.target.scheme.uses_http() { &ALPN_HTTP } else { &[] };
         let wait = self.within(OFFER_WAIT);
-        let ask = OfferAsk { to, role: Role::Target, kind, name: &self.target.host, alpn, wait, clamped_mss: None };
+        let ask =
+            OfferAsk { to, role: Role::Target, kind, name: &self.target.host, alpn: alpn(self.target.scheme), wait, clamped_mss: None };
         let answer = offer(stream, &ask).await;
         self.rec.note(asked, answer);
     }
@@ -161,7 +170,7 @@ impl Check<'_> {
             role: Role::Target,
             name: &self.target.host,
             sni: true,
-            alpn: &ALPN_HTTP,
+            alpn: alpn(self.target.scheme),
             store: self.store()?,
             wait: self.within(Duration::from_secs(3)),
             now_unix: now_unix(),

@@ -1,0 +1,257 @@
+//! What gRPC puts into HTTP/2: requests, length-prefixed messages, statuses in headers or trailers, and the messages of health check and
+//! reflection. Pure.
+
+use super::DialogueAsk;
+use crate::http::Answer;
+use crate::recorder::printable;
+use bytes::Bytes;
+use faultmap_model::observation::{BodyEnd, DialogueOutcome};
+use http::{HeaderMap, HeaderName, HeaderValue, Request, Uri, header};
+use http_body_util::Full;
+use percent_encoding::percent_decode;
+use prost::Message;
+
+/// Most bytes of an answer; a list of a thousand services has some 40 KiB.
+pub(super) const LARGEST: usize = 512 * 1024;
+/// Most characters of a `grpc-message`.
+const WORDS: usize = 256;
+/// Compressed flag and length ("PROTOCOL-HTTP2.md", Length-Prefixed-Message).
+const PREFIX: usize = 5;
+
+/// A status with its words.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Status {
+    /// 0 to 16, or what the server invents.
+    pub(super) code: u32,
+    /// `grpc-message`, decoded.
+    pub(super) message: String,
+}
+
+/// What a call came to.
+#[derive(Debug, Clone, PartialEq)]
+pub(super) enum Reply {
+    /// OK, with this message.
+    Message {
+        /// The first message, unframed.
+        bytes: Vec<u8>,
+    },
+    /// Another status than OK.
+    Status(Status),
+    /// No gRPC answer, or half of one.
+    Other(DialogueOutcome),
+}
+
+/// `HealthCheckResponse.ServingStatus`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Health {
+    /// 0
+    Unknown,
+    /// 1
+    Serving,
+    /// 2
+    NotServing,
+    /// 3
+    ServiceUnknown,
+}
+
+impl Health {
+    /// As in the protocol's definition.
+    pub(super) const fn name(self) -> &'static str {
+        match self {
+            Self::Unknown => "UNKNOWN",
+            Self::Serving => "SERVING",
+            Self::NotServing => "NOT_SERVING",
+            Self::ServiceUnknown => "SERVICE_UNKNOWN",
+        }
+    }
+}
+
+// grpc/health/v1/health.proto and grpc/reflection/v1/reflection.proto, as far as they are read here.
+
+#[derive(Clone, PartialEq, Message)]
+struct HealthCheckRequest {
+    #[prost(string, tag = "1")]
+    service: String,
+}
+
+#[derive(Clone, PartialEq, Message)]
+struct HealthCheckResponse {
+    #[prost(int32, tag = "1")]
+    status: i32,
+}
+
+#[derive(Clone, PartialEq, Message)]
+struct ServerReflectionRequest {
+    #[prost(string, tag = "7")]
+    list_services: String,
+}
+
+#[derive(Clone, PartialEq, Message)]
+struct ServerReflectionResponse {
+    #[prost(message, optional, tag = "6")]
+    list_services: Option<ListServiceResponse>,
+}
+
+#[derive(Clone, PartialEq, Message)]
+struct ListServiceResponse {
+    #[prost(message, repeated, tag = "1")]
+    service: Vec<ServiceResponse>,
+}
+
+#[derive(Clone, PartialEq, Message)]
+struct ServiceResponse {
+    #[prost(string, tag = "1")]
+    name: String,
+}
+
+/// Asks for the health of a service; empty: of the whole server.
+pub(super) fn health_request(service: &str) -> Vec<u8> {
+    HealthCheckRequest { service: service.to_owned() }.encode_to_vec()
+}
+
+/// The health told; `None`: not this message.
+pub(super) fn health(message: &[u8]) -> Option<Health> {
+    Some(match HealthCheckResponse::decode(message).ok()?.status {
+        1 => Health::Serving,
+        2 => Health::NotServing,
+        3 => Health::ServiceUnknown,
+        _ => Health::Unknown,
+    })
+}
+
+/// Asks for the names of all services.
+pub(super) fn list_services() -> Vec<u8> {
+    // `*` is what the common clients send; an empty string would leave the member of the oneof out.
+    ServerReflectionRequest { list_services: "*".to_owned() }.encode_to_vec()
+}
+
+/// The names told; `None`: another answer.
+pub(super) fn services(message: &[u8]) -> Option<Vec<String>> {
+    let list = ServerReflectionResponse::decode(message).ok()?.list_services?;
+    Some(list.service.into_iter().map(|service| printable(service.name.as_bytes(), 128)).collect())
+}
+
+/// One unary call.
+pub(super) fn request(ask: &DialogueAsk<'_>, path: &str, message: &[u8]) -> Result<Request<Full<Bytes>>, http::Error> {
+    let scheme = if ask.encrypted { "https" } else { "http" };
+    let uri = Uri::builder().scheme(scheme).authority(ask.authority).path_and_query(path).build()?;
+    let mut request = Request::post(uri).body(Full::new(Bytes::from(framed(message))))?;
+    let headers = request.headers_mut();
+    headers.insert(header::TE, HeaderValue::from_static("trailers"));
+    headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/grpc"));
+    headers.insert(header::USER_AGENT, HeaderValue::from_static(concat!("grpc-faultmap/", env!("CARGO_PKG_VERSION"))));
+    // At most eight digits; the wait is bounded far below.
+    headers.insert("grpc-timeout", HeaderValue::from_str(&format!("{}m", ask.wait.as_millis().clamp(1, 99_999_999)))?);
+    for (name, value) in ask.headers.iter().filter(|(name, _)| !name.eq_ignore_ascii_case("host")) {
+        headers.insert(HeaderName::from_bytes(name.as_bytes())?, HeaderValue::from_str(value)?);
+    }
+    Ok(request)
+}
+
+fn framed(message: &[u8]) -> Vec<u8> {
+    let length = u32::try_from(message.len()).unwrap_or(u32::MAX).to_be_bytes();
+    [&[0][..], &length, message].concat()
+}
+
+/// The first message of a body, uncompressed.
+pub(super) fn unframed(body: &[u8]) -> Option<&[u8]> {
+    let [0, a, b, c, d, ..] = *body else { return None };
+    let length = usize::try_from(u32::from_be_bytes([a, b, c, d])).ok()?;
+    body.get(PREFIX..PREFIX.checked_add(length)?)
+}
+
+/// Reads an answer. The status stands in the trailers, or in the header section of an answer without body (Trailers-Only).
+pub(super) fn reply(answer: &Answer) -> Reply {
+    if let Some(status) = status(&answer.trailers).or_else(|| status(&answer.headers)) {
+        return match (status.code, unframed(&answer.bytes)) {
+            (0, Some(message)) => Reply::Message { bytes: message.to_vec() },
+            (0, None) => Reply::Other(DialogueOutcome::Malformed { why: "status OK without a message".to_owned() }),
+            _ => Reply::Status(status),
+        };
+    }
+    if answer.status != http::StatusCode::OK {
+        return Reply::Other(DialogueOutcome::Refused { code: answer.status.as_u16().to_string(), message: answer.words.clone() });
+    }
+    if !is_grpc(&answer.headers) {
+        let shown = printable(answer.bytes.get(..128).unwrap_or(&answer.bytes), 128);
+        return Reply::Other(DialogueOutcome::Foreign { looks_like: Some("http2".to_owned()), first_bytes: shown });
+    }
+    let received_bytes = answer.bytes.len() as u64;
+    Reply::Other(match answer.end {
+        BodyEnd::Stalled | BodyEnd::Limit if answer.bytes.len() < LARGEST => DialogueOutcome::Silent { waited_ms: 0.0, received_bytes },
+        BodyEnd::Truncated => DialogueOutcome::Closed { received_bytes },
+        BodyEnd::Reset => {
+            DialogueOutcome::Refused { code: "13".to_owned(), message: "the server reset the stream before its status".to_owned() }
+        }
+        _ => DialogueOutcome::Malformed { why: "the answer ends without grpc-status: its trailers are missing".to_owned() },
+    })
+}
+
+/// Facts of an answer that is not OK.
+pub(super) fn facts(answer: &Answer, reply: &Reply) -> Vec<(&'static str, String)> {
+    let text = |name: HeaderName| answer.headers.get(name).map(|value| printable(value.as_bytes(), 96));
+    let mut facts = Vec::new();
+    match reply {
+        Reply::Message { .. } | Reply::Status(_) => {}
+        Reply::Other(_) => {
+            if answer.status != http::StatusCode::OK {
+                facts.push(("http-status", answer.status.as_u16().to_string()));
+            }
+            facts.extend(text(header::CONTENT_TYPE).map(|value| ("content-type", value)));
+            facts.extend(text(header::LOCATION).map(|value| ("location", value)));
+            facts.extend(text(header::VIA).map(|value| ("via", value)));
+        }
+    }
+    facts
+}
+
+/// `Server` of the answer: a proxy's name, mostly.
+pub(super) fn server(headers: &HeaderMap) -> Option<String> {
+    headers.get(header::SERVER).map(|value| printable(value.as_bytes(), 64))
+}
+
+fn is_grpc(headers: &HeaderMap) -> bool {
+    headers.get(header::CONTENT_TYPE).is_some_and(|kind| kind.as_bytes().starts_with(b"application/grpc"))
+}
+
+/// `grpc-status` and `grpc-message`; a status that is no number is UNKNOWN, as clients take it.
+fn status(headers: &HeaderMap) -> Option<Status> {
+    let code = headers.get("grpc-status")?.to_str().ok().and_then(|code| code.parse().ok()).unwrap_or(2);
+    let message = headers.get("grpc-message").map(|text| percent_decode(text.as_bytes()).collect::<Vec<u8>>()).unwrap_or_default();
+    Some(Status { code, message: printable(&message, WORDS) })
+}
+
+/// The status that gRPC clients give to an HTTP/2 error code ("PROTOCOL-HTTP2.md", Errors).
+pub(super) fn code_of_stream_error(reason: &str) -> u32 {
+    match reason {
+        "REFUSED_STREAM" => 14,
+        "CANCEL" => 1,
+        "ENHANCE_YOUR_CALM" => 8,
+        "INADEQUATE_SECURITY" => 7,
+        _ => 13,
+    }
+}
+
+/// A status by its name.
+pub(super) const fn name(code: u32) -> &'static str {
+    const NAMES: [&str; 17] = [
+        "OK",
+        "CANCELLED",
+        "UNKNOWN",
+        "INVALID_ARGUMENT",
+        "DEADLINE_EXCEEDED",
+        "NOT_FOUND",
+        "ALREADY_EXISTS",
+        "PERMISSION_DENIED",
+        "RESOURCE_EXHAUSTED",
+        "FAILED_PRECONDITION",
+        "ABORTED",
+        "OUT_OF_RANGE",
+        "UNIMPLEMENTED",
+        "INTERNAL",
+        "UNAVAILABLE",
+        "DATA_LOSS",
+        "UNAUTHENTICATED",
+    ];
+    if code < 17 { NAMES[code as usize] } else { "no status of gRPC" }
+}
