@@ -63,6 +63,7 @@ fn hear(evidence: &Evidence<'_>) -> (Vec<RuledOut>, Vec<Opinion>) {
         if claim.because.is_empty() {
             continue;
         }
+        through_the_proxy(evidence, cause, &mut claim);
         if claim.standing == Standing::Contradicted {
             ruled_out.push(RuledOut { cause: cause.id.to_owned(), because: claim.because, why: claim.summary });
         } else {
@@ -70,6 +71,23 @@ fn hear(evidence: &Evidence<'_>) -> (Vec<RuledOut>, Vec<Opinion>) {
         }
     }
     (ruled_out, opinions)
+}
+
+/// What is said in a tunnel is said by the target, not by the proxy whose address the connection has: it is named so.
+fn through_the_proxy(evidence: &Evidence<'_>, cause: &Cause, claim: &mut Claim) {
+    let Some((_, proxy)) = evidence.proxy() else { return };
+    if cause.layer < Layer::L5 || cause.id.starts_with("l5.proxy-") {
+        return;
+    }
+    let target = evidence.target().host_port();
+    let near = evidence.target_connects().map(|(_, connect)| connect.to.to_string());
+    for near in near.collect::<std::collections::BTreeSet<_>>() {
+        claim.locus.at = claim.locus.at.replace(&near, &target);
+        if claim.summary.contains(&near) {
+            let far = format!("{target} (through the proxy {})", proxy.host_port());
+            claim.summary = claim.summary.replacen(&near, &far, 1).replace(&format!(" {near} "), &format!(" {target} "));
+        }
+    }
 }
 
 /// Rule 2.
@@ -252,6 +270,9 @@ impl Placeholders {
         let ip = at.map(|(ip, _)| ip).or(target.literal());
         let gateway = ip.and_then(|ip| evidence.gateway(ip)).map(|ip| ip.to_string());
         let iface = ip.and_then(|ip| evidence.link_toward(ip)).map(|(_, link)| link.iface.clone());
+        // Behind a proxy that works, the tools ask the target itself, whose address is not known here.
+        let beyond = evidence.proxy().is_some() && evidence.failure().is_none();
+        let (at, ip) = if beyond { (None, None) } else { (at, ip) };
         let port = at.map_or(target.port, |(_, port)| port);
         let resolver = evidence.first::<crate::observation::DnsConfig>(|_| true);
         let resolver = resolver.and_then(|(_, config)| config.resolvers.first()).map(|resolver| resolver.ip().to_string());

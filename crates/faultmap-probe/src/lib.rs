@@ -8,6 +8,7 @@ mod driver;
 pub mod error;
 pub mod http;
 pub mod options;
+pub mod proxy;
 pub mod questions;
 pub mod recorder;
 pub mod sock;

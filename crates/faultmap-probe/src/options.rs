@@ -22,6 +22,8 @@ pub struct CheckOptions {
     pub method: String,
     /// `--header`, as `(name, value)`. Values may be secret: never recorded.
     pub headers: Vec<(String, String)>,
+    /// The proxy to go through, from `--proxy` or the environment.
+    pub proxy: crate::proxy::Choice,
     /// User name and password of the target, for protocols that log in.
     pub credentials: Option<crate::dialogue::Credentials>,
     /// `--data`.
@@ -60,6 +62,7 @@ impl Default for CheckOptions {
             ca_file: None,
             method: "GET".to_owned(),
             headers: Vec::new(),
+            proxy: crate::proxy::Choice::Direct,
             credentials: None,
             data: None,
             request_path: "/".to_owned(),

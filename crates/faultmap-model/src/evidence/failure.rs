@@ -97,7 +97,7 @@ impl<'a> Evidence<'a> {
     /// The failed attempt to explain; `None` when the target (or some address of it) answered at its transport, or when nothing was tried.
     #[must_use]
     pub fn failure(&self) -> Option<Failure<'a>> {
-        let attempts = self.attempts(Role::Target);
+        let attempts = if self.lacks_target_address() { Vec::new() } else { self.attempts(Role::Target) };
         if attempts.iter().any(Option::is_none) {
             return None;
         }
@@ -105,7 +105,7 @@ impl<'a> Evidence<'a> {
             return furthest(attempts);
         }
         let at_resolvers = self.attempts(Role::Resolver);
-        if self.target().literal().is_some() || at_resolvers.iter().any(Option::is_none) || !self.name_unresolved() {
+        if self.sought_literal().is_some() || at_resolvers.iter().any(Option::is_none) || !self.name_unresolved() {
             return None;
         }
         furthest(at_resolvers)
@@ -121,6 +121,9 @@ impl<'a> Evidence<'a> {
     /// No resolver and no hosts file gave an address.
     #[must_use]
     pub fn name_unresolved(&self) -> bool {
+        if self.proxy().is_some() {
+            return !self.resolved(self.sought_host());
+        }
         !self.all::<crate::observation::SystemLookup>().any(|(_, lookup)| !lookup.addresses.is_empty())
             && !self.all::<crate::observation::HostsFile>().any(|(_, hosts)| !hosts.addresses.is_empty())
     }

@@ -2,6 +2,7 @@
 
 mod failure;
 mod path;
+mod proxy;
 
 pub use failure::{Failure, How, Protocol};
 
@@ -211,6 +212,9 @@ impl<'a> Evidence<'a> {
     /// The highest layer from which an answer came on the way that was finally used: the road below it is proven there.
     #[must_use]
     pub fn answered_up_to(&self) -> Option<(Layer, ObservationId)> {
+        if self.lacks_target_address() {
+            return None;
+        }
         if let Some((id, _)) = self.response() {
             return Some((Layer::L7, id));
         }

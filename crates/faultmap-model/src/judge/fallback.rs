@@ -7,6 +7,14 @@ use crate::{Evidence, Layer, ObservationId};
 
 /// One sentence for a target that works.
 pub(super) fn healthy_summary(evidence: &Evidence<'_>) -> String {
+    let sentence = healthy_sentence(evidence);
+    match evidence.proxy() {
+        Some((_, proxy)) => format!("{sentence} It was asked through the proxy {} (from {}).", proxy.host_port(), proxy.configured_by),
+        None => sentence,
+    }
+}
+
+fn healthy_sentence(evidence: &Evidence<'_>) -> String {
     let target = evidence.target();
     let total = evidence.header.total_ms;
     match evidence.response() {
@@ -41,11 +49,12 @@ fn dialogue_summary(evidence: &Evidence<'_>, total: f64) -> String {
 /// A failure that no cause explains: inconclusive, with the layers at which the answers stop.
 pub(super) fn unexplained(evidence: &Evidence<'_>) -> Option<Verdict> {
     let (layer, id, words) = stopped_at(evidence)?;
-    let nameless = evidence.addresses().is_empty() && evidence.target().literal().is_none();
+    let nameless = evidence.addresses().is_empty() && evidence.sought_literal().is_none();
     let (likeliest, second) = match layer {
         Layer::L7 if nameless => ("l7.dns-timeout", "l7.dns-servfail"),
         Layer::L7 => ("l7.service-mute", "l5.closed-without-answer"),
         Layer::L6 => ("l6.tls-handshake-stalled", "l4.reset-mid-stream"),
+        Layer::L5 if evidence.proxy().is_some() => ("l5.proxy-refused", "l5.proxy-unreachable"),
         Layer::L5 => ("l5.closed-without-answer", "l4.reset-mid-stream"),
         Layer::L4 => ("l4.port-filtered", "l3.remote-blackhole"),
         _ => ("l3.remote-blackhole", "l4.port-filtered"),
@@ -99,6 +108,9 @@ fn failed_at(evidence: &Evidence<'_>) -> Option<(Layer, ObservationId, String)> 
             How::Silent { .. } => "is silent",
         };
         return Some((Layer::L4, failure.id, format!("{what} {} {how}", failure.place())));
+    }
+    if let Some((id, tunnel)) = evidence.failed_tunnel() {
+        return Some((Layer::L5, id, format!("the proxy {} opens no tunnel to {}", tunnel.to, tunnel.destination)));
     }
     if let Some((id, tls)) = evidence.handshake()
         && !matches!(tls.outcome, TlsOutcome::Done { .. })

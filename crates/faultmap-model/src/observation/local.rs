@@ -58,7 +58,7 @@ pub struct LinkDelta {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Role {
-    /// The destination itself.
+    /// The destination itself; or, where the check goes through a proxy, the proxy in its place.
     Target,
     /// The next-hop router toward the destination.
     Gateway,

@@ -11,6 +11,7 @@ mod http;
 mod icmp;
 mod local;
 mod path;
+mod proxy;
 mod tls;
 mod transport;
 
@@ -22,6 +23,7 @@ pub use http::*;
 pub use icmp::*;
 pub use local::*;
 pub use path::*;
+pub use proxy::*;
 pub use tls::*;
 pub use transport::*;
 
@@ -119,6 +121,12 @@ seen! {
     AckProbe(AckProbe) = "tcp.ack-probe" @ L4,
     /// What the peer did after a plain TCP connect.
     SessionEnd(SessionEnd) = "tcp.session" @ L5,
+    /// The proxy that is configured for the target, and whether it is used.
+    ProxyChoice(ProxyChoice) = "proxy.choice" @ L5,
+    /// A request to a proxy for a way to the target.
+    ProxyTunnel(ProxyTunnel) = "proxy.tunnel" @ L5,
+    /// The way without the proxy, as a control.
+    ProxyBypass(ProxyBypass) = "proxy.bypass" @ L5,
     /// One UDP datagram and what came back.
     UdpProbe(UdpProbe) = "udp.probe" @ L4,
     /// A train of ICMP echo requests.

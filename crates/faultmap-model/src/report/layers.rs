@@ -3,7 +3,7 @@
 use super::{LayerReport, LayerStatus};
 use crate::observation::{
     ConnectOutcome, Dialogue, DialogueOutcome, DnsOutcome, DnsQuery, Echo, HttpExchange, HttpOutcome, NeighborState, Role, RouteOutcome,
-    SystemLookup, TlsChain, TlsOutcome, UdpOutcome, UdpProbe, Walk,
+    SystemLookup, TlsChain, TlsOutcome, TunnelOutcome, UdpOutcome, UdpProbe, Walk,
 };
 use crate::verdict::{Status, Verdict};
 use crate::{Evidence, Layer};
@@ -64,7 +64,7 @@ fn host_answer_clears(evidence: &Evidence<'_>, layer: Layer) -> bool {
 
 /// The name did not resolve, and a resolver said so itself: the road to the resolver is proven, and nothing beyond it was tried.
 fn resolver_answered(evidence: &Evidence<'_>) -> Option<IpAddr> {
-    if !evidence.addresses().is_empty() || evidence.target().literal().is_some() || !evidence.name_unresolved() {
+    if !evidence.addresses().is_empty() || evidence.sought_literal().is_some() || !evidence.name_unresolved() {
         return None;
     }
     let answered = evidence.first::<DnsQuery>(|query| query.role == Role::Resolver && matches!(query.outcome, DnsOutcome::Answer(_)));
@@ -86,7 +86,7 @@ fn locally_proven(evidence: &Evidence<'_>, layer: Layer) -> bool {
 /// The address that the report is about.
 fn focus(evidence: &Evidence<'_>) -> Option<IpAddr> {
     let failure = evidence.failure().map(|failure| failure.ip);
-    failure.or_else(|| evidence.main_address().map(|main| main.ip())).or_else(|| evidence.target().literal())
+    failure.or_else(|| evidence.main_address().map(|main| main.ip())).or_else(|| evidence.sought_literal())
 }
 
 fn link_line(evidence: &Evidence<'_>) -> Option<String> {
@@ -164,6 +164,32 @@ fn connect_words(outcome: &ConnectOutcome) -> String {
 }
 
 fn session_line(evidence: &Evidence<'_>) -> Option<String> {
+    let Some((_, proxy)) = evidence.proxy() else { return own_session_line(evidence) };
+    let place = proxy.host_port();
+    Some(match (evidence.tunnel(), own_session_line(evidence)) {
+        (Some((_, tunnel)), line) => format!("proxy {place}: {}{}", tunnel_words(&tunnel.outcome), line.map_or_else(String::new, |line| format!("; {line}"))),
+        (None, Some(line)) => format!("proxy {place}; {line}"),
+        (None, None) => format!("proxy {place} not reached"),
+    })
+}
+
+fn tunnel_words(outcome: &TunnelOutcome) -> String {
+    match outcome {
+        TunnelOutcome::Open { .. } => "tunnel open".to_owned(),
+        TunnelOutcome::CredentialsWanted { .. } => "wants a login".to_owned(),
+        TunnelOutcome::Refused { code, name, .. } => format!("refused with {code} {name}"),
+        TunnelOutcome::Foreign { looks_like, .. } => format!("speaks another protocol ({})", looks_like.as_deref().unwrap_or("unknown")),
+        TunnelOutcome::Closed { .. } => "closed without an answer".to_owned(),
+        TunnelOutcome::Reset { .. } => "reset without an answer".to_owned(),
+        TunnelOutcome::Silent { waited_ms, .. } => format!("no answer in {:.1} s", waited_ms / 1e3),
+        TunnelOutcome::NoConnection { why } => why.clone(),
+    }
+}
+
+fn own_session_line(evidence: &Evidence<'_>) -> Option<String> {
+    if evidence.failed_tunnel().is_some() {
+        return None;
+    }
     let exchange = evidence.exchange().map(|(_, http)| &http.outcome);
     match exchange {
         Some(HttpOutcome::Response(response)) => {

@@ -130,7 +130,7 @@ pub struct Secured {
 pub async fn converse(connection: Connection, ask: &DialogueAsk<'_>) -> Told {
     let library = matches!(ask.protocol, Spoken::Grpc | Spoken::Websocket);
     let (tcp, mut told) = match connection {
-        Connection::Plain(stream) | Connection::PlainHttp2(stream) => {
+        Connection::Plain(stream) | Connection::PlainHttp2(stream) | Connection::Forwarded(stream, _) => {
             let tcp = no_delay_dup(&stream);
             (tcp, if library { lend(stream, ask).await } else { speak(Talk::plain(stream, ask.wait), ask).await })
         }

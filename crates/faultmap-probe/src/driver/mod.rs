@@ -8,6 +8,7 @@ mod datagram;
 mod edns;
 mod fragments;
 mod local;
+mod proxy;
 mod quality;
 mod reach;
 mod resolve;
@@ -47,6 +48,8 @@ struct Check<'a> {
     undelivered_at_start: [Option<u64>; 2],
     /// The same within one window while nothing was provoked yet.
     quiet: [Cell<Option<u64>>; 2],
+    /// The target's address as resolved here, for a proxy that wants one.
+    far: Cell<Option<IpAddr>>,
 }
 
 /// Checks one target: asks, and gives the evidence. It does not judge.
@@ -69,6 +72,7 @@ pub async fn check(target: &Target, options: &CheckOptions, listener: Option<Lis
         pending: RefCell::default(),
         undelivered_at_start: [split::undelivered(false), split::undelivered(true)],
         quiet: [Cell::new(None), Cell::new(None)],
+        far: Cell::new(None),
     };
     let cut_short = check.run_within_budget().await?;
     check.note_pending();
@@ -110,8 +114,13 @@ impl Check<'_> {
             }
             Ok::<(), ProbeError>(())
         };
-        let (stored, resolved) = tokio::join!(store, self.resolve());
+        self.note_proxy();
+        let (stored, resolved, far) = tokio::join!(store, self.resolve(self.near_host()), self.resolve_far());
         stored?;
+        if !far {
+            resolved.rest.await;
+            return Ok(());
+        }
         let walk = async {
             match self.target.scheme {
                 Scheme::Udp => self.speak_udp(&resolved.addresses).await,
@@ -127,6 +136,7 @@ impl Check<'_> {
             () = &mut rest => walk.await,
         }
         self.try_what_dns_says(&resolved.addresses, &resolved.direct).await;
+        self.bypass_unreached().await;
         Ok(())
     }
 

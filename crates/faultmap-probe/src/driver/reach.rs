@@ -30,7 +30,7 @@ impl Check<'_> {
     pub(super) async fn reach(&self, addresses: &[IpAddr]) {
         let started = Instant::now();
         let attempt = |(rank, ip): (usize, &IpAddr)| {
-            let to = SocketAddr::new(*ip, self.target.port);
+            let to = SocketAddr::new(*ip, self.near_port());
             async move { (rank, self.attempt(to).await) }
         };
         let mut attempts: FuturesUnordered<_> = addresses.iter().enumerate().map(attempt).collect();
@@ -119,10 +119,11 @@ impl Check<'_> {
         tap.ttl_of(to, again.local)
     }
 
-    /// A fresh connection to an address that has been reached before.
+    /// A fresh connection to an address that has been reached before; through the proxy, to the target behind it.
     pub(super) async fn reopen(&self, to: SocketAddr, wait: Duration, max_seg: Option<u32>) -> Option<TcpStream> {
         let ask = ConnectAsk { max_seg, ..ConnectAsk::new(to, Role::Target, self.within(wait)) };
-        connect(&ask).await.1
+        let stream = connect(&ask).await.1?;
+        self.tunnel_again(stream, to, wait).await
     }
 }
 

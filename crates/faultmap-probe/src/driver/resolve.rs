@@ -42,21 +42,21 @@ pub(super) struct Direct {
 }
 
 impl<'a> Check<'a> {
-    /// Resolves the target's host; a literal needs no resolver.
-    pub(super) async fn resolve(&self) -> Resolved<'_> {
-        if let Some(ip) = self.target.literal() {
+    /// Resolves a host, the target's or the proxy's; a literal needs no resolver.
+    pub(super) async fn resolve<'s>(&'s self, host: &'s str) -> Resolved<'s> {
+        if let Some(ip) = literal(host) {
             return Resolved { addresses: vec![ip], rest: async {}.boxed_local(), direct: Rc::default() };
         }
         let asked = Instant::now();
         let config = dns::config();
-        let hosts = dns::hosts(&self.target.host);
+        let hosts = dns::hosts(host);
         self.rec.note(asked, config.clone());
         let in_hosts = !hosts.addresses.is_empty();
         self.rec.note(asked, hosts.clone());
 
         let direct = Rc::new(Direct::default());
-        let mut rest = self.ask_resolvers(config, Rc::clone(&direct)).boxed_local();
-        let system = self.ask_system();
+        let mut rest = self.ask_resolvers(host, config, Rc::clone(&direct)).boxed_local();
+        let system = self.ask_system(host);
         tokio::pin!(system);
         let lookup = tokio::select! {
             lookup = &mut system => Some(lookup),
@@ -66,7 +66,7 @@ impl<'a> Check<'a> {
             }
         };
         direct.system_done.set(lookup.as_ref().is_some_and(|lookup| !lookup.addresses.is_empty()));
-        let lookup = lookup.unwrap_or_else(|| self.gave_up_on_system(asked));
+        let lookup = lookup.unwrap_or_else(|| self.gave_up_on_system(host, asked));
         if lookup.addresses.is_empty() && !in_hosts {
             // The name did not resolve: the direct answers say why, so wait for all of them.
             rest.await;
@@ -92,26 +92,26 @@ impl<'a> Check<'a> {
         }
         let ask = |ip: IpAddr| async move {
             self.approach(ip, Role::Control);
-            let ask = ConnectAsk::new(SocketAddr::new(ip, self.target.port), Role::Control, self.within(Duration::from_millis(1_200)));
+            let ask = ConnectAsk::new(SocketAddr::new(ip, self.near_port()), Role::Control, self.within(Duration::from_millis(1_200)));
             self.rec.ask(async { connect(&ask).await.0 }).await;
         };
         join_all(others.into_iter().take(2).map(ask)).await;
     }
 
-    async fn ask_system(&self) -> SystemLookup {
+    async fn ask_system(&self, host: &str) -> SystemLookup {
         let wait = self.within(self.options.dns_wait);
-        self.rec.ask(dns::system(&self.target.host, wait)).await
+        self.rec.ask(dns::system(host, wait)).await
     }
 
     /// getaddrinfo goes on for a long time when resolvers are silent; the direct answers are complete, so it is left.
-    fn gave_up_on_system(&self, asked: Instant) -> SystemLookup {
-        let lookup = SystemLookup { name: self.target.host.clone(), addresses: Vec::new(), error: Some("timeout".to_owned()) };
+    fn gave_up_on_system(&self, host: &str, asked: Instant) -> SystemLookup {
+        let lookup = SystemLookup { name: host.to_owned(), addresses: Vec::new(), error: Some("timeout".to_owned()) };
         self.rec.note(asked, lookup.clone());
         lookup
     }
 
-    async fn ask_resolvers(&self, config: DnsConfig, direct: Rc<Direct>) {
-        let names = query_names(&self.target.host, &config);
+    async fn ask_resolvers(&self, host: &str, config: DnsConfig, direct: Rc<Direct>) {
+        let names = query_names(host, &config);
         let asks = config.resolvers.iter().take(MOST_RESOLVERS).map(|resolver| self.ask_resolver(*resolver, &names, &direct));
         join_all(asks).await;
     }
@@ -197,6 +197,10 @@ impl<'a> Check<'a> {
         }
         answers.into_iter().last()
     }
+}
+
+fn literal(host: &str) -> Option<IpAddr> {
+    host.split('%').next().and_then(|host| host.parse().ok())
 }
 
 /// The name as the C library would ask it: a name with fewer dots than `ndots` gets the search list first (resolv.conf(5)).

@@ -130,7 +130,7 @@ impl Check<'_> {
         };
         let same_over_tcp = async {
             let wait = self.within(Duration::from_millis(1_500));
-            let ask = DnsAsk { wait, ..DnsAsk::new(resolver, Role::Control, Transport::Tcp, &self.target.host, RecordType::A) };
+            let ask = DnsAsk { wait, ..DnsAsk::new(resolver, Role::Control, Transport::Tcp, self.near_host(), RecordType::A) };
             self.rec.ask(dns::query(&ask)).await;
         };
         tokio::join!(

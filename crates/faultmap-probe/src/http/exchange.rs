@@ -3,6 +3,7 @@
 use super::body::{self, Bounds};
 use super::content::{self, Raw};
 use super::wire::{self, Wire};
+use super::request::Form;
 use super::{Connection, HttpAsk, failure, headers, request};
 use crate::recorder::ms;
 use crate::sock;
@@ -19,16 +20,20 @@ pub async fn exchange(connection: Connection, ask: &HttpAsk<'_>) -> HttpExchange
     match connection {
         Connection::Plain(stream) => {
             let socket = sock::no_delay_dup(&stream);
-            converse(stream, socket, false, false, ask).await
+            converse(stream, socket, Form::Http1, ask).await
+        }
+        Connection::Forwarded(stream, forward) => {
+            let socket = sock::no_delay_dup(&stream);
+            converse(stream, socket, Form::Forwarded(&forward), ask).await
         }
         Connection::PlainHttp2(stream) => {
             let socket = sock::no_delay_dup(&stream);
-            converse(stream, socket, true, false, ask).await
+            converse(stream, socket, Form::Http2 { tls: false }, ask).await
         }
         Connection::Tls(stream) => {
             let socket = stream.socket();
-            let http2 = stream.alpn() == Some("h2");
-            converse(stream, socket, http2, true, ask).await
+            let form = if stream.alpn() == Some("h2") { Form::Http2 { tls: true } } else { Form::Http1 };
+            converse(stream, socket, form, ask).await
         }
     }
 }
@@ -36,12 +41,13 @@ pub async fn exchange(connection: Connection, ask: &HttpAsk<'_>) -> HttpExchange
 /// Interim answers (RFC 9110 15.2) and the final head together; they are a few hundred bytes on any sound server.
 const MOST_BEFORE_HEAD: u64 = 1 << 20;
 
-async fn converse<S>(stream: S, socket: Option<OwnedFd>, http2: bool, tls: bool, ask: &HttpAsk<'_>) -> HttpExchange
+async fn converse<S>(stream: S, socket: Option<OwnedFd>, form: Form<'_>, ask: &HttpAsk<'_>) -> HttpExchange
 where
     S: AsyncRead + AsyncWrite + Unpin + 'static,
 {
+    let http2 = matches!(form, Form::Http2 { .. });
     let version = if http2 { Version::HTTP_2 } else { Version::HTTP_11 };
-    let (version, outcome) = match request::build(ask, http2, tls) {
+    let (version, outcome) = match request::build(ask, form) {
         Ok(request) => {
             let (tap, seen) = Tap::speaking_first(stream);
             seen.borrow_mut().most = Some(MOST_BEFORE_HEAD);

@@ -49,6 +49,7 @@ const NAMES: &[&str] = &[
     "x-response-time",
     "x-runtime",
     "x-served-by",
+    "x-squid-error",
 ];
 
 /// Kept when they begin so.

@@ -31,10 +31,25 @@ use tokio::net::TcpStream;
 pub enum Connection {
     /// Plain TCP: HTTP/1.1.
     Plain(TcpStream),
+    /// Plain TCP to a proxy that is to pass the request on: HTTP/1.1 with the whole URL (RFC 9112 3.2.2).
+    Forwarded(TcpStream, Forward),
     /// Plain TCP, HTTP/2 by prior knowledge (gRPC without TLS).
     PlainHttp2(TcpStream),
     /// TLS: HTTP/2 when ALPN chose `h2`, else HTTP/1.1.
     Tls(TlsStream),
+}
+
+/// What a proxy is told that passes requests on.
+#[derive(Clone, Default)]
+pub struct Forward {
+    /// The value of `Proxy-Authorization`. Secret.
+    pub authorization: Option<String>,
+}
+
+impl std::fmt::Debug for Forward {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Forward(***)")
+    }
 }
 
 /// One request.

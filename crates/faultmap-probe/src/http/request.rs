@@ -1,6 +1,6 @@
 //! Builds the request: our defaults, replaced by the user's headers. Never sends it.
 
-use super::HttpAsk;
+use super::{Forward, HttpAsk};
 use crate::ProbeError;
 use bytes::Bytes;
 use http::{HeaderName, HeaderValue, Method, Request, Uri, header};
@@ -25,14 +25,26 @@ pub fn validate(method: &str, headers: &[(String, String)]) -> Result<(), ProbeE
     Ok(())
 }
 
-/// The request, in the form of its HTTP version.
-pub(super) fn build(ask: &HttpAsk<'_>, http2: bool, tls: bool) -> Result<Request<Full<Bytes>>, http::Error> {
+/// In which form a request is written.
+#[derive(Clone, Copy)]
+pub(super) enum Form<'f> {
+    /// Path and query alone.
+    Http1,
+    /// The whole URL, for a proxy that passes it on.
+    Forwarded(&'f Forward),
+    /// HTTP/2, whose scheme depends on what lies below.
+    Http2 { tls: bool },
+}
+
+/// The request, in its form.
+pub(super) fn build(ask: &HttpAsk<'_>, form: Form<'_>) -> Result<Request<Full<Bytes>>, http::Error> {
     let host = ask.headers.iter().find(|(name, _)| name.eq_ignore_ascii_case("host")).map_or(ask.host_header, |(_, value)| value.as_str());
     let path = if ask.path_and_query.is_empty() { "/" } else { ask.path_and_query };
-    let uri = if http2 {
-        Uri::builder().scheme(if tls { "https" } else { "http" }).authority(host).path_and_query(path).build()?
-    } else {
-        Uri::builder().path_and_query(path).build()?
+    let whole = |scheme: &str, authority: &str| Uri::builder().scheme(scheme).authority(authority).path_and_query(path).build();
+    let (uri, http2) = match form {
+        Form::Http1 => (Uri::builder().path_and_query(path).build()?, false),
+        Form::Forwarded(_) => (whole("http", ask.host_header)?, false),
+        Form::Http2 { tls } => (whole(if tls { "https" } else { "http" }, host)?, true),
     };
     let mut request =
         Request::builder().method(ask.method).uri(uri).body(Full::new(ask.body.map(Bytes::copy_from_slice).unwrap_or_default()))?;
@@ -44,6 +56,11 @@ pub(super) fn build(ask: &HttpAsk<'_>, http2: bool, tls: bool) -> Result<Request
     headers.insert(header::ACCEPT, HeaderValue::from_static("*/*"));
     if ask.accept_encoding {
         headers.insert(header::ACCEPT_ENCODING, HeaderValue::from_static(ACCEPT_ENCODING));
+    }
+    if let Form::Forwarded(Forward { authorization: Some(value) }) = form {
+        let mut value = HeaderValue::from_str(value)?;
+        value.set_sensitive(true);
+        headers.insert(header::PROXY_AUTHORIZATION, value);
     }
     let ours: Vec<HeaderName> = headers.keys().cloned().collect();
     let mut replaced = Vec::new();

@@ -5,7 +5,7 @@ use super::file::Sink;
 use super::{Way, deliver};
 use crate::cli::{CheckArgs, EXIT_FAILED, without_credentials};
 use crate::render::Progress;
-use crate::terminal::{self, Choice, Terminal};
+use crate::terminal::{self, Choice as Colours, Terminal};
 use anyhow::{Context as _, bail};
 use faultmap_model::observation::{
     ConnectOutcome, DnsOutcome, DnsQuery, HostTables, NotAsked, RecordType, Role, SystemLookup, TcpConnect, Transport,
@@ -14,6 +14,7 @@ use faultmap_model::recording::{Expect, Header, SCHEMA};
 use faultmap_model::target::TargetError;
 use faultmap_model::{Observation, Recording, Report, Seen, Target};
 use faultmap_probe::options::Family;
+use faultmap_probe::proxy::{Choice, choose};
 use faultmap_probe::{CheckOptions, ProbeError};
 use std::cell::Cell;
 use std::fs::File;
@@ -31,7 +32,7 @@ const EXIT_INTERRUPTED: i32 = 130;
 /// errno of a process, and of a system, that has no file descriptor left (Linux, asm-generic/errno-base.h).
 const NO_DESCRIPTOR: [(i32, &str); 2] = [(24, "EMFILE"), (23, "ENFILE")];
 
-pub(super) fn run(args: &CheckArgs, choice: Choice) -> anyhow::Result<i32> {
+pub(super) fn run(args: &CheckArgs, choice: Colours) -> anyhow::Result<i32> {
     let target = target(&args.target)?;
     let mut options = options(args, &target)?;
     let secrets = credentials::secrets(&args.target, &target, &options);
@@ -95,6 +96,7 @@ fn options(args: &CheckArgs, target: &Target) -> anyhow::Result<CheckOptions> {
         headers: headers(&args.headers)?,
         credentials: None,
         data,
+        proxy: proxy(args, target)?,
         request_path: target.path.clone(),
         expect_status: args.expect_status,
         expect_body: args.expect_body.clone(),
@@ -108,6 +110,14 @@ fn options(args: &CheckArgs, target: &Target) -> anyhow::Result<CheckOptions> {
     };
     faultmap_probe::http::validate(&options.method, &options.headers).context("the request cannot be made")?;
     Ok(options)
+}
+
+/// `--proxy`, else the variables of the environment. What is not Unicode is no URL, and counts as unset.
+fn proxy(args: &CheckArgs, target: &Target) -> anyhow::Result<Choice> {
+    if args.no_proxy {
+        return Ok(Choice::Direct);
+    }
+    Ok(choose(target, args.proxy.as_deref(), |name| std::env::var(name).ok())?)
 }
 
 /// `Name: value`. What is wrong is told by its number, for it may be a secret.

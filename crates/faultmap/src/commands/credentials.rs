@@ -1,10 +1,11 @@
 //! User names, passwords and other secrets of a request: taken out of the target, sent to it, and shown to nobody.
 
 use base64::prelude::{BASE64_STANDARD, Engine as _};
-use faultmap_model::observation::{HttpExchange, HttpOutcome, HttpResponse, Spoken};
+use faultmap_model::observation::{HttpExchange, HttpOutcome, HttpResponse, Spoken, TunnelOutcome};
 use faultmap_model::{Recording, Seen, Target};
 use faultmap_probe::CheckOptions;
 use faultmap_probe::dialogue::Credentials;
+use faultmap_probe::proxy::Choice;
 use percent_encoding::percent_decode_str;
 
 /// Shorter texts are not worth hiding, and hiding them would blot out half of an answer.
@@ -76,12 +77,21 @@ pub(super) fn secrets(raw: &str, target: &Target, options: &CheckOptions) -> Sec
             all.extend(value.split([' ', ';', '=', ',']).map(str::to_owned).filter(|word| word.len() >= 2 * SHORTEST_SECRET));
         }
     }
+    all.extend(of_proxy(options));
     all.extend(hidden_parameters(target));
     all.retain(|secret| secret.len() >= SHORTEST_SECRET);
     // The longest first, so that a part does not spoil the whole.
     all.sort_by_key(|secret| std::cmp::Reverse(secret.len()));
     all.dedup();
     Secrets(all)
+}
+
+/// The proxy's user name and password, in the forms in which it may send them back.
+fn of_proxy(options: &CheckOptions) -> Vec<String> {
+    let Choice::Via(proxy) = &options.proxy else { return Vec::new() };
+    let Some(Credentials { user, password: Some(password) }) = &proxy.credentials else { return Vec::new() };
+    let header = proxy.authorization().and_then(|value| value.split_once(' ').map(|(_, encoded)| encoded.to_owned()));
+    [Some(format!("{user}:{password}")), Some(password.clone()), header].into_iter().flatten().collect()
 }
 
 /// The values of query parameters that the target's own writing hides.
@@ -103,6 +113,7 @@ impl Secrets {
         for observation in &mut recording.observations {
             match &mut observation.seen {
                 Seen::HttpExchange(exchange) => self.scrub_exchange(exchange),
+                Seen::ProxyTunnel(tunnel) => self.scrub_tunnel(&mut tunnel.outcome),
                 Seen::HttpSamples(samples) => {
                     samples.rows.iter_mut().filter_map(|row| row.backend.as_mut()).for_each(|backend| self.hide(backend));
                 }
@@ -125,6 +136,17 @@ impl Secrets {
             | HttpOutcome::StreamRefused { .. }
             | HttpOutcome::Silent { .. }
             | HttpOutcome::Alert { .. } => {}
+        }
+    }
+
+    fn scrub_tunnel(&self, outcome: &mut TunnelOutcome) {
+        match outcome {
+            TunnelOutcome::Refused { name, said, server, .. } => {
+                self.hide(name);
+                [said, server].into_iter().flatten().for_each(|text| self.hide(text));
+            }
+            TunnelOutcome::Foreign { first_bytes, .. } => self.hide(first_bytes),
+            _ => {}
         }
     }
 

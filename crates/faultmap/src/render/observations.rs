@@ -3,6 +3,7 @@
 
 mod dialogue;
 mod names;
+mod proxy;
 
 use super::{CYAN, DIM, PLAIN, Paper, count, time};
 use faultmap_model::observation::*;
@@ -56,6 +57,9 @@ pub(super) fn words(seen: &Seen) -> String {
         Seen::TcpRepeat(it) => tcp_repeat(it),
         Seen::AckProbe(it) => ack_probe(it),
         Seen::SessionEnd(it) => session_end(it),
+        Seen::ProxyChoice(it) => proxy::choice(it),
+        Seen::ProxyTunnel(it) => proxy::tunnel(it),
+        Seen::ProxyBypass(it) => proxy::bypass(it),
         Seen::UdpProbe(it) => udp_probe(it),
         Seen::Echo(it) => echo(it),
         Seen::Walk(it) => walk(it),

@@ -30,8 +30,10 @@ pub(super) static CAUSE: Cause = Cause {
 
 fn claim(ev: &Evidence<'_>) -> Option<Claim> {
     let failure = ev.failure().filter(|failure| failure.role == crate::observation::Role::Target)?;
-    if ev.target().literal().is_some()
-        || ev.target().host.eq_ignore_ascii_case("localhost")
+    // A proxy usually has a private address, and its name was configured, not found.
+    if ev.proxy().is_some()
+        || ev.sought_literal().is_some()
+        || ev.near_host().eq_ignore_ascii_case("localhost")
         || ev.host_answers(failure.ip).is_some() && !failure.ip.is_loopback()
     {
         return None;
@@ -49,7 +51,7 @@ fn claim(ev: &Evidence<'_>) -> Option<Claim> {
         return None;
     }
     let dns = ev.first::<crate::observation::SystemLookup>(|lookup| lookup.addresses.contains(&failure.ip)).map(|(id, _)| id);
-    let summary = format!("{} resolves to {}, {}, which is not reachable from here.", ev.target().host, failure.ip, block.words());
+    let summary = format!("{} resolves to {}, {}, which is not reachable from here.", ev.near_host(), failure.ip, block.words());
     let at = failure.ip.to_string();
     // Networks built for tests and examples route the documentation blocks: an address there says less than a private one does.
     let claim = match block {

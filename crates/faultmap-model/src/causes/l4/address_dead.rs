@@ -34,7 +34,7 @@ fn claim(ev: &Evidence<'_>) -> Option<Claim> {
         "{} of {} addresses of {} do not connect ({}), while {} does.",
         dead.len(),
         ev.addresses().len(),
-        ev.target().host,
+        ev.near_host(),
         names.join(", "),
         good.to.ip()
     );

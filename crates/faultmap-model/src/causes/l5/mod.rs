@@ -2,8 +2,12 @@
 
 mod closed_without_answer;
 mod no_reuse;
+mod proxy_refused;
+#[cfg(test)]
+mod proxy_tests;
+mod proxy_unreachable;
 
 use super::Cause;
 
 /// In the order of `faultmap causes`.
-pub static CAUSES: &[&Cause] = &[&closed_without_answer::CAUSE, &no_reuse::CAUSE];
+pub static CAUSES: &[&Cause] = &[&closed_without_answer::CAUSE, &no_reuse::CAUSE, &proxy_refused::CAUSE, &proxy_unreachable::CAUSE];

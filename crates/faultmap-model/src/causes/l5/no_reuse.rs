@@ -30,6 +30,9 @@ pub(super) static CAUSE: Cause = Cause {
 };
 
 fn claim(ev: &Evidence<'_>) -> Option<Claim> {
+    if ev.proxy_forwards() {
+        return None;
+    }
     let answer = usable(ev).filter(|answer| answer.http.version == "HTTP/1.1")?;
     let closes = answer.response.header("connection").is_some_and(|value| value.to_ascii_lowercase().contains("close"));
     let (ids, cost_ms) = cost(ev, answer.http.to);

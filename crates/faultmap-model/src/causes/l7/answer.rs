@@ -16,7 +16,7 @@ pub(in crate::causes) struct Answer<'a> {
 
 /// The final exchange of an HTTP target, whatever its outcome.
 pub(in crate::causes) fn exchange<'a>(ev: &Evidence<'a>) -> Option<(ObservationId, &'a HttpExchange)> {
-    ev.exchange().filter(|_| ev.target().scheme.uses_http())
+    ev.exchange().filter(|_| ev.target().scheme.uses_http() && ev.proxys_own_answer().is_none())
 }
 
 /// The final response of an HTTP target.

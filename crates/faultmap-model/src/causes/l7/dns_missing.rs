@@ -83,8 +83,8 @@ fn unasked(ev: &Evidence<'_>) -> Option<Claim> {
     if ev.all::<DnsQuery>().next().is_some() {
         return None;
     }
-    let summary = format!("The system's resolver does not know the name {} ({error}).", ev.target().host);
-    Some(Claim::likely(0.6, Where::Remote, format!("the zone of {}", ev.target().host), summary).citing([id]))
+    let summary = format!("The system's resolver does not know the name {} ({error}).", ev.sought_host());
+    Some(Claim::likely(0.6, Where::Remote, format!("the zone of {}", ev.sought_host()), summary).citing([id]))
 }
 
 /// `the resolver 10.1.0.53 says`, `2 resolvers say`.

@@ -39,14 +39,14 @@ pub(super) struct Questions<'a> {
 
 /// What the configured resolvers were asked about the target's name (and that name under the search list).
 pub(super) fn of_resolvers<'a>(ev: &Evidence<'a>) -> Option<Questions<'a>> {
-    let host = ev.target().host.trim_end_matches('.').to_ascii_lowercase();
+    let host = ev.sought_host().trim_end_matches('.').to_ascii_lowercase();
     let ours = |query: &DnsQuery| {
         let name = query.name.to_ascii_lowercase();
         query.role == Role::Resolver && name.strip_prefix(&host).is_some_and(|rest| rest.is_empty() || rest.starts_with('.'))
     };
     let asked: Vec<_> = ev.all::<DnsQuery>().filter(|(_, query)| ours(query)).collect();
-    let literal = ev.target().literal().is_some();
-    (!asked.is_empty() && !literal).then(|| Questions { role: Role::Resolver, name: ev.target().host.as_str(), asked })
+    let literal = ev.sought_literal().is_some();
+    (!asked.is_empty() && !literal).then(|| Questions { role: Role::Resolver, name: ev.sought_host(), asked })
 }
 
 /// What the target itself was asked, when it is a DNS server.
@@ -64,7 +64,8 @@ pub(super) fn failing<'a>(ev: &Evidence<'a>) -> Option<Questions<'a>> {
 
 /// The system resolver's own failure to find the name, when it said so itself (and we did not merely stop waiting).
 pub(super) fn system_failure<'a>(ev: &Evidence<'a>) -> Option<(ObservationId, &'a str)> {
-    let (id, lookup) = ev.all::<SystemLookup>().last()?;
+    let proxied = ev.proxy().is_some();
+    let (id, lookup) = ev.all::<SystemLookup>().filter(|(_, lookup)| !proxied || lookup.name == ev.sought_host()).last()?;
     let error = lookup.error.as_deref().filter(|error| *error != "timeout")?;
     let in_hosts = ev.all::<HostsFile>().any(|(_, hosts)| !hosts.addresses.is_empty());
     (lookup.addresses.is_empty() && !in_hosts).then_some((id, error))

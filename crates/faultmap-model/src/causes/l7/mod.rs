@@ -77,3 +77,9 @@ pub(in crate::causes) fn misled_by_names(ev: &crate::Evidence<'_>) -> bool {
         .into_iter()
         .any(|cause| (cause.claim)(ev).is_some_and(|claim| matches!(claim.standing, super::Standing::Proven(_))))
 }
+
+/// DNS says that the name, or an address for it, does not exist: the observations that say so.
+pub(in crate::causes) fn name_missing(ev: &crate::Evidence<'_>) -> Option<Vec<crate::ObservationId>> {
+    let claims = [&dns_missing::NXDOMAIN, &dns_missing::NO_ADDRESS].into_iter().filter_map(|cause| (cause.claim)(ev));
+    claims.map(|claim| claim.because).next()
+}

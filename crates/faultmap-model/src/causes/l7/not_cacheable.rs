@@ -29,6 +29,9 @@ pub(super) static CAUSE: Cause = Cause {
 
 /// The response that says nothing of caching, though a cache asked for it.
 fn claim(ev: &Evidence<'_>) -> Option<Claim> {
+    if ev.proxy_forwards() {
+        return None;
+    }
     let answer = usable(ev).filter(|answer| answer.response.status == 200 && answer.http.method.eq_ignore_ascii_case("GET"))?;
     let missed = miss(answer.response)?;
     let silent = ["cache-control", "etag", "expires", "last-modified", "pragma", "set-cookie"]

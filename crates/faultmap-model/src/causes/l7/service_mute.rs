@@ -64,6 +64,8 @@ fn claim(ev: &Evidence<'_>) -> Option<Claim> {
     let summary = summary(http, &stop, second.map(|(id, _)| id));
     let to = http.to.to_string();
     let claim = match (&stop, clamped.is_some(), second.is_some()) {
+        // A proxy took the request: whether it reached the service, it does not say.
+        _ if ev.proxy_forwards() => Claim::likely(0.5, Where::Remote, to, summary),
         (_, _, true) => Claim::likely(0.6, Where::Remote, to, summary),
         (Stop::Head { .. }, true, _) => Claim::proven(0.95, Where::Remote, to, summary),
         (Stop::Head { .. }, false, _) => Claim::proven(0.88, Where::Remote, to, summary),

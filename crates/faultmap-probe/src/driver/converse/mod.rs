@@ -58,15 +58,16 @@ impl Check<'_> {
     pub(super) async fn converse(&self, opened: Opened) {
         let to = opened.to;
         let quality = self.light_train(to.ip());
-        if self.target.scheme == Scheme::Tcp {
-            tokio::join!(self.listen_after_connect(opened), quality);
-        } else {
-            let conversation = async {
+        let conversation = async {
+            let Some(opened) = self.through_proxy(opened).await else { return };
+            if self.target.scheme == Scheme::Tcp {
+                self.listen_after_connect(opened).await;
+            } else {
                 self.first_conversation(opened).await;
                 self.after_conversation(to).await;
-            };
-            tokio::join!(conversation, quality);
-        }
+            }
+        };
+        tokio::join!(conversation, quality);
         self.examine_quality(to).await;
     }
 
@@ -111,7 +112,7 @@ impl Check<'_> {
                 }
             }
         } else {
-            Connection::Plain(stream)
+            self.plain(stream)
         };
         stage.set(Stage::Application);
         if let Some(protocol) = self.target.scheme.dialogue() {
@@ -247,13 +248,20 @@ impl Check<'_> {
             })
         });
         let (mute, unanswered) = self.rec.look(|seen| (seen.iter().any(mute), seen.iter().any(unanswered)));
-        if mute {
+        self.examine_forwarding(to).await;
+        let direct = self.proxy().is_none();
+        if mute && direct {
             // Every connection to a service that does not accept stays in its queue: a few of ours show whether it is short, many would fill
             // any, and the next check would find our own doing.
             self.listen_queue_pattern(to, FEW_CONNECTS).await;
         }
         if unanswered {
-            tokio::join!(self.interposition(to), self.the_other_way(to, mute));
+            let interposed = async {
+                if direct {
+                    self.interposition(to).await;
+                }
+            };
+            tokio::join!(interposed, self.the_other_way(to, mute));
         }
         if failed_tls == Some(true) {
             self.other_offers(to).await;

@@ -36,6 +36,9 @@ impl Check<'_> {
     /// A redirect from https to http of the same host is usually sent back to https: where that closes a circle, it is recorded. Nothing of
     /// the user's but the path goes over plain text.
     async fn circle_over_plain_text(&self, visited: &[String], answer: &HttpExchange) {
+        if self.proxy().is_some() {
+            return;
+        }
         let Some(next) = visited.last().and_then(|url| redirect_to_plain_text(url, answer)) else { return };
         let Some(port) = next.port_or_known_default() else { return };
         let to = SocketAddr::new(answer.to.ip(), port);

@@ -163,7 +163,7 @@ impl Check<'_> {
     pub(super) async fn connection(&self, to: SocketAddr) -> Option<Connection> {
         let stream = self.reopen(to, Duration::from_secs(2), None).await?;
         if !self.target.scheme.uses_tls() {
-            return Some(Connection::Plain(stream));
+            return Some(self.plain(stream));
         }
         let ask = TlsAsk {
             to,
