@@ -5,7 +5,9 @@
 
 use super::Evidence;
 use crate::ObservationId;
-use crate::observation::{HttpExchange, HttpOutcome, HttpResponse, ProxyBypass, ProxyChoice, ProxyProtocol, ProxyTunnel, SystemLookup, TunnelOutcome};
+use crate::observation::{
+    HttpExchange, HttpOutcome, HttpResponse, ProxyBypass, ProxyChoice, ProxyProtocol, ProxyTunnel, SystemLookup, TunnelOutcome,
+};
 use std::net::IpAddr;
 
 impl<'a> Evidence<'a> {

@@ -167,7 +167,9 @@ fn session_line(evidence: &Evidence<'_>) -> Option<String> {
     let Some((_, proxy)) = evidence.proxy() else { return own_session_line(evidence) };
     let place = proxy.host_port();
     Some(match (evidence.tunnel(), own_session_line(evidence)) {
-        (Some((_, tunnel)), line) => format!("proxy {place}: {}{}", tunnel_words(&tunnel.outcome), line.map_or_else(String::new, |line| format!("; {line}"))),
+        (Some((_, tunnel)), line) => {
+            format!("proxy {place}: {}{}", tunnel_words(&tunnel.outcome), line.map_or_else(String::new, |line| format!("; {line}")))
+        }
         (None, Some(line)) => format!("proxy {place}; {line}"),
         (None, None) => format!("proxy {place} not reached"),
     })

@@ -2,8 +2,8 @@
 
 use super::body::{self, Bounds};
 use super::content::{self, Raw};
-use super::wire::{self, Wire};
 use super::request::Form;
+use super::wire::{self, Wire};
 use super::{Connection, HttpAsk, failure, headers, request};
 use crate::recorder::ms;
 use crate::sock;

@@ -34,7 +34,9 @@ pub enum Choice {
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum BadProxy {
     /// A scheme that is not spoken.
-    #[error("{by}: a proxy of kind {scheme}:// is not supported; supported are http://, socks5:// and socks5h:// (--no-proxy checks the direct way)")]
+    #[error(
+        "{by}: a proxy of kind {scheme}:// is not supported; supported are http://, socks5:// and socks5h:// (--no-proxy checks the direct way)"
+    )]
     Scheme {
         /// Where it is configured.
         by: String,
@@ -42,7 +44,9 @@ pub enum BadProxy {
         scheme: String,
     },
     /// No URL of a proxy.
-    #[error("{by}: not the URL of a proxy; write http://[USER:PASSWORD@]HOST:PORT, reserved characters as %XX (--no-proxy checks the direct way)")]
+    #[error(
+        "{by}: not the URL of a proxy; write http://[USER:PASSWORD@]HOST:PORT, reserved characters as %XX (--no-proxy checks the direct way)"
+    )]
     Malformed {
         /// Where it is configured.
         by: String,
@@ -248,12 +252,16 @@ mod tests {
             let way = way(target, &[("HTTPS_PROXY", "http://p.test:1"), ("NO_PROXY", list)]);
             assert_eq!(way.starts_with("exempt"), *exempt, "{target} {list}");
         }
-        assert_eq!(way("https://shop.test/", &[("HTTPS_PROXY", "p.test:1"), ("no_proxy", "a"), ("NO_PROXY", "*")]), "Http p.test:1 by HTTPS_PROXY");
+        assert_eq!(
+            way("https://shop.test/", &[("HTTPS_PROXY", "p.test:1"), ("no_proxy", "a"), ("NO_PROXY", "*")]),
+            "Http p.test:1 by HTTPS_PROXY"
+        );
     }
 
     #[test]
     fn what_is_no_proxy_is_refused_without_being_quoted() {
-        for url in ["https://me:s3cret@p.test", "socks4://p.test", "http://me:s3cret@p.test:99999", "http://me:s3cret@p te:1", "http://:80"] {
+        for url in ["https://me:s3cret@p.test", "socks4://p.test", "http://me:s3cret@p.test:99999", "http://me:s3cret@p te:1", "http://:80"]
+        {
             let error = chosen("https://shop.test/", &[("https_proxy", url)]).expect_err(url).to_string();
             assert!(error.starts_with("https_proxy: ") && !error.contains("s3cret"), "{error}");
         }
@@ -263,7 +271,9 @@ mod tests {
 
     #[test]
     fn credentials_are_decoded_and_hidden() {
-        let Ok(Choice::Via(proxy)) = chosen("https://shop.test/", &[("https_proxy", "http://me:s3%40cret@p.test:1")]) else { panic!("proxy") };
+        let Ok(Choice::Via(proxy)) = chosen("https://shop.test/", &[("https_proxy", "http://me:s3%40cret@p.test:1")]) else {
+            panic!("proxy")
+        };
         assert_eq!(proxy.authorization().expect("login"), "Basic bWU6czNAY3JldA==");
         assert!(!format!("{proxy:?}{:?}", proxy.shown(None)).contains("s3"));
     }

@@ -245,7 +245,11 @@ mod tests {
             (Http, vec![Hear, say("SSH-2.0-x\r\n"), Fin], foreign("ssh", "SSH-2.0-x\\r\\n")),
             (Socks5h, vec![Hear, say([5, 0]), Hear, say([5, 4, 0, 1, 0, 0, 0, 0, 0, 0]), Hold], refused(4, "host unreachable")),
             (Socks5h, vec![Hear, say([5, 0]), Hear, say([5, 2, 0, 1, 0, 0, 0, 0, 0, 0]), Hold], refused(2, "not allowed by the rules")),
-            (Socks5h, vec![Hear, say([5, 0xff]), Fin], TunnelOutcome::CredentialsWanted { scheme: Some("username/password".to_owned()), given: false }),
+            (
+                Socks5h,
+                vec![Hear, say([5, 0xff]), Fin],
+                TunnelOutcome::CredentialsWanted { scheme: Some("username/password".to_owned()), given: false },
+            ),
             (Socks5h, vec![Hear, say([5, 0]), Hear, say([5, 0, 0, 1, 0, 0, 0, 0, 0, 0]), Hold], TunnelOutcome::Open { status: None }),
             (Socks5h, vec![Hear, say("HTTP/1.1 400 Bad Request\r\n\r\n"), Fin], foreign("http", "HTTP/1.1 400 Bad Request\\r\\n\\r\\n")),
         ];

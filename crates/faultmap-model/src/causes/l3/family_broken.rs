@@ -43,8 +43,7 @@ fn claim(ev: &Evidence<'_>, v4: bool) -> Option<Claim> {
         return None;
     }
     let (bad, fine) = if v4 { ("IPv4", "IPv6") } else { ("IPv6", "IPv4") };
-    let summary =
-        format!("{bad} to {} is broken ({} does not connect), while {fine} works ({}).", ev.near_host(), first.ip, good.to.ip());
+    let summary = format!("{bad} to {} is broken ({} does not connect), while {fine} works ({}).", ev.near_host(), first.ip, good.to.ip());
     Some(
         Claim::degrades(0.94, Where::Path, first.ip.to_string(), summary).citing(failed.iter().map(|failure| failure.id)).citing([working]),
     )

@@ -17,8 +17,16 @@ pub(super) static CAUSE: Cause = Cause {
             answer that came through an open tunnel is the target's, and has its own cause.",
     confirm: &[
         Tool { run: "curl -v -x PROXY {url} 2>&1 | head -30", on: "here", why: "the same, with the proxy's whole answer" },
-        Tool { run: "getent ahosts {host}; nc -vz {host} {port}", on: "the proxy", why: "whether the proxy can resolve and reach the target" },
-        Tool { run: "tail -f /var/log/squid/access.log", on: "the proxy", why: "TCP_DENIED is a rule; NONE, HIER_DIRECT with 503 is a failed connect" },
+        Tool {
+            run: "getent ahosts {host}; nc -vz {host} {port}",
+            on: "the proxy",
+            why: "whether the proxy can resolve and reach the target",
+        },
+        Tool {
+            run: "tail -f /var/log/squid/access.log",
+            on: "the proxy",
+            why: "TCP_DENIED is a rule; NONE, HIER_DIRECT with 503 is a failed connect",
+        },
     ],
     fix: &[
         "Have the target (and its port) allowed on the proxy, or give it the credentials: HTTPS_PROXY=http://USER:PASSWORD@PROXY:PORT.",
@@ -88,9 +96,15 @@ fn advice(why: Why, ev: &Evidence<'_>, proxy: &ProxyChoice) -> Option<String> {
     let place = ev.target().host_port();
     Some(match why {
         Why::Denied => format!("Ask for {place} on the proxy's list; many proxies allow CONNECT to port 443 only."),
-        Why::Login if proxy.credentials => "Correct the user name and password in the proxy's URL; write reserved characters as %XX.".to_owned(),
+        Why::Login if proxy.credentials => {
+            "Correct the user name and password in the proxy's URL; write reserved characters as %XX.".to_owned()
+        }
         Why::Login => {
-            format!("Give the proxy's URL a user name and password: {}=http://USER:PASSWORD@{}.", proxy.configured_by.trim_start_matches('-'), proxy.host_port())
+            format!(
+                "Give the proxy's URL a user name and password: {}=http://USER:PASSWORD@{}.",
+                proxy.configured_by.trim_start_matches('-'),
+                proxy.host_port()
+            )
         }
         Why::NameUnknown => {
             let here = ev.bypass().map(|(_, bypass)| !bypass.addresses.is_empty());
@@ -113,7 +127,8 @@ fn tunnelled(ev: &Evidence<'_>) -> Option<Refusal> {
     match &tunnel.outcome {
         TunnelOutcome::CredentialsWanted { scheme, .. } => {
             let wants = scheme.as_ref().map_or_else(String::new, |scheme| format!(" ({scheme})"));
-            let status = if proxy.protocol == ProxyProtocol::Http { "407 Proxy Authentication Required" } else { "that no method of ours will do" };
+            let status =
+                if proxy.protocol == ProxyProtocol::Http { "407 Proxy Authentication Required" } else { "that no method of ours will do" };
             refusal(Why::Login, format!("answers {status}{wants}"), 0.97)
         }
         TunnelOutcome::Refused { code, name, said, .. } => {
@@ -124,7 +139,11 @@ fn tunnelled(ev: &Evidence<'_>) -> Option<Refusal> {
                 ProxyProtocol::Socks5 | ProxyProtocol::Socks5h => of_reply(*code, ev),
             };
             let said = said.as_ref().map_or_else(String::new, |said| format!(" ({said})"));
-            let answer = if proxy.protocol == ProxyProtocol::Http { format!("answers {code} {name}{said}") } else { format!("replies {code}, {name}") };
+            let answer = if proxy.protocol == ProxyProtocol::Http {
+                format!("answers {code} {name}{said}")
+            } else {
+                format!("replies {code}, {name}")
+            };
             refusal(why, answer, if why == Why::Failed { 0.9 } else { 0.95 })
         }
         TunnelOutcome::Foreign { looks_like, first_bytes } => {
@@ -148,7 +167,13 @@ fn waiting(ev: &Evidence<'_>) -> Option<Refusal> {
         let answer = "answers nothing to this request, though it answers others".to_owned();
         let unknown_here = ev.bypass().is_some_and(|(_, bypass)| bypass.addresses.is_empty());
         let confidence = if unknown_here { 0.65 } else { 0.45 };
-        return alive.filter(|_| silent).map(|(alive, _)| Refusal { ids: vec![id, alive], why: Why::Failed, answer, confidence, proven: false });
+        return alive.filter(|_| silent).map(|(alive, _)| Refusal {
+            ids: vec![id, alive],
+            why: Why::Failed,
+            answer,
+            confidence,
+            proven: false,
+        });
     }
     let (id, tunnel) = ev.failed_tunnel()?;
     let TunnelOutcome::Silent { waited_ms, received_bytes } = tunnel.outcome else { return None };
@@ -175,23 +200,51 @@ fn forwarded(ev: &Evidence<'_>) -> Option<Refusal> {
     let control = ev.exchange_for("proxy-control").map(|(id, _)| id).filter(|_| !sure);
     let words = if said.is_empty() { String::new() } else { format!(" ({said})") };
     let answer = format!("answers {}{words} in the target's place", response.status);
-    Some(Refusal { ids: [Some(id), control].into_iter().flatten().collect(), why, answer, confidence: if sure { 0.96 } else { 0.85 }, proven: true })
+    Some(Refusal {
+        ids: [Some(id), control].into_iter().flatten().collect(),
+        why,
+        answer,
+        confidence: if sure { 0.96 } else { 0.85 },
+        proven: true,
+    })
 }
 
 fn own_words(response: &HttpResponse) -> String {
-    let header = response.header("x-squid-error").or_else(|| response.header("proxy-status")).or_else(|| response.header("proxy-authenticate"));
+    let header =
+        response.header("x-squid-error").or_else(|| response.header("proxy-status")).or_else(|| response.header("proxy-authenticate"));
     header.map_or_else(|| response.body.excerpt.trim().chars().take(80).collect(), str::to_owned)
 }
 
 /// What an HTTP proxy's status means, helped by its own words (RFC 9209 for Proxy-Status; squid's error names; what Go, nginx, tinyproxy say).
 fn of_status(code: u16, name: &str, said: Option<&str>) -> Why {
     const NAMES: [&str; 12] = [
-        "dns", "resolve", "no such host", "name or service", "unknown host", "getaddrinfo", "nodename", "lookup", "host not found", "nxdomain",
-        "unable to determine", "name not known",
+        "dns",
+        "resolve",
+        "no such host",
+        "name or service",
+        "unknown host",
+        "getaddrinfo",
+        "nodename",
+        "lookup",
+        "host not found",
+        "nxdomain",
+        "unable to determine",
+        "name not known",
     ];
     const REACH: [&str; 13] = [
-        "connect_fail", "refused", "unreachable", "no route", "timed out", "timeout", "connection_", "destination_", "cannot connect", "unable to connect",
-        "connection failed", "could not connect", "cannot_forward",
+        "connect_fail",
+        "refused",
+        "unreachable",
+        "no route",
+        "timed out",
+        "timeout",
+        "connection_",
+        "destination_",
+        "cannot connect",
+        "unable to connect",
+        "connection failed",
+        "could not connect",
+        "cannot_forward",
     ];
     const RULES: [&str; 7] = ["access_denied", "access denied", "forbidden", "not allowed", "filtered", "policy", "blocked"];
     let words = format!("{name} {}", said.unwrap_or_default()).to_lowercase();
@@ -243,7 +296,11 @@ mod tests {
     #[test]
     fn each_refusal_says_what_it_means() {
         check(&asked(refused(403, "Forbidden", None)), Some((0.95, true)), "does not allow shop.test:443");
-        check(&asked(TunnelOutcome::CredentialsWanted { scheme: Some("Basic".to_owned()), given: false }), Some((0.97, true)), "wants a login");
+        check(
+            &asked(TunnelOutcome::CredentialsWanted { scheme: Some("Basic".to_owned()), given: false }),
+            Some((0.97, true)),
+            "wants a login",
+        );
         check(&asked(refused(503, "Service Unavailable", Some("ERR_DNS_FAIL 0"))), Some((0.95, true)), "cannot resolve shop.test");
         check(&asked(refused(503, "Service Unavailable", Some("ERR_CONNECT_FAIL 111"))), Some((0.95, true)), "cannot reach shop.test:443");
         check(&asked(refused(502, "Bad Gateway", None)), Some((0.95, true)), "cannot reach shop.test:443");
@@ -259,13 +316,16 @@ mod tests {
     #[test]
     fn a_proxy_that_lives_and_keeps_waiting_waits_for_the_target() {
         let silent = TunnelOutcome::Silent { waited_ms: 6_000.0, received_bytes: 0 };
-        let lives = crate::testkit::plus(asked(silent.clone()), crate::observation::ProxyTunnel {
-            to: "10.3.0.1:3128".parse().expect("addr"),
-            destination: "*".to_owned(),
-            purpose: "alive".to_owned(),
-            outcome: TunnelOutcome::Open { status: Some(400) },
-            tcp: None,
-        });
+        let lives = crate::testkit::plus(
+            asked(silent.clone()),
+            crate::observation::ProxyTunnel {
+                to: "10.3.0.1:3128".parse().expect("addr"),
+                destination: "*".to_owned(),
+                purpose: "alive".to_owned(),
+                outcome: TunnelOutcome::Open { status: Some(400) },
+                tcp: None,
+            },
+        );
         check(&lives, Some((0.88, true)), "gets no connection to shop.test:443");
         check(&asked(TunnelOutcome::Silent { waited_ms: 6_000.0, received_bytes: 2 }), Some((0.88, true)), "gets no connection");
         check(&asked(silent), Some((0.5, true)), "does not answer");

@@ -35,8 +35,10 @@ fn claim(ev: &Evidence<'_>) -> Option<Claim> {
         return None;
     }
     let (ids, how, confidence) = unreached(ev, proxy).or_else(|| mute(ev))?;
-    let summary = format!("The proxy {} (from {}) {how}; {} was not asked.", proxy.host_port(), proxy.configured_by, ev.target().host_port());
-    let claim = Claim::proven(confidence, Where::Remote, format!("the proxy {}", proxy.host_port()), summary).misleading().despite_answers();
+    let summary =
+        format!("The proxy {} (from {}) {how}; {} was not asked.", proxy.host_port(), proxy.configured_by, ev.target().host_port());
+    let claim =
+        Claim::proven(confidence, Where::Remote, format!("the proxy {}", proxy.host_port()), summary).misleading().despite_answers();
     Some(advised(ev, proxy, claim.citing([choice_id]).citing(ids)))
 }
 
@@ -92,7 +94,11 @@ pub(super) fn advised(ev: &Evidence<'_>, proxy: &ProxyChoice, claim: Claim) -> C
     let advice = if bypass.open() && proxy.configured_by.starts_with('-') {
         format!("The direct way to {place} is open: without {} the check asks it directly.", proxy.configured_by)
     } else if bypass.open() {
-        format!("The direct way to {place} is open: add {} to NO_PROXY, or unset {}, if it may be used.", ev.target().host, proxy.configured_by)
+        format!(
+            "The direct way to {place} is open: add {} to NO_PROXY, or unset {}, if it may be used.",
+            ev.target().host,
+            proxy.configured_by
+        )
     } else if bypass.addresses.is_empty() {
         format!("{} does not resolve here, so that there is no direct way; the proxy is needed.", ev.target().host)
     } else {
