@@ -220,13 +220,13 @@ fn named(evidence: &Evidence<'_>, status: Status, opinion: &Opinion, candidates:
     let words = Placeholders::of(evidence);
     let mut next = Vec::new();
     push_steps(&mut next, &opinion.claim.decides);
-    let tools = opinion.cause.confirm.iter();
+    let tools = opinion.cause.confirm.iter().filter(|tool| of_use(evidence, tool.run));
     push_steps(
         &mut next,
         &tools.map(|t| NextStep { run: words.fill(t.run), on: words.fill(t.on), why: words.fill(t.why) }).collect::<Vec<_>>(),
     );
     let mut fix = opinion.claim.advice.clone();
-    fix.extend(opinion.cause.fix.iter().map(|text| words.fill(text)));
+    fix.extend(opinion.cause.fix.iter().filter(|text| of_use(evidence, text)).map(|text| words.fill(text)));
     Verdict {
         status,
         layer: Some(opinion.cause.layer),
@@ -241,6 +241,13 @@ fn named(evidence: &Evidence<'_>, status: Status, opinion: &Opinion, candidates:
         next,
         fix,
     }
+}
+
+/// A web client's commands and a web server's settings are of no use for a database or a broker.
+fn of_use(evidence: &Evidence<'_>, text: &str) -> bool {
+    use crate::observation::Spoken;
+    let web = matches!(evidence.target().scheme.dialogue(), None | Some(Spoken::Grpc | Spoken::Websocket));
+    web || !["curl ", "nginx", "Apache", "http://", "https://"].iter().any(|word| text.contains(word))
 }
 
 fn push_steps(next: &mut Vec<NextStep>, steps: &[NextStep]) {

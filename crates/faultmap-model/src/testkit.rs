@@ -314,3 +314,19 @@ pub(crate) fn took<T: Payload>(mut recording: Recording, took_ms: f64) -> Record
     }
     recording
 }
+
+/// A conversation in the target's own protocol that ended so at this step.
+pub(crate) fn conversation(target: &str, purpose: &str, step: &str, outcome: DialogueOutcome) -> Dialogue {
+    let protocol = Target::parse(target).expect("test target").scheme.dialogue().expect("a protocol of its own");
+    Dialogue { purpose: purpose.to_owned(), ..dialogue(protocol, step, outcome) }
+}
+
+/// A check whose conversation ended so.
+pub(crate) fn spoken(target: &str, step: &str, outcome: DialogueOutcome) -> Recording {
+    recording(target, vec![Seen::Dialogue(conversation(target, "default", step, outcome))])
+}
+
+/// A check whose conversation was refused with this code.
+pub(crate) fn refusing(target: &str, code: &str, message: &str) -> Recording {
+    spoken(target, "session", DialogueOutcome::Refused { code: code.to_owned(), message: message.to_owned() })
+}

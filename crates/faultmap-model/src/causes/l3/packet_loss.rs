@@ -1,7 +1,7 @@
 //! Packets are lost on the path.
 
 use crate::causes::{Cause, Claim, Tool};
-use crate::observation::{Echo, HttpExchange, TcpConnect, TcpRepeat, TlsHandshake};
+use crate::observation::{Dialogue, Echo, HttpExchange, TcpConnect, TcpRepeat, TlsHandshake};
 use crate::verdict::Where;
 use crate::{Evidence, Layer, ObservationId};
 use std::net::IpAddr;
@@ -81,11 +81,13 @@ fn repaired(ev: &Evidence<'_>) -> Option<ObservationId> {
     );
     let http =
         || ev.all::<HttpExchange>().find(|(_, http)| http.tcp.as_ref().is_some_and(|tcp| tcp.retransmits > 0 || tcp.out_of_order > 0));
+    let own = || ev.all::<Dialogue>().find(|(_, own)| own.tcp.as_ref().is_some_and(|tcp| tcp.retransmits > 0 || tcp.out_of_order > 0));
     let tls = || ev.all::<TlsHandshake>().find(|(_, tls)| tls.tcp.as_ref().is_some_and(|tcp| tcp.retransmits > 0 || tcp.out_of_order > 0));
     let repeat = || ev.all::<TcpRepeat>().find(|(_, repeat)| repeat.hung() > 0 && repeat.connected > 0);
     connect
         .map(|(id, _)| id)
         .or_else(|| http().map(|(id, _)| id))
+        .or_else(|| own().map(|(id, _)| id))
         .or_else(|| tls().map(|(id, _)| id))
         .or_else(|| repeat().map(|(id, _)| id))
 }

@@ -1,7 +1,7 @@
 //! Packets above a size vanish on the path, and the ICMP error that should say so does not arrive.
 
 use crate::causes::{Cause, Claim, Tool};
-use crate::observation::{BodyEnd, HttpExchange, HttpOutcome, SizeProbe, TlsHandshake, TlsOutcome};
+use crate::observation::{BodyEnd, DialogueOutcome, HttpExchange, HttpOutcome, SizeProbe, TlsHandshake, TlsOutcome};
 use crate::verdict::Where;
 use crate::{Evidence, Layer, ObservationId};
 use std::net::SocketAddr;
@@ -79,7 +79,7 @@ fn by_conversation(ev: &Evidence<'_>) -> Option<SizeLimit> {
 
 fn by_datagrams(ev: &Evidence<'_>) -> Option<SizeLimit> {
     let to = ev.connected().next().map(|(_, connect)| connect.to)?;
-    if ev.response().is_some() {
+    if ev.response().is_some() || ev.dialogue().is_some_and(|(_, own)| own.answered()) {
         return None;
     }
     let (id, probe) = ev.first::<SizeProbe>(|probe| probe.to == to.ip() && lost_when_large(probe))?;
@@ -103,6 +103,9 @@ fn stall(ev: &Evidence<'_>, name: &str) -> Option<(ObservationId, SocketAddr)> {
         };
         return stalled.then_some((id, http.to));
     }
+    if let Some((id, dialogue)) = ev.dialogue_for(name) {
+        return matches!(dialogue.outcome, DialogueOutcome::Silent { .. }).then_some((id, dialogue.to));
+    }
     let (id, tls) = ev.all::<TlsHandshake>().filter(|(_, tls)| tls.offer.name == name).last()?;
     matches!(tls.outcome, TlsOutcome::Silent { .. }).then_some((id, tls.to))
 }
@@ -113,6 +116,9 @@ fn passes(ev: &Evidence<'_>, name: &str) -> Option<ObservationId> {
     if let Some((id, http)) = exchange {
         let HttpOutcome::Response(response) = &http.outcome else { return None };
         return matches!(response.body.end, BodyEnd::Complete | BodyEnd::Limit).then_some(id);
+    }
+    if let Some((id, dialogue)) = ev.dialogue_for(name) {
+        return dialogue.answered().then_some(id);
     }
     if ev.target().scheme.uses_http() && ev.exchange().is_some() {
         return None;
@@ -180,6 +186,23 @@ pub(in crate::causes) mod tests {
         };
         check([vec![route_via("10.2.0.10"), closed(4)], clamped_passes()].concat(), Some((0.5, true)));
         check([vec![route_via("10.2.0.10"), closed(0)], clamped_passes()].concat(), Some((0.95, true)));
+    }
+
+    #[test]
+    fn a_database_whose_large_messages_vanish_meets_a_size_limit() {
+        use crate::testkit::conversation;
+        let own = |purpose: &str, outcome| Seen::Dialogue(conversation("postgres://10.2.0.10", purpose, "session", outcome));
+        let silent = || own("default", DialogueOutcome::Silent { waited_ms: 3e3, received_bytes: 1 });
+        let done = own("clamped-mss", DialogueOutcome::Done { what: "logged in".to_owned() });
+        let route = || {
+            Seen::Route(match route_via("10.2.0.10") {
+                Seen::Route(route) => route,
+                _ => panic!("a route"),
+            })
+        };
+        let check = |seen, expect| assert_eq!(claims(&CAUSE, &recording("postgres://10.2.0.10", seen)), expect);
+        check(vec![route(), done, silent()], Some((0.95, true)));
+        check(vec![route(), own("clamped-mss", DialogueOutcome::Silent { waited_ms: 2e3, received_bytes: 1 }), silent()], None);
     }
 
     #[test]

@@ -53,8 +53,9 @@ fn by_pattern(ev: &Evidence<'_>) -> Option<Claim> {
     let to = ev.failure().map(|failure| failure.ip).or_else(|| ev.main_address().map(|main| main.ip()))?;
     let id = queue_signs(ev, to)?;
     let (_, repeat) = ev.all::<TcpRepeat>().find(|(repeat_id, _)| *repeat_id == id)?;
-    let served = ev.response().is_some();
-    let mute = ev.exchange().filter(|(_, http)| matches!(http.outcome, HttpOutcome::Silent { .. }));
+    let served = ev.response().is_some() || crate::causes::l7::speech::answered(ev, "default").is_some();
+    let mute = ev.exchange().filter(|(_, http)| matches!(http.outcome, HttpOutcome::Silent { .. })).map(|(id, _)| id);
+    let mute = mute.or_else(|| crate::causes::l7::speech::broken(ev).map(|broken| broken.id));
     let summary = format!(
         "The listener at {} drops connections because its queue is full: of {} connects {} passed, {} hung.",
         repeat.to,
@@ -67,7 +68,7 @@ fn by_pattern(ev: &Evidence<'_>) -> Option<Claim> {
     } else {
         Claim::proven(0.9, Where::Remote, repeat.to.to_string(), summary)
     };
-    Some(claim.citing([id]).citing(mute.map(|(id, _)| id)).despite_answers())
+    Some(claim.citing([id]).citing(mute).despite_answers())
 }
 
 /// None passes, but segments that are no SYN are answered.

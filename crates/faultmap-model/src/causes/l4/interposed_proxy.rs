@@ -31,7 +31,8 @@ pub(super) static CAUSE: Cause = Cause {
 };
 
 fn claim(ev: &Evidence<'_>) -> Option<Claim> {
-    if ev.failure().as_ref().is_some_and(Failure::silent) || ev.response().is_some() {
+    if ev.failure().as_ref().is_some_and(Failure::silent) || ev.response().is_some() || ev.dialogue().is_some_and(|(_, own)| own.answered())
+    {
         return None;
     }
     let mute = mute(ev)?;
@@ -56,7 +57,8 @@ fn mute(ev: &Evidence<'_>) -> Option<ObservationId> {
     let session = || {
         ev.all::<SessionEnd>().find(|(_, end)| matches!(end.outcome, SessionOutcome::Closed | SessionOutcome::Reset | SessionOutcome::Open))
     };
-    http.map(|(id, _)| id).or_else(|| tls().map(|(id, _)| id)).or_else(|| session().map(|(id, _)| id))
+    let own = || crate::causes::l7::speech::broken(ev).map(|broken| broken.id);
+    http.map(|(id, _)| id).or_else(own).or_else(|| tls().map(|(id, _)| id)).or_else(|| session().map(|(id, _)| id))
 }
 
 /// Documentation addresses: RFC 5737, RFC 3849.

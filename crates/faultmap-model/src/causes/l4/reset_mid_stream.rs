@@ -1,7 +1,8 @@
 //! A reset after the handshake, with bytes already exchanged.
 
+use crate::causes::l7::auth_failed::silent_refusal;
 use crate::causes::{Cause, Claim, Tool};
-use crate::observation::{BodyEnd, HttpOutcome, TlsOutcome};
+use crate::observation::{BodyEnd, DialogueOutcome, HttpOutcome, TlsOutcome};
 use crate::verdict::Where;
 use crate::{Evidence, Layer};
 
@@ -48,6 +49,14 @@ fn reset(ev: &Evidence<'_>) -> Option<(u32, String, u64)> {
             _ => None,
         };
     }
+    if let Some((id, dialogue)) = ev.dialogue() {
+        return match dialogue.outcome {
+            DialogueOutcome::Reset { received_bytes: received @ 1.. } if !silent_refusal(ev) => {
+                Some((id, dialogue.to.to_string(), received))
+            }
+            _ => None,
+        };
+    }
     let (id, tls) = ev.handshake()?;
     match tls.outcome {
         TlsOutcome::Reset { received_bytes } if received_bytes > 0 => Some((id, tls.to.to_string(), received_bytes)),
@@ -73,6 +82,13 @@ mod tests {
             tcp: None,
         };
         assert_eq!(claims(&CAUSE, &recording("http://10.2.0.10/", vec![Seen::HttpExchange(exchange)])), expect);
+    }
+
+    #[test]
+    fn a_reset_within_a_databases_own_protocol_is_too() {
+        let ended = |received_bytes| crate::testkit::spoken("mysql://db.test", "authentication", DialogueOutcome::Reset { received_bytes });
+        assert_eq!(claims(&CAUSE, &ended(80)), Some((0.92, true)));
+        assert_eq!(claims(&CAUSE, &ended(0)), None);
     }
 
     #[test]

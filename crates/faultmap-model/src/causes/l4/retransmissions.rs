@@ -2,7 +2,7 @@
 
 use super::path_loses;
 use crate::causes::{Cause, Claim, Tool};
-use crate::observation::{HttpExchange, LinkDelta, TcpHealth, TlsHandshake, Walk};
+use crate::observation::{Dialogue, HttpExchange, LinkDelta, TcpHealth, TlsHandshake, Walk};
 use crate::verdict::Where;
 use crate::{Evidence, Layer, ObservationId};
 
@@ -47,7 +47,8 @@ fn worst<'a>(ev: &Evidence<'a>) -> Option<(ObservationId, &'a TcpHealth)> {
     let tls = ev.all::<TlsHandshake>().filter(|(_, tls)| tls.offer.name == "default").filter_map(|(id, tls)| Some((id, tls.tcp.as_ref()?)));
     let http =
         ev.all::<HttpExchange>().filter(|(_, http)| http.purpose == "default").filter_map(|(id, http)| Some((id, http.tcp.as_ref()?)));
-    tls.chain(http).max_by_key(|(_, tcp)| tcp.retransmits)
+    let own = ev.all::<Dialogue>().filter(|(_, own)| own.purpose == "default").filter_map(|(id, own)| Some((id, own.tcp.as_ref()?)));
+    tls.chain(http).chain(own).max_by_key(|(_, tcp)| tcp.retransmits)
 }
 
 #[cfg(test)]

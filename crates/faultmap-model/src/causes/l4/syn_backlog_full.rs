@@ -58,7 +58,7 @@ fn claim(ev: &Evidence<'_>) -> Option<Claim> {
         return Some(Claim::likely(0.12, Where::Remote, failure.place(), summary).citing([failure.id, control]));
     }
     // Connections that get in are served: the accept queue moves, so the queue that is full is the other one.
-    let (response, _) = ev.response()?;
+    let response = ev.response().map(|(id, _)| id).or_else(|| crate::causes::l7::speech::answered(ev, "default"))?;
     let to = ev.main_address()?;
     let Some(id) = queue_signs(ev, to.ip()) else { return first_syn_dropped(ev) };
     let (_, repeat) = ev.all::<TcpRepeat>().find(|(repeat_id, _)| *repeat_id == id)?;

@@ -1,9 +1,10 @@
 //! The peer's receive window is closed: it does not read what we send.
 
 use crate::causes::{Cause, Claim, Tool};
-use crate::observation::{HttpOutcome, TcpHealth};
+use crate::observation::{DialogueOutcome, HttpOutcome, TcpHealth};
 use crate::verdict::Where;
-use crate::{Evidence, Layer};
+use crate::{Evidence, Layer, ObservationId};
+use std::net::SocketAddr;
 
 /// `l4.zero-window`
 pub(super) static CAUSE: Cause = Cause {
@@ -24,13 +25,21 @@ pub(super) static CAUSE: Cause = Cause {
 };
 
 fn claim(ev: &Evidence<'_>) -> Option<Claim> {
-    let (id, http) = ev.exchange()?;
-    let tcp = http.tcp.as_ref()?;
-    if !matches!(http.outcome, HttpOutcome::Silent { .. }) || !closed(tcp) {
+    let (id, to, tcp) = silent(ev)?;
+    if !closed(tcp?) {
         return None;
     }
-    let summary = format!("{} has closed its receive window: it does not read what is sent to it.", http.to);
-    Some(Claim::proven(0.93, Where::Remote, http.to.to_string(), summary).citing([id]).despite_answers())
+    let summary = format!("{to} has closed its receive window: it does not read what is sent to it.");
+    Some(Claim::proven(0.93, Where::Remote, to.to_string(), summary).citing([id]).despite_answers())
+}
+
+/// The conversation that ended in silence.
+fn silent<'a>(ev: &Evidence<'a>) -> Option<(ObservationId, SocketAddr, Option<&'a TcpHealth>)> {
+    if let Some((id, http)) = ev.exchange() {
+        return matches!(http.outcome, HttpOutcome::Silent { .. }).then_some((id, http.to, http.tcp.as_ref()));
+    }
+    let (id, dialogue) = ev.dialogue()?;
+    matches!(dialogue.outcome, DialogueOutcome::Silent { .. }).then_some((id, dialogue.to, dialogue.tcp.as_ref()))
 }
 
 fn closed(tcp: &TcpHealth) -> bool {

@@ -2,7 +2,10 @@
 
 use crate::causes::l6::{alpn, client_cert, offers, sni, tls_version};
 use crate::causes::l7::answer::exchange;
+use crate::causes::l7::auth_failed::silent_refusal;
 use crate::causes::l7::backend_intermittent::mixed;
+use crate::causes::l7::clients::with_clients;
+use crate::causes::l7::speech;
 use crate::causes::{Cause, Claim, Tool};
 use crate::observation::{HttpOutcome, SessionEnd, SessionOutcome, TcpHealth, TlsOutcome};
 use crate::verdict::Where;
@@ -38,7 +41,7 @@ pub(super) static CAUSE: Cause = Cause {
 struct End {
     id: ObservationId,
     to: String,
-    after: &'static str,
+    after: String,
     how: String,
     confidence: f64,
 }
@@ -47,9 +50,10 @@ fn claim(ev: &Evidence<'_>) -> Option<Claim> {
     if mixed(ev).is_some() {
         return None;
     }
-    let end = request(ev).or_else(|| handshake(ev)).or_else(|| greeting(ev)).or_else(|| at_once(ev))?;
+    let end = request(ev).or_else(|| dialogue(ev)).or_else(|| handshake(ev)).or_else(|| greeting(ev)).or_else(|| at_once(ev))?;
     let summary = format!("{} accepts the connection, then {} {}, without a byte of an answer.", end.to, end.how, end.after);
-    Some(Claim::proven(end.confidence, Where::Remote, end.to, summary).citing([end.id]).despite_answers())
+    let claim = Claim::proven(end.confidence, Where::Remote, end.to, summary).citing([end.id]).despite_answers();
+    Some(with_clients(claim, ev, "whether it is the same by hand"))
 }
 
 /// After an HTTP request.
@@ -64,7 +68,24 @@ fn request(ev: &Evidence<'_>) -> Option<End> {
         HttpOutcome::Alert { code, name } => (format!("ends it with the TLS alert {name} ({code})"), 0.75),
         _ => return None,
     };
-    Some(End { id, to: http.to.to_string(), after: "after the request", how, confidence })
+    Some(End { id, to: http.to.to_string(), after: "after the request".to_owned(), how, confidence })
+}
+
+/// In a service's own protocol: at once, or at a later exchange of it.
+fn dialogue(ev: &Evidence<'_>) -> Option<End> {
+    let broken = speech::broken(ev)?;
+    if offers::speaks_tls(ev).is_some() || speech::another_protocol(ev).is_some() || silent_refusal(ev) || client_cert::wanted(ev).is_some()
+    {
+        return None;
+    }
+    let (how, confidence) = match broken.end {
+        speech::End::Closed { received: 0 } => ("closes it in order (FIN)".to_owned(), 0.95),
+        speech::End::Closed { .. } => ("closes it in order (FIN)".to_owned(), 0.88),
+        speech::End::Reset { received: 0 } if sound(broken.dialogue.tcp.as_ref()) => ("resets it (RST)".to_owned(), 0.9),
+        _ => return None,
+    };
+    let to = broken.dialogue.to.to_string();
+    Some(End { id: broken.id, to, after: speech::moment(broken.dialogue), how, confidence })
 }
 
 /// After a ClientHello, when no other offer is taken.
@@ -78,7 +99,7 @@ fn handshake(ev: &Evidence<'_>) -> Option<End> {
         TlsOutcome::Reset { received_bytes: 0 } if sound(failed.tcp) => ("resets it (RST)".to_owned(), 0.88),
         _ => return None,
     };
-    Some(End { id: failed.id, to: failed.to.to_string(), after: "at the first TLS message", how, confidence })
+    Some(End { id: failed.id, to: failed.to.to_string(), after: "at the first TLS message".to_owned(), how, confidence })
 }
 
 /// Before anything was sent, on a plain `tcp://` target.
@@ -89,13 +110,13 @@ fn greeting(ev: &Evidence<'_>) -> Option<End> {
         SessionOutcome::Reset => ("resets it (RST)".to_owned(), 0.9),
         _ => return None,
     };
-    Some(End { id, to: session.to.to_string(), after: "at once", how, confidence })
+    Some(End { id, to: session.to.to_string(), after: "at once".to_owned(), how, confidence })
 }
 
 /// The reset came between the handshake and connect()'s return: ECONNRESET, for a refused SYN is ECONNREFUSED.
 fn at_once(ev: &Evidence<'_>) -> Option<End> {
     let failure = ev.failure().filter(|failure| failure.errno() == Some("ECONNRESET"))?;
-    Some(End { id: failure.id, to: failure.place(), after: "at once", how: "resets it (RST)".to_owned(), confidence: 0.9 })
+    Some(End { id: failure.id, to: failure.place(), after: "at once".to_owned(), how: "resets it (RST)".to_owned(), confidence: 0.9 })
 }
 
 /// TCP was not struggling when the reset came.
@@ -167,5 +188,19 @@ mod tests {
         check(&ended(SessionOutcome::Closed), Some((0.93, true)));
         check(&ended(SessionOutcome::Open), None);
         check(&ended(SessionOutcome::Greeting { first_bytes: "SSH-2.0-x".to_owned() }), None);
+    }
+
+    #[test]
+    fn a_service_that_ends_its_own_conversation_counts_too() {
+        use crate::observation::DialogueOutcome;
+        use crate::testkit::spoken;
+        let ended = |outcome| spoken("redis://db.test", "ping", outcome);
+        check(&ended(DialogueOutcome::Closed { received_bytes: 0 }), Some((0.95, true)));
+        check(&ended(DialogueOutcome::Closed { received_bytes: 9 }), Some((0.88, true)));
+        check(&ended(DialogueOutcome::Reset { received_bytes: 0 }), Some((0.9, true)));
+        check(&ended(DialogueOutcome::Reset { received_bytes: 9 }), None);
+        check(&plus(ended(DialogueOutcome::Closed { received_bytes: 0 }), tls("all-ciphers", accepted("TLS 1.3", 0x1301))), None);
+        // An old broker's way to refuse a login.
+        check(&spoken("amqp://mq.test", "authentication", DialogueOutcome::Closed { received_bytes: 400 }), None);
     }
 }

@@ -176,6 +176,13 @@ mod tests {
     #[test]
     fn a_target_without_tls_has_no_certificate_to_blame() {
         check(&plus(healthy_http(), TlsChain { trust: Trust::SelfSigned, ..trusted_chain() }), [None; 3]);
+        // PostgreSQL's sslmode=require takes any certificate, verify-full does not.
+        let within = |demanded| {
+            let postgres = crate::testkit::recording("postgres://db.test/shop", Vec::new());
+            plus(postgres, TlsChain { trust: Trust::SelfSigned, demanded, ..trusted_chain() })
+        };
+        check(&within(None), [None; 3]);
+        check(&within(Some(crate::observation::Demand::Full)), [Some((0.97, true)), None, None]);
     }
 
     #[test]

@@ -1,7 +1,7 @@
 //! The certificate chain as the causes of L6 read it: its defects in order, the most fundamental first. It claims nothing.
 
 use super::date::{day, span};
-use crate::observation::{Certificate, HttpExchange, HttpOutcome, TlsChain, Trust};
+use crate::observation::{Certificate, Demand, HttpExchange, HttpOutcome, TlsChain, Trust};
 use crate::{Evidence, ObservationId};
 
 /// Our clock and the server's differ by more than this: no cache and no slow answer explains it.
@@ -35,14 +35,15 @@ pub(super) struct Skew {
     pub(super) ahead_s: i64,
 }
 
-/// The last chain of the server that was spoken to, for targets with TLS.
+/// The last chain of the server that was spoken to, for targets with TLS, from the first byte or within their protocol.
 pub(super) fn presented<'a>(ev: &Evidence<'a>) -> Option<Presented<'a>> {
-    if !ev.target().scheme.uses_tls() {
-        return None;
-    }
     let to = ev.handshake().map(|(_, tls)| tls.to);
     let (id, chain) = ev.all::<TlsChain>().filter(|(_, chain)| to.is_none_or(|to| chain.to == to)).last()?;
     let leaf = chain.certificates.first()?;
+    // Within another protocol TLS is most often taken as it comes; its chain counts where it was demanded.
+    if !ev.target().scheme.uses_tls() && chain.demanded.is_none() {
+        return None;
+    }
     Some(Presented { id, chain, leaf })
 }
 
@@ -90,7 +91,7 @@ impl<'a> Presented<'a> {
             Trust::UnknownIssuer | Trust::Invalid => Some(Defect::UntrustedIssuer),
             Trust::Incomplete => Some(Defect::Incomplete),
         });
-        if !self.chain.name_matches {
+        if !self.chain.name_matches && self.chain.demanded != Some(Demand::Ca) {
             defects.push(Defect::WrongHost);
         }
         defects

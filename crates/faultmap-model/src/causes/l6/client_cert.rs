@@ -2,6 +2,7 @@
 
 use super::offers::{client_certificate_requested, failed};
 use crate::causes::l7::answer::{exchange, wants_client_certificate};
+use crate::causes::l7::refusal::{Meaning, meant};
 use crate::causes::{Cause, Claim, Tool};
 use crate::observation::{HttpOutcome, TlsHandshake, TlsOutcome};
 use crate::verdict::Where;
@@ -50,7 +51,12 @@ pub(in crate::causes) struct Wanted {
 
 /// The server asked for a client certificate and refuses to go on without.
 pub(in crate::causes) fn wanted(ev: &Evidence<'_>) -> Option<Wanted> {
-    if !ev.target().scheme.uses_tls() {
+    if let Some(refusal) = meant(ev, Meaning::ClientCertificate) {
+        let how = format!("it says {}", refusal.words());
+        return Some(Wanted { ids: vec![refusal.id], to: refusal.dialogue.to, how, confidence: 0.97 });
+    }
+    let scheme = ev.target().scheme;
+    if !scheme.uses_tls() && !scheme.upgrades_to_tls() {
         return None;
     }
     in_handshake(ev).or_else(|| at_request(ev))

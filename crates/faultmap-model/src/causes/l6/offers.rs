@@ -30,9 +30,10 @@ pub(in crate::causes) const PLAIN_REQUEST: &str = "plain-request";
 /// Offers without our name.
 pub(in crate::causes) const WITHOUT_OUR_NAME: [&str; 2] = ["other-sni", "no-sni"];
 
-/// The ordinary handshake of a target with TLS, if it failed after TCP had connected.
+/// The ordinary handshake of a target with TLS, from its first byte or within its protocol, if it failed after TCP had connected.
 pub(in crate::causes) fn failed<'a>(ev: &Evidence<'a>) -> Option<Failed<'a>> {
-    let (id, tls) = ev.handshake().filter(|_| ev.target().scheme.uses_tls())?;
+    let scheme = ev.target().scheme;
+    let (id, tls) = ev.handshake().filter(|_| scheme.uses_tls() || scheme.upgrades_to_tls())?;
     let ended = !matches!(tls.outcome, TlsOutcome::Done { .. } | TlsOutcome::Accepted { .. } | TlsOutcome::NoConnection { .. });
     ended.then_some(Failed { id, to: tls.to, outcome: &tls.outcome, tcp: tls.tcp.as_ref() })
 }
@@ -62,9 +63,11 @@ pub(in crate::causes) fn compared(ev: &Evidence<'_>) -> bool {
     VERSIONS.iter().chain(&WITHOUT_OUR_NAME).any(|offer| ev.handshake_offering(offer).is_some())
 }
 
-/// A plain HTTP target was asked in TLS and answered in TLS, by a ServerHello or an alert.
+/// A target in plain text was asked in TLS and answered in TLS, by a ServerHello or an alert.
 pub(in crate::causes) fn speaks_tls(ev: &Evidence<'_>) -> Option<ObservationId> {
-    let (id, tls) = ev.handshake_offering("all-ciphers").filter(|_| ev.target().scheme == crate::Scheme::Http)?;
+    let scheme = ev.target().scheme;
+    let plain = scheme == crate::Scheme::Http || (scheme.dialogue().is_some() && !scheme.uses_tls() && ev.handshake().is_none());
+    let (id, tls) = ev.handshake_offering("all-ciphers").filter(|_| plain)?;
     matches!(tls.outcome, TlsOutcome::Accepted { .. } | TlsOutcome::Alert { .. }).then_some(id)
 }
 

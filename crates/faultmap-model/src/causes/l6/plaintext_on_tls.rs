@@ -2,7 +2,7 @@
 
 use super::offers::{Failed, PLAIN_REQUEST, any_accepted, failed};
 use crate::causes::{Cause, Claim, Tool};
-use crate::observation::TlsOutcome;
+use crate::observation::{DialogueOutcome, TlsOutcome};
 use crate::verdict::Where;
 use crate::{Evidence, Layer, ObservationId};
 
@@ -31,6 +31,30 @@ pub(super) static CAUSE: Cause = Cause {
 };
 
 fn claim(ev: &Evidence<'_>) -> Option<Claim> {
+    not_offered(ev).or_else(|| at_hello(ev))
+}
+
+/// The protocol's own way into TLS is closed.
+fn not_offered(ev: &Evidence<'_>) -> Option<Claim> {
+    let (id, dialogue) = ev.dialogue()?;
+    if dialogue.outcome != DialogueOutcome::TlsNotOffered {
+        return None;
+    }
+    let summary = format!("{} at {} offers no TLS, and TLS was demanded.", dialogue.protocol.title(), dialogue.to);
+    let advice = match ev.target().scheme {
+        crate::Scheme::Postgres => {
+            "Switch it on at the server (ssl = on, with server.crt and server.key), or drop sslmode from the URL if plain text will do."
+        }
+        crate::Scheme::Mysql => "Switch it on at the server (ssl_cert, ssl_key), or drop ssl-mode from the URL if plain text will do.",
+        _ => {
+            "A mail server that announces no STARTTLS takes no password: switch TLS on there, or use the port that has it (587, 465). A box on the way may also strip the announcement."
+        }
+    };
+    let claim = Claim::proven(0.97, Where::Remote, dialogue.to.to_string(), summary).citing([id]).despite_answers().advising(advice);
+    Some(crate::causes::l7::clients::with_clients(claim, ev, "the same question by hand"))
+}
+
+fn at_hello(ev: &Evidence<'_>) -> Option<Claim> {
     let failed = failed(ev)?;
     if echoed(failed.outcome) {
         let summary = format!("{} speaks no TLS: it sends our own hello back to us, as an echo service does.", failed.to);
@@ -117,5 +141,11 @@ mod tests {
     fn an_alert_or_silence_is_no_plain_text() {
         check(alert(40), None);
         check(TlsOutcome::Silent { waited_ms: 4e3, received_bytes: 0 }, None);
+    }
+
+    #[test]
+    fn a_service_that_offers_no_tls_where_it_is_demanded_speaks_plain_text() {
+        let without = crate::testkit::spoken("postgres://db.test?sslmode=require", "ssl-request", DialogueOutcome::TlsNotOffered);
+        assert_eq!(claims(&CAUSE, &without), Some((0.97, true)));
     }
 }

@@ -1,9 +1,11 @@
-//! Plain HTTP was spoken to a port that wants TLS.
+//! A protocol in plain text was spoken to a port that wants TLS.
 
 use super::offers::speaks_tls;
 use crate::causes::l7::answer::{exchange, wants_tls};
+use crate::causes::l7::clients::with_clients;
+use crate::causes::l7::speech::{self, End};
 use crate::causes::{Cause, Claim, Tool};
-use crate::observation::HttpOutcome;
+use crate::observation::{DialogueOutcome, HttpOutcome};
 use crate::verdict::Where;
 use crate::{Evidence, Layer, Scheme};
 
@@ -12,19 +14,57 @@ pub(super) static CAUSE: Cause = Cause {
     id: "l6.tls-on-plaintext-port",
     layer: Layer::L6,
     title: "the server wants TLS and was asked in plain text",
-    what: "The URL says http, and the port speaks TLS: a wrong scheme in the URL, or a proxy that sends plain HTTP to a backend with TLS.",
+    what: "The URL says http, redis, smtp or another protocol in plain text, and the port speaks TLS: a wrong scheme in the URL, or a proxy that sends plain \
+           text to a backend with TLS. Or the server speaks in plain text so far only as to say that it wants TLS.",
     shows: "The answer is a TLS alert, or a 400 whose words say so: nginx \"The plain HTTP request was sent to HTTPS port\", Go \"Client sent an HTTP request to \
             an HTTPS server\", Apache \"speaking plain HTTP to an SSL-enabled server port\"; or the port closes on plain text and answers a TLS hello.",
-    confirm: &[Tool {
-        run: "curl -sk -o /dev/null -w '%{http_code}\\n' https://{host}:{port}/",
-        on: "here",
-        why: "answered: the port speaks TLS",
-    }],
-    fix: &["Use https in the URL.", "If a proxy sends the request, let it speak TLS to this backend (nginx: proxy_pass https://...)."],
+    confirm: &[
+        Tool {
+            run: "openssl s_client -connect {host}:{port} </dev/null 2>/dev/null | head -3",
+            on: "here",
+            why: "a certificate: the port speaks TLS",
+        },
+        Tool { run: "curl -sk -o /dev/null -w '%{http_code}\\n' https://{host}:{port}/", on: "here", why: "answered: the port speaks TLS" },
+    ],
+    fix: &[
+        "Use the scheme with TLS in the URL: https, rediss, smtps, amqps, mqtts.",
+        "If a proxy sends the request, let it speak TLS to this backend (nginx: proxy_pass https://...).",
+    ],
     claim,
 };
 
 fn claim(ev: &Evidence<'_>) -> Option<Claim> {
+    in_http(ev).or_else(|| in_dialogue(ev))
+}
+
+/// In a service's own protocol.
+fn in_dialogue(ev: &Evidence<'_>) -> Option<Claim> {
+    let (id, dialogue) = ev.dialogue()?;
+    let title = dialogue.protocol.title();
+    let said = match &dialogue.outcome {
+        DialogueOutcome::Foreign { looks_like: Some(protocol), .. } if protocol == "tls" => "it answers with a TLS record".to_owned(),
+        DialogueOutcome::TlsWanted { message } => format!("it says {message:?}"),
+        _ => {
+            let end = speech::broken(ev)?.end;
+            let unsaid = matches!(end, End::Silent { received: 0, .. } | End::Closed { received: 0 } | End::Reset { received: 0 });
+            speaks_tls(ev).filter(|_| unsaid)?;
+            format!("it gives {title} in plain text no answer, and a TLS hello one")
+        }
+    };
+    let summary = format!("{} wants TLS, but was asked in plain {title}: {said}.", dialogue.to);
+    let claim = Claim::proven(0.97, Where::Remote, dialogue.to.to_string(), summary).citing([id]).citing(speaks_tls(ev)).despite_answers();
+    let claim = match ev.target().scheme {
+        Scheme::Postgres => claim.advising("Use sslmode=require in place of disable."),
+        Scheme::Mysql => claim.advising("Use ssl-mode=REQUIRED in place of DISABLED."),
+        Scheme::Smtp => {
+            claim.advising("Use smtps:// for a port that is TLS from the first byte (465), and let the client use STARTTLS on 25 and 587.")
+        }
+        _ => claim,
+    };
+    Some(with_clients(claim, ev, "the same question by hand"))
+}
+
+fn in_http(ev: &Evidence<'_>) -> Option<Claim> {
     let (id, http) = exchange(ev).filter(|_| ev.target().scheme == Scheme::Http)?;
     let said = match &http.outcome {
         HttpOutcome::Malformed { looks_like: Some(protocol), .. } if protocol == "tls" => "it answers with a TLS record".to_owned(),
@@ -88,5 +128,18 @@ mod tests {
             assert_eq!(claims(&CAUSE, &said(200, healthy_http())), None, "{words}");
             assert_eq!(claims(&CAUSE, &said(400, healthy_https())), None, "{words}");
         }
+    }
+
+    #[test]
+    fn other_protocols_meet_tls_ports_too() {
+        use crate::testkit::{alert, spoken, tls};
+        let foreign = DialogueOutcome::Foreign { looks_like: Some("tls".to_owned()), first_bytes: String::new() };
+        assert_eq!(claims(&CAUSE, &spoken("redis://db.test", "ping", foreign)), Some((0.97, true)));
+        let wanted = DialogueOutcome::TlsWanted { message: "Must issue a STARTTLS command first".to_owned() };
+        assert_eq!(claims(&CAUSE, &spoken("smtp://mail.test", "ehlo", wanted)), Some((0.97, true)));
+        let silent = || spoken("smtp://mail.test:465", "greeting", DialogueOutcome::Silent { waited_ms: 9e3, received_bytes: 0 });
+        assert_eq!(claims(&CAUSE, &silent()), None);
+        assert_eq!(claims(&CAUSE, &plus(silent(), tls("all-ciphers", accepted("TLS 1.3", 0x1301)))), Some((0.97, true)));
+        assert_eq!(claims(&CAUSE, &plus(silent(), tls("all-ciphers", alert(70)))), Some((0.97, true)));
     }
 }

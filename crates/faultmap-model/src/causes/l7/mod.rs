@@ -1,7 +1,10 @@
 //! Causes of layer 7, application: names and HTTP.
 
 pub(in crate::causes) mod answer;
+pub(in crate::causes) mod auth_failed;
 pub(in crate::causes) mod backend_intermittent;
+pub(in crate::causes) mod clients;
+mod database_missing;
 mod dns_disagreement;
 mod dns_edns;
 mod dns_failing;
@@ -22,8 +25,14 @@ mod malformed;
 mod not_cacheable;
 mod protocol_mismatch;
 mod redirect_loop;
+pub(in crate::causes) mod refusal;
+mod service_error;
 mod service_mute;
+mod service_read_only;
 mod service_slow;
+mod service_starting;
+pub(in crate::causes) mod speech;
+mod too_many_connections;
 mod unexpected_answer;
 mod websocket;
 
@@ -67,6 +76,12 @@ pub static CAUSES: &[&Cause] = &[
     &grpc::UNIMPLEMENTED,
     &grpc::ERROR,
     &websocket::CAUSE,
+    &auth_failed::CAUSE,
+    &database_missing::CAUSE,
+    &too_many_connections::CAUSE,
+    &service_starting::CAUSE,
+    &service_read_only::CAUSE,
+    &service_error::CAUSE,
     &protocol_mismatch::CAUSE,
     &not_cacheable::CAUSE,
 ];

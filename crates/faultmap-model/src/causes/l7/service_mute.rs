@@ -2,9 +2,11 @@
 
 use super::answer::{exchange, small_segments_pass, spoken};
 use super::backend_intermittent::mixed;
+use super::clients::with_clients;
+use super::speech::{self, End, another_protocol, broken};
 use crate::causes::l6::offers::speaks_tls;
 use crate::causes::{Cause, Claim, Tool};
-use crate::observation::{BodyEnd, HttpExchange, HttpOutcome, TcpHealth};
+use crate::observation::{BodyEnd, Dialogue, HttpExchange, HttpOutcome, Spoken, TcpHealth};
 use crate::verdict::Where;
 use crate::{Evidence, Layer, ObservationId};
 
@@ -51,6 +53,10 @@ enum Stop {
 }
 
 fn claim(ev: &Evidence<'_>) -> Option<Claim> {
+    in_http(ev).or_else(|| in_dialogue(ev))
+}
+
+fn in_http(ev: &Evidence<'_>) -> Option<Claim> {
     let (id, http) = exchange(ev)?;
     let stop = stop(http)?;
     if !delivered(http.tcp.as_ref()) || small_segments_pass(ev) || mixed(ev).is_some() || speaks_tls(ev).is_some() {
@@ -73,6 +79,51 @@ fn claim(ev: &Evidence<'_>) -> Option<Claim> {
         (Stop::Middle { .. }, false, _) => Claim::likely(0.55, Where::Remote, to, summary),
     };
     Some(claim.citing(because).despite_answers())
+}
+
+/// The same in a service's own protocol. Its messages are small: what stops after some of them is no matter of size.
+fn in_dialogue(ev: &Evidence<'_>) -> Option<Claim> {
+    let broken = broken(ev)?;
+    let End::Silent { waited_ms, received } = broken.end else { return None };
+    let (dialogue, to) = (broken.dialogue, broken.dialogue.to.to_string());
+    let elsewhere = speaks_tls(ev).is_some() || another_protocol(ev).is_some();
+    if !delivered(dialogue.tcp.as_ref()) || speech::answered(ev, "clamped-mss").is_some() || elsewhere {
+        return None;
+    }
+    let clamped = ev.dialogue_for("clamped-mss").filter(|(_, other)| speech::end(other).is_some()).map(|(id, _)| id);
+    let second = speech::answered(ev, "second-try");
+    let again = if second.is_some() { " A second conversation was answered." } else { "" };
+    let title = dialogue.protocol.title();
+    let what = match received {
+        0 => format!("accepts the connection, but says no word of {title} within {}", spoken(waited_ms)),
+        _ => format!("speaks {title}, and then does not answer at the step {:?} within {}", dialogue.ended_at(), spoken(waited_ms)),
+    };
+    let summary = format!("{to} {what}.{again}");
+    let claim = match (second.is_some(), clamped.is_some()) {
+        (true, _) => Claim::likely(0.6, Where::Remote, to, summary),
+        (false, true) => Claim::proven(0.95, Where::Remote, to, summary),
+        (false, false) => Claim::proven(0.88, Where::Remote, to, summary),
+    };
+    let claim = claim.citing([broken.id]).citing(clamped).citing(second).despite_answers();
+    let claim = match advice(dialogue) {
+        Some(advice) => claim.advising(advice),
+        None => claim,
+    };
+    Some(with_clients(claim, ev, "an answer within a minute means slow, not mute"))
+}
+
+/// What each protocol's servers are known to wait for.
+fn advice(dialogue: &Dialogue) -> Option<&'static str> {
+    match dialogue.protocol {
+        Spoken::Mysql => Some("MySQL looks up the client's name before it greets: where that resolver is dead, skip_name_resolve helps."),
+        Spoken::Ssh | Spoken::Smtp => {
+            Some("Before the greeting the server may look up the client's name or a block list: see that its resolver answers.")
+        }
+        Spoken::Postgres => Some(
+            "A stopped or starved postmaster accepts by its kernel and does not fork: ps -o stat,wchan,cmd -C postgres shows state T or D.",
+        ),
+        _ => None,
+    }
 }
 
 fn stop(http: &HttpExchange) -> Option<Stop> {
@@ -160,5 +211,23 @@ mod tests {
     fn an_answer_is_an_answer() {
         check(&healthy_https(), None);
         check(&but::<HttpExchange>(healthy_https(), |http| http.outcome = HttpOutcome::Closed { received_bytes: 0 }), None);
+    }
+
+    #[test]
+    fn a_database_that_says_no_word_is_mute_unless_another_protocol_answers() {
+        use crate::observation::{DialogueOutcome, TlsOutcome};
+        use crate::testkit::{conversation, spoken, tls};
+        let silent = |received_bytes| DialogueOutcome::Silent { waited_ms: 9e3, received_bytes };
+        let mute = || spoken("mysql://db.test", "greeting", silent(0));
+        check(&mute(), Some((0.88, true)));
+        check(&spoken("postgres://db.test", "startup", silent(1)), Some((0.88, true)));
+        check(&plus(mute(), conversation("mysql://db.test", "clamped-mss", "greeting", silent(0))), Some((0.95, true)));
+        let done = DialogueOutcome::Done { what: "logged in".to_owned() };
+        check(&plus(mute(), conversation("mysql://db.test", "clamped-mss", "ping", done.clone())), None);
+        check(&plus(mute(), conversation("mysql://db.test", "second-try", "ping", done)), Some((0.6, true)));
+        let http = tls("plain-request", TlsOutcome::NotTls { first_bytes: "HTTP/1.1".to_owned(), looks_like: Some("http".to_owned()) });
+        check(&plus(mute(), http), None);
+        check(&plus(mute(), tls("all-ciphers", crate::testkit::alert(70).clone())), None);
+        check(&but::<Dialogue>(mute(), |it| it.tcp = Some(TcpHealth { unacked: 1, ..TcpHealth::default() })), None);
     }
 }

@@ -1,8 +1,10 @@
 //! The answer comes, but the service takes long before its first byte.
 
 use super::answer::{answer, answered_by, spoken, wanted};
+use super::clients::with_clients;
+use super::speech::well;
 use crate::causes::{Cause, Claim, Tool};
-use crate::observation::ConnectOutcome;
+use crate::observation::{ConnectOutcome, Dialogue, Spoken, TcpHealth};
 use crate::verdict::Where;
 use crate::{Evidence, Layer, ObservationId};
 
@@ -34,14 +36,16 @@ pub(super) static CAUSE: Cause = Cause {
 };
 
 fn claim(ev: &Evidence<'_>) -> Option<Claim> {
+    in_http(ev).or_else(|| in_dialogue(ev))
+}
+
+fn in_http(ev: &Evidence<'_>) -> Option<Claim> {
     let answer = answer(ev).filter(|answer| wanted(ev, answer.response))?;
     let tcp = answer.http.tcp.as_ref();
     let (connect, handshake_rtt) = connect_rtt(ev, answer.http.to);
     let rtt_ms = tcp.map_or(0.0, |tcp| tcp.rtt_ms).max(handshake_rtt);
     let own_ms = answer.response.ttfb_ms - rtt_ms;
-    let repaired =
-        tcp.is_some_and(|tcp| tcp.retransmits > 2 || tcp.out_of_order > 0) || crate::causes::l4::path_loses(ev, answer.http.to.ip());
-    if own_ms <= SLOW_MS || repaired {
+    if own_ms <= SLOW_MS || repaired(ev, tcp, answer.http.to) {
         return None;
     }
     let timing = answer.response.header("server-timing").map(|timing| format!(" It says of its time: {timing}.")).unwrap_or_default();
@@ -52,6 +56,44 @@ fn claim(ev: &Evidence<'_>) -> Option<Claim> {
         spoken(rtt_ms)
     );
     Some(Claim::degrades(0.93, Where::Remote, answer.http.to.to_string(), summary).citing([answer.id]).citing(connect))
+}
+
+/// The slowest exchange of a conversation that went well. The handshake of TLS within it is another layer's.
+fn in_dialogue(ev: &Evidence<'_>) -> Option<Claim> {
+    let (id, dialogue) = ev.dialogue().filter(|(_, dialogue)| well(dialogue))?;
+    let slowest = dialogue.steps.iter().filter(|step| step.name != "tls").max_by(|a, b| a.took_ms.total_cmp(&b.took_ms))?;
+    let (connect, handshake_rtt) = connect_rtt(ev, dialogue.to);
+    let rtt_ms = dialogue.tcp.as_ref().map_or(0.0, |tcp| tcp.rtt_ms).max(handshake_rtt);
+    // A login takes a few round trips.
+    if slowest.took_ms - 3.0 * rtt_ms <= bearable_ms(dialogue) || repaired(ev, dialogue.tcp.as_ref(), dialogue.to) {
+        return None;
+    }
+    let summary = format!(
+        "{} at {} takes {} for the step {:?}, of which the network needs {} for a round trip.",
+        dialogue.protocol.title(),
+        dialogue.to,
+        spoken(slowest.took_ms),
+        slowest.name,
+        spoken(rtt_ms)
+    );
+    let claim = Claim::degrades(0.9, Where::Remote, dialogue.to.to_string(), summary).citing([id]).citing(connect);
+    let claim = match dialogue.protocol {
+        Spoken::Mysql | Spoken::Ssh | Spoken::Smtp => claim.advising(
+            "The server may look up the client's name at every connection: see that its resolver answers (skip_name_resolve, UseDNS no).",
+        ),
+        _ => claim,
+    };
+    Some(with_clients(claim, ev, "where the time goes, once more"))
+}
+
+/// Mail servers let a client wait for their greeting on purpose, to tell spammers by their haste (sendmail 5 s, postscreen 6 s).
+fn bearable_ms(dialogue: &Dialogue) -> f64 {
+    if dialogue.protocol == Spoken::Smtp { 7_500.0 } else { SLOW_MS }
+}
+
+/// TCP or the path had something to repair: not all of the time is the service's.
+fn repaired(ev: &Evidence<'_>, tcp: Option<&TcpHealth>, to: std::net::SocketAddr) -> bool {
+    tcp.is_some_and(|tcp| tcp.retransmits > 2 || tcp.out_of_order > 0) || crate::causes::l4::path_loses(ev, to.ip())
 }
 
 fn connect_rtt(ev: &Evidence<'_>, to: std::net::SocketAddr) -> (Option<ObservationId>, f64) {
@@ -65,7 +107,7 @@ fn connect_rtt(ev: &Evidence<'_>, to: std::net::SocketAddr) -> (Option<Observati
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::observation::{HttpExchange, TcpHealth};
+    use crate::observation::HttpExchange;
     use crate::testkit::{but, but_response, claims, healthy_https};
 
     fn check(ttfb_ms: f64, tcp: TcpHealth, expect: Option<(f64, bool)>) {
@@ -85,5 +127,19 @@ mod tests {
     #[test]
     fn a_path_that_loses_is_not_a_slow_service() {
         check(1_900.0, TcpHealth { rtt_ms: 1.0, retransmits: 4, ..TcpHealth::default() }, None);
+    }
+
+    #[test]
+    fn a_slow_login_is_the_services_own() {
+        use crate::observation::DialogueOutcome;
+        use crate::testkit::spoken;
+        let took = |target: &str, step: &str, took_ms| {
+            let done = spoken(target, step, DialogueOutcome::Done { what: "logged in".to_owned() });
+            but::<Dialogue>(done, |dialogue| dialogue.steps[0].took_ms = took_ms)
+        };
+        assert_eq!(claims(&CAUSE, &took("mysql://db.test", "greeting", 4_000.0)), Some((0.9, false)));
+        assert_eq!(claims(&CAUSE, &took("mysql://db.test", "greeting", 400.0)), None);
+        assert_eq!(claims(&CAUSE, &took("smtp://mail.test", "greeting", 6_000.0)), None);
+        assert_eq!(claims(&CAUSE, &took("postgres://db.test", "tls", 4_000.0)), None);
     }
 }
