@@ -6,6 +6,8 @@ pub mod dialogue;
 pub mod dns;
 mod driver;
 pub mod error;
+#[doc(hidden)]
+pub mod fuzzing;
 pub mod http;
 pub mod options;
 pub mod proxy;

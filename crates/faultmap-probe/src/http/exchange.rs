@@ -38,6 +38,14 @@ pub async fn exchange(connection: Connection, ask: &HttpAsk<'_>) -> HttpExchange
     }
 }
 
+/// The same over any stream, such as one that is not of the network.
+pub(crate) async fn over_stream<S>(stream: S, http2: bool, ask: &HttpAsk<'_>) -> HttpExchange
+where
+    S: AsyncRead + AsyncWrite + Unpin + 'static,
+{
+    converse(stream, None, if http2 { Form::Http2 { tls: false } } else { Form::Http1 }, ask).await
+}
+
 /// Interim answers (RFC 9110 15.2) and the final head together; they are a few hundred bytes on any sound server.
 const MOST_BEFORE_HEAD: u64 = 1 << 20;
 

@@ -16,6 +16,7 @@ mod wire;
 mod tests;
 
 pub use exchange::exchange;
+pub(crate) use exchange::over_stream;
 pub use request::validate;
 
 pub(crate) use session::{Answer, Session};

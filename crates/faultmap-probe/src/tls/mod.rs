@@ -32,5 +32,7 @@ pub use store::TrustStore;
 pub use stream::TlsStream;
 
 pub(crate) use alert::alert_name;
+pub(crate) use certificate::describe;
 pub(crate) use failure::FIRST_BYTES;
+pub(crate) use record::first_flight;
 pub(crate) use tap::{End, Seen, Tap, Traffic};

@@ -1,0 +1,67 @@
+//! HTTP and TLS with a peer that says given bytes, for the fuzz targets: what a server can say, however it is cut, reaches every parser
+//! through here. (Other protocols: [`crate::dialogue::rehearse`].) No network, no clock that matters.
+
+use crate::http::{HttpAsk, over_stream};
+use faultmap_model::observation::{Certificate, HttpExchange};
+use std::cell::OnceCell;
+use std::io::Cursor;
+use std::net::{Ipv4Addr, SocketAddr};
+use std::time::Duration;
+use tokio::io::{Join, Sink};
+use tokio::runtime::Runtime;
+
+/// The peer has said everything at once, and never reads.
+type Peer = Join<Cursor<Vec<u8>>, Sink>;
+
+const TO: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(Ipv4Addr::LOCALHOST), 9);
+const WAIT: Duration = Duration::from_millis(500);
+
+fn peer(says: &[u8]) -> Peer {
+    tokio::io::join(Cursor::new(says.to_vec()), tokio::io::sink())
+}
+
+fn wait_for<T>(conversation: impl Future<Output = T>) -> Option<T> {
+    thread_local! {
+        static RUNTIME: OnceCell<Option<Runtime>> = const { OnceCell::new() };
+    }
+    RUNTIME.with(|runtime| {
+        let runtime = runtime.get_or_init(|| tokio::runtime::Builder::new_current_thread().enable_time().build().ok());
+        runtime.as_ref().map(|runtime| runtime.block_on(conversation))
+    })
+}
+
+/// One request and its answer; the first byte chooses HTTP/1.1 or HTTP/2.
+#[must_use]
+pub fn http_answer(bytes: &[u8]) -> Option<HttpExchange> {
+    let (chosen, says) = bytes.split_first()?;
+    let ask = HttpAsk {
+        to: TO,
+        method: "GET",
+        host_header: "peer.test",
+        path_and_query: "/",
+        headers: &[],
+        body: None,
+        accept_encoding: true,
+        wait: WAIT,
+        body_limit: 64 * 1024,
+        body_wait: WAIT,
+        purpose: "default",
+        expect_body: Some("needle"),
+        shown_url: "http://peer.test/",
+        now_unix: 1_790_000_000,
+    };
+    wait_for(over_stream(peer(says), chosen & 1 == 1, &ask))
+}
+
+/// The first bytes of a server that was sent a ClientHello: the protocol that they look like. The first flight of TLS is read as well.
+#[must_use]
+pub fn tls_answer(bytes: &[u8]) -> Option<&'static str> {
+    let _ = crate::tls::first_flight(bytes);
+    crate::tls::looks_like(bytes)
+}
+
+/// A certificate as a server may send it.
+#[must_use]
+pub fn certificate(der: &[u8]) -> Certificate {
+    crate::tls::describe(&rustls_pki_types::CertificateDer::from(der))
+}
