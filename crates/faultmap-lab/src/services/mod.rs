@@ -13,6 +13,7 @@ mod http;
 mod io;
 mod listen;
 mod pki;
+mod proxy;
 mod stats;
 mod tcp;
 #[cfg(test)]
@@ -39,6 +40,7 @@ pub use self::{
     http::{Body, Encoding, Fault as HttpFault, Grpc, HttpSpec, Pause, Redirect, Respond, Reuse, Rotation, Speak, Upstream, WebsocketFlaw},
     listen::{Accept, ListenSpec},
     pki::{CertSpec, Identity, Pki},
+    proxy::{ForwardProxy, ProxySpeaks},
     stats::ServiceStats,
     tcp::{DialogueRule, Payload, TcpBehaviour, TcpSpec},
     tls::{ClientAuth, HelloAction, HelloRule, HelloWhen, LegacyVersion, Plaintext, TlsSpec, TlsVersion},

@@ -7,6 +7,11 @@ use std::{
 };
 
 use rcgen::{BasicConstraints, CertificateParams, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair, KeyUsagePurpose, date_time_ymd};
+use rustls::{
+    crypto::ring::sign::any_supported_type,
+    server::{ClientHello, ResolvesServerCert},
+    sign::CertifiedKey,
+};
 use rustls_pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer};
 use serde::{Deserialize, Serialize};
 
@@ -48,6 +53,8 @@ pub enum CertSpec {
     SelfSigned,
     /// Issued through a root that nobody trusts.
     UnknownCa,
+    /// Made anew for every server name that a client asks for, by an authority that nobody trusts: a box that reads along.
+    Minted,
     /// Issued by our intermediate, which is not sent.
     ChainIncomplete,
     /// Valid only around a time `shift-s` seconds from ours, as a correct server looks to a client whose clock is wrong.
@@ -180,11 +187,37 @@ impl Pki {
         let params = leaf_params(subject, names, addrs, spec.window())?;
         match spec {
             CertSpec::SelfSigned => self_signed(subject, &params),
-            CertSpec::UnknownCa => self.unknown.issue(subject, &params, true),
+            CertSpec::UnknownCa | CertSpec::Minted => self.unknown.issue(subject, &params, true),
             CertSpec::ChainIncomplete => self.trusted.issue(subject, &params, false),
             _ => self.trusted.issue(subject, &params, true),
         }
     }
+}
+
+/// Makes a certificate for whatever name is asked for, as a box that re-signs what passes through it does.
+#[derive(Debug)]
+pub(crate) struct Minter {
+    pki: Pki,
+    /// For a client that asks for no name.
+    nameless: Arc<CertifiedKey>,
+}
+
+impl Minter {
+    pub(crate) fn new(pki: &Pki, nameless: &Identity) -> Option<Self> {
+        Some(Self { pki: pki.clone(), nameless: certified(nameless)? })
+    }
+}
+
+impl ResolvesServerCert for Minter {
+    fn resolve(&self, hello: ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
+        let Some(name) = hello.server_name() else { return Some(self.nameless.clone()) };
+        certified(&self.pki.server(&CertSpec::UnknownCa, &[name.to_owned()], &[]).ok()?)
+    }
+}
+
+fn certified(identity: &Identity) -> Option<Arc<CertifiedKey>> {
+    let key = any_supported_type(&identity.key()).ok()?;
+    Some(Arc::new(CertifiedKey::new(identity.chain.clone(), key)))
 }
 
 impl Authority {

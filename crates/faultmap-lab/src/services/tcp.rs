@@ -18,6 +18,7 @@ use super::{
     io::{BoxStream, HOLD, Metered, Wire, drain},
     listen::ListenSpec,
     pki::Pki,
+    proxy::{self, ForwardProxy},
     stats::Counters,
     tls::{TlsPlan, TlsSpec, admit::admit},
 };
@@ -95,6 +96,8 @@ pub enum TcpBehaviour {
     Mysql(Mysql),
     /// Answers without end, or without sense.
     Hostile(Hostile),
+    /// Is a forward proxy, over HTTP or SOCKS5.
+    Proxy(ForwardProxy),
     /// Answers by rule: each chunk received is compared with every rule in order.
     Dialogue {
         /// Sent at once after accept.
@@ -242,6 +245,7 @@ async fn behave(mut io: BoxStream, wire: &Wire, plan: &TcpPlan, counters: &Arc<C
                 let _ = io.shutdown().await;
             }
         }
+        TcpBehaviour::Proxy(settings) => proxy::serve(&mut io, settings, counters).await,
         TcpBehaviour::Dialogue { .. } => dialogue(&mut io, plan, counters).await,
         TcpBehaviour::Postgres(server) => {
             let _ = timeout(HOLD, database::postgres(&mut io, server, counters)).await;

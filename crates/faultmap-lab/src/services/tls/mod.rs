@@ -17,7 +17,7 @@ use serde::{Deserialize, Serialize};
 use self::hello::ClientHello;
 use super::{
     error::ServiceError,
-    pki::{CertSpec, Identity, Pki},
+    pki::{CertSpec, Identity, Minter, Pki},
 };
 
 /// How a service speaks TLS. The default is sound: a valid certificate, TLS 1.2 and 1.3.
@@ -247,6 +247,11 @@ fn server_config(spec: &TlsSpec, default_alpn: &[&str], identity: &Identity, pki
         .with_client_cert_verifier(client_verifier(spec.client_auth, pki, provider)?)
         .with_single_cert(identity.chain.clone(), identity.key())
         .map_err(ServiceError::Tls)?;
+    if spec.certificate == CertSpec::Minted
+        && let Some(minter) = Minter::new(pki, identity)
+    {
+        config.cert_resolver = Arc::new(minter);
+    }
     config.alpn_protocols = match &spec.alpn {
         Some(list) => list.iter().map(|p| p.as_bytes().to_vec()).collect(),
         None => default_alpn.iter().map(|p| p.as_bytes().to_vec()).collect(),
