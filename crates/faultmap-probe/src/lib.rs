@@ -13,6 +13,7 @@ pub mod options;
 pub mod proxy;
 pub mod questions;
 pub mod recorder;
+mod session;
 pub mod sock;
 pub mod tls;
 

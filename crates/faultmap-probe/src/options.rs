@@ -36,6 +36,8 @@ pub struct CheckOptions {
     pub expect_body: Option<String>,
     /// `--samples N`: equal requests.
     pub samples: u32,
+    /// `--idle`: hold connections idle for so long, to find what ends them.
+    pub idle: Option<Duration>,
     /// `--ipv4` / `--ipv6`: only this family.
     pub only_family: Option<Family>,
     /// Notified when the user interrupts: the check ends with what it has.
@@ -49,6 +51,14 @@ pub enum Family {
     V4,
     /// IPv6.
     V6,
+}
+
+impl CheckOptions {
+    /// The budget, with the time that holding sessions needs.
+    #[must_use]
+    pub fn whole_budget(&self) -> Duration {
+        self.budget + self.idle.map_or(Duration::ZERO, crate::session::whole)
+    }
 }
 
 impl Default for CheckOptions {
@@ -69,6 +79,7 @@ impl Default for CheckOptions {
             expect_status: None,
             expect_body: None,
             samples: 1,
+            idle: None,
             only_family: None,
             interrupt: None,
         }

@@ -29,6 +29,7 @@ Examples:
   faultmap check db.test:5432 -v                      with everything that was seen
   faultmap check https://api.test/health --json | jq .verdict
   faultmap check https://api.test/ --samples 20       does one of the backends fail?
+  faultmap check wss://live.test/feed --idle 2m       does an idle session live for two minutes?
   faultmap check https://me:secret@api.test/ --expect-status 200
   faultmap check shop.test --record bad.jsonl         keep the evidence ...
   faultmap replay bad.jsonl                           ... and judge it again, anywhere
@@ -157,9 +158,13 @@ pub(crate) struct CheckArgs {
     /// A body without this text is a fault
     #[arg(long, value_name = "TEXT", help_heading = "Request")]
     pub(crate) expect_body: Option<String>,
-    /// Make N equal requests, to catch a backend that fails now and then
+    /// Make N equal requests, to catch a backend that fails now and then. From 2 on, also ask twice on one connection and resume TLS
     #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=1000), help_heading = "Request")]
     pub(crate) samples: u32,
+
+    /// Find out how long a connection may be idle, up to TIME: hold some idle, bisect, and prove a keep-alive that helps. Adds to the budget
+    #[arg(long, value_name = "TIME", value_parser = idle, help_heading = "Sessions")]
+    pub(crate) idle: Option<Duration>,
 }
 
 /// `faultmap replay`.
@@ -368,6 +373,12 @@ fn duration(text: &str) -> Result<Duration, String> {
         return Err("must be between 1ms and 60m".to_owned());
     }
     Ok(Duration::from_secs_f64(seconds))
+}
+
+/// An idle time: shorter ones are none that anything limits.
+fn idle(text: &str) -> Result<Duration, String> {
+    const SHORTEST: Duration = Duration::from_secs(1);
+    duration(text).and_then(|time| if time < SHORTEST { Err("must be between 1s and 60m".to_owned()) } else { Ok(time) })
 }
 
 #[cfg(test)]

@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::TcpStream,
-    time::{sleep, timeout},
+    time::{Instant, sleep, timeout},
 };
 
 use super::{
@@ -327,15 +327,17 @@ fn contains(chunk: &[u8], wanted: &[u8]) -> bool {
 
 /// Runs `work` until nothing has moved on the connection for `idle_ms`. `None`: it was idle.
 pub(crate) async fn within_idle<T>(wire: &Wire, idle_ms: u64, work: impl Future<Output = T>) -> Option<T> {
+    let idle = Duration::from_millis(idle_ms.max(1));
+    // Looked at often enough that the limit is one, and not twice itself.
+    let look = (idle / 20).clamp(Duration::from_millis(1), Duration::from_millis(200));
     let watch = async {
-        let mut seen = wire.moved();
-        loop {
-            sleep(Duration::from_millis(idle_ms.max(1))).await;
+        let (mut seen, mut since) = (wire.moved(), Instant::now());
+        while since.elapsed() < idle {
+            sleep(look).await;
             let now = wire.moved();
-            if now == seen {
-                return;
+            if now != seen {
+                (seen, since) = (now, Instant::now());
             }
-            seen = now;
         }
     };
     tokio::select! {

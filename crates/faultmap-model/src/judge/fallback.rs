@@ -1,13 +1,16 @@
 //! What is said when no cause claims: a healthy target, or a failure that the evidence does not explain.
 
 use crate::evidence::How;
-use crate::observation::{DialogueOutcome, HttpOutcome, Role, TlsOutcome};
+use crate::observation::{DialogueOutcome, HeldFor, HttpOutcome, Role, SessionIdle, TlsOutcome};
 use crate::verdict::{Candidate, Locus, Status, Verdict, Where};
 use crate::{Evidence, Layer, ObservationId};
 
-/// One sentence for a target that works.
+/// A sentence for a target that works, and one for its idle sessions where some were held.
 pub(super) fn healthy_summary(evidence: &Evidence<'_>) -> String {
-    let sentence = healthy_sentence(evidence);
+    let idle = evidence.all::<SessionIdle>().filter(|(_, line)| line.purpose == HeldFor::Idle && line.survived());
+    let longest = idle.map(|(_, line)| line.idle_ms.min(line.asked_ms)).reduce(f64::max);
+    let idle = longest.map_or_else(String::new, |ms| format!(" A connection lives {:.0} s without traffic.", ms / 1e3));
+    let sentence = format!("{}{idle}", healthy_sentence(evidence));
     match evidence.proxy() {
         Some((_, proxy)) => format!("{sentence} It was asked through the proxy {} (from {}).", proxy.host_port(), proxy.configured_by),
         None => sentence,

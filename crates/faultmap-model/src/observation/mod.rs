@@ -12,6 +12,7 @@ mod icmp;
 mod local;
 mod path;
 mod proxy;
+mod session;
 mod tls;
 mod transport;
 
@@ -24,6 +25,7 @@ pub use icmp::*;
 pub use local::*;
 pub use path::*;
 pub use proxy::*;
+pub use session::*;
 pub use tls::*;
 pub use transport::*;
 
@@ -127,6 +129,10 @@ seen! {
     ProxyTunnel(ProxyTunnel) = "proxy.tunnel" @ L5,
     /// The way without the proxy, as a control.
     ProxyBypass(ProxyBypass) = "proxy.bypass" @ L5,
+    /// A connection that was held, idle or kept alive, and used again.
+    SessionIdle(SessionIdle) = "session.idle" @ L5,
+    /// Two requests on one connection.
+    SessionReuse(SessionReuse) = "session.reuse" @ L5,
     /// One UDP datagram and what came back.
     UdpProbe(UdpProbe) = "udp.probe" @ L4,
     /// A train of ICMP echo requests.

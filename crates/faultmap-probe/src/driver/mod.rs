@@ -12,6 +12,7 @@ mod proxy;
 mod quality;
 mod reach;
 mod resolve;
+mod sessions;
 mod split;
 
 use crate::recorder::{Listener, Recorder, ms};
@@ -65,7 +66,7 @@ pub async fn check(target: &Target, options: &CheckOptions, listener: Option<Lis
         target,
         options,
         rec: &recorder,
-        deadline: recorder.start() + options.budget.saturating_sub(KEPT_FOR_LAST),
+        deadline: recorder.start() + options.whole_budget().saturating_sub(KEPT_FOR_LAST),
         raw: privileges.iter().any(|held| held == "CAP_NET_RAW"),
         approaches: RefCell::default(),
         store: OnceCell::new(),

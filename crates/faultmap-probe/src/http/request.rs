@@ -1,6 +1,6 @@
 //! Builds the request: our defaults, replaced by the user's headers. Never sends it.
 
-use super::{Forward, HttpAsk};
+use super::{Connection, Forward, HttpAsk};
 use crate::ProbeError;
 use bytes::Bytes;
 use http::{HeaderName, HeaderValue, Method, Request, Uri, header};
@@ -34,6 +34,20 @@ pub(super) enum Form<'f> {
     Forwarded(&'f Forward),
     /// HTTP/2, whose scheme depends on what lies below.
     Http2 { tls: bool },
+}
+
+/// The request, in the form of the connection.
+pub(crate) fn build_for(ask: &HttpAsk<'_>, connection: &Connection) -> Result<Request<Full<Bytes>>, http::Error> {
+    build(
+        ask,
+        match connection {
+            Connection::Plain(_) => Form::Http1,
+            Connection::Forwarded(_, forward) => Form::Forwarded(forward),
+            Connection::PlainHttp2(_) => Form::Http2 { tls: false },
+            Connection::Tls(stream) if stream.alpn() == Some("h2") => Form::Http2 { tls: true },
+            Connection::Tls(_) => Form::Http1,
+        },
+    )
 }
 
 /// The request, in its form.

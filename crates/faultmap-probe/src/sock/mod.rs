@@ -5,6 +5,7 @@
 pub(crate) mod datagram;
 pub(crate) mod errno;
 pub(crate) mod error_queue;
+pub(crate) mod keep_alive;
 pub(crate) mod link_layer;
 pub(crate) mod options;
 pub(crate) mod packet;

@@ -44,6 +44,16 @@ impl AnswerTap {
         self.answers.iter().find(wanted).map(|answer| answer.ttl)
     }
 
+    /// TTL (hop limit) of the SYN-ACK and of the RST from `from` to our address `to`: where they differ, another station sent the RST.
+    pub(crate) fn ttls_of(&mut self, from: SocketAddr, to: SocketAddr) -> (Option<u8>, Option<u8>) {
+        self.take_in();
+        let ttl = |reset: bool| {
+            let wanted = |answer: &&Segment| answer.from == bare(from) && answer.to == bare(to) && answer.reset() == reset;
+            self.answers.iter().rfind(wanted).map(|answer| answer.ttl)
+        };
+        (ttl(false), ttl(true))
+    }
+
     /// How many SYN-ACKs and RSTs came from `from` since the tap was opened. A packet that passes a bond or bridge and its port is seen, and
     /// counted, once on each.
     pub fn count_from(&mut self, from: SocketAddr) -> u32 {

@@ -13,6 +13,7 @@ use faultmap_model::observation::{Role, TlsChain, TlsHandshake, TlsOffer, TlsOut
 use rustls::client::Resumption;
 use rustls::crypto::ring;
 use rustls::{ClientConfig, HandshakeKind, ProtocolVersion};
+use std::cell::OnceCell;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -62,16 +63,54 @@ pub struct TlsResult {
 /// Performs one handshake on a fresh connection. When the server asks for a client certificate in TLS 1.3, also waits briefly for its refusal,
 /// which comes after our side is done.
 pub async fn handshake(stream: TcpStream, ask: &TlsAsk<'_>) -> TlsResult {
+    perform(stream, ask, &Kit::new(ask, Resumption::disabled())).await
+}
+
+/// The same, resuming the session that the memory holds, and remembering the one that comes of it.
+pub(crate) async fn handshake_remembering(stream: TcpStream, ask: &TlsAsk<'_>, memory: &Memory) -> TlsResult {
+    perform(stream, ask, memory.kit.get_or_init(|| Kit::new(ask, Resumption::in_memory_sessions(8)))).await
+}
+
+/// Sessions of one server, to be resumed. A session is resumed only under the configuration that it was made under.
+#[derive(Debug, Default)]
+pub(crate) struct Memory {
+    kit: OnceCell<Kit>,
+}
+
+impl Memory {
+    /// A handshake has filled it.
+    pub(crate) fn is_used(&self) -> bool {
+        self.kit.get().is_some()
+    }
+}
+
+/// What a handshake is made with.
+#[derive(Debug)]
+struct Kit {
+    config: Result<Arc<ClientConfig>, TlsOutcome>,
+    chain: Arc<ChainWitness>,
+    client_cert: Arc<ClientCertWitness>,
+}
+
+impl Kit {
+    fn new(ask: &TlsAsk<'_>, resumption: Resumption) -> Self {
+        let provider = Arc::new(ring::default_provider());
+        let chain = ChainWitness::new(provider.signature_verification_algorithms);
+        let client_cert = Arc::new(ClientCertWitness::default());
+        let config = config(ask, provider, &chain, &client_cert, resumption).map(Arc::new);
+        Self { config, chain, client_cert }
+    }
+}
+
+async fn perform(stream: TcpStream, ask: &TlsAsk<'_>, kit: &Kit) -> TlsResult {
     let socket = sock::no_delay_dup(&stream);
     let (tapped, below) = Tap::new(stream);
-    let provider = Arc::new(ring::default_provider());
-    let chain_witness = ChainWitness::new(provider.signature_verification_algorithms);
-    let cert_witness = Arc::new(ClientCertWitness::default());
+    let (chain_witness, cert_witness) = (&kit.chain, &kit.client_cert);
     let attempt = async {
         let name = server_name(ask.name).ok_or_else(|| no_name(ask.name))?;
-        let config = config(ask, provider, &chain_witness, &cert_witness)?;
+        let config = Arc::clone(kit.config.as_ref().map_err(Clone::clone)?);
         let started = Instant::now();
-        match tokio::time::timeout(ask.wait, TlsConnector::from(Arc::new(config)).connect(name, tapped)).await {
+        match tokio::time::timeout(ask.wait, TlsConnector::from(config).connect(name, tapped)).await {
             Ok(Ok(inner)) => Ok(inner),
             Ok(Err(error)) => {
                 let failure = Failure {
@@ -153,6 +192,7 @@ fn config(
     provider: Arc<rustls::crypto::CryptoProvider>,
     chain: &Arc<ChainWitness>,
     client_cert: &Arc<ClientCertWitness>,
+    resumption: Resumption,
 ) -> Result<ClientConfig, TlsOutcome> {
     let mut config = ClientConfig::builder_with_provider(provider)
         .with_safe_default_protocol_versions()
@@ -162,7 +202,7 @@ fn config(
         .with_client_cert_resolver(Arc::<ClientCertWitness>::clone(client_cert));
     config.enable_sni = ask.sni;
     config.alpn_protocols = ask.alpn.iter().map(|name| name.as_bytes().to_vec()).collect();
-    // Every handshake must show the chain and the whole exchange.
-    config.resumption = Resumption::disabled();
+    // Unless resumption itself is asked about, every handshake must show the chain and the whole exchange.
+    config.resumption = resumption;
     Ok(config)
 }

@@ -35,4 +35,5 @@ pub(crate) use alert::alert_name;
 pub(crate) use certificate::describe;
 pub(crate) use failure::FIRST_BYTES;
 pub(crate) use record::first_flight;
+pub(crate) use handshake::{Memory, handshake_remembering};
 pub(crate) use tap::{End, Seen, Tap, Traffic};

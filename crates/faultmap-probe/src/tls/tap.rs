@@ -14,6 +14,9 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 /// First bytes kept: enough for any greeting and for a ServerHello.
 const KEPT: usize = 2048;
 
+/// Bytes kept of the last piece.
+const KEPT_LAST: usize = 256;
+
 /// How the peer ended a stream.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum End {
@@ -30,6 +33,8 @@ pub(crate) enum End {
 pub(crate) struct Traffic {
     /// First bytes received, at most [`KEPT`].
     pub(crate) first: Vec<u8>,
+    /// What came last in one piece, its first bytes: a goodbye stands there.
+    pub(crate) last: Vec<u8>,
     /// Bytes received.
     pub(crate) received: u64,
     /// Bytes sent.
@@ -53,6 +58,10 @@ impl Traffic {
         let room = KEPT.saturating_sub(self.first.len());
         self.first.extend(bytes.iter().take(room));
         self.received += bytes.len() as u64;
+        if !bytes.is_empty() {
+            self.last.clear();
+            self.last.extend(bytes.iter().take(KEPT_LAST));
+        }
     }
 
     fn release(&mut self) {

@@ -101,6 +101,7 @@ fn options(args: &CheckArgs, target: &Target) -> anyhow::Result<CheckOptions> {
         expect_status: args.expect_status,
         expect_body: args.expect_body.clone(),
         samples: args.samples,
+        idle: args.idle,
         only_family: match (args.ipv4, args.ipv6) {
             (true, _) => Some(Family::V4),
             (_, true) => Some(Family::V6),

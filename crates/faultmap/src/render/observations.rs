@@ -4,6 +4,7 @@
 mod dialogue;
 mod names;
 mod proxy;
+mod session;
 
 use super::{CYAN, DIM, PLAIN, Paper, count, time};
 use faultmap_model::observation::*;
@@ -60,6 +61,8 @@ pub(super) fn words(seen: &Seen) -> String {
         Seen::ProxyChoice(it) => proxy::choice(it),
         Seen::ProxyTunnel(it) => proxy::tunnel(it),
         Seen::ProxyBypass(it) => proxy::bypass(it),
+        Seen::SessionIdle(it) => session::idle(it),
+        Seen::SessionReuse(it) => session::reuse(it),
         Seen::UdpProbe(it) => udp_probe(it),
         Seen::Echo(it) => echo(it),
         Seen::Walk(it) => walk(it),

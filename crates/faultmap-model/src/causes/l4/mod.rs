@@ -8,6 +8,7 @@ mod fd_exhausted;
 mod firewall_reject;
 mod interposed_proxy;
 mod local_firewall;
+mod nat_idle_timeout;
 mod port_closed;
 mod port_filtered;
 mod reset_mid_stream;
@@ -20,6 +21,8 @@ mod zero_window;
 
 use super::Cause;
 
+pub(in crate::causes) use nat_idle_timeout::other_sender;
+
 /// In the order of `faultmap causes`.
 pub(super) static CAUSES: &[&Cause] = &[
     &port_closed::CAUSE,
@@ -31,6 +34,7 @@ pub(super) static CAUSES: &[&Cause] = &[
     &conntrack_full::CAUSE,
     &ephemeral_ports_exhausted::CAUSE,
     &snat_ports_exhausted::CAUSE,
+    &nat_idle_timeout::CAUSE,
     &fd_exhausted::CAUSE,
     &reset_mid_stream::CAUSE,
     &retransmissions::CAUSE,

@@ -1,6 +1,10 @@
 //! Causes of layer 5, session: how a conversation begins, is reused and ends.
 
 mod closed_without_answer;
+mod hard_timeout;
+pub(in crate::causes) mod held;
+mod idle_close;
+mod keepalive_race;
 mod no_reuse;
 mod proxy_refused;
 #[cfg(test)]
@@ -10,4 +14,12 @@ mod proxy_unreachable;
 use super::Cause;
 
 /// In the order of `faultmap causes`.
-pub static CAUSES: &[&Cause] = &[&closed_without_answer::CAUSE, &no_reuse::CAUSE, &proxy_refused::CAUSE, &proxy_unreachable::CAUSE];
+pub static CAUSES: &[&Cause] = &[
+    &closed_without_answer::CAUSE,
+    &idle_close::CAUSE,
+    &keepalive_race::CAUSE,
+    &hard_timeout::CAUSE,
+    &no_reuse::CAUSE,
+    &proxy_refused::CAUSE,
+    &proxy_unreachable::CAUSE,
+];

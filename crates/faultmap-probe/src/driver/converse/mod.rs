@@ -5,6 +5,8 @@ mod redirects;
 mod samples;
 mod tls;
 
+pub(super) use tls::{acceptable, alpn};
+
 use super::reach::Opened;
 use super::{Check, now_unix};
 use crate::http::{Connection, HttpAsk, exchange};
@@ -69,6 +71,7 @@ impl Check<'_> {
         };
         tokio::join!(conversation, quality);
         self.examine_quality(to).await;
+        self.sessions(to).await;
     }
 
     /// The first conversation, with others beside it as soon as it stalls.
@@ -168,7 +171,7 @@ impl Check<'_> {
         answer
     }
 
-    fn host_header(&self) -> String {
+    pub(super) fn host_header(&self) -> String {
         let default = self.target.scheme.default_port() == Some(self.target.port);
         match (default, self.target.host.contains(':')) {
             (true, true) => format!("[{}]", self.target.host),

@@ -16,7 +16,7 @@ use tokio::net::TcpStream;
 const TLS_PATIENCE: Duration = Duration::from_millis(4_500);
 
 /// What is offered by ALPN (RFC 7301). gRPC is HTTP/2 only; a WebSocket upgrade is HTTP/1.1 only.
-pub(super) const fn alpn(scheme: Scheme) -> &'static [&'static str] {
+pub(in crate::driver) const fn alpn(scheme: Scheme) -> &'static [&'static str] {
     match scheme {
         Scheme::Https | Scheme::Http => &["h2", "http/1.1"],
         Scheme::Grpcs | Scheme::Grpc => &["h2"],
@@ -160,7 +160,7 @@ impl Check<'_> {
     }
 
     /// A fresh connection, with TLS when the scheme has it; not recorded.
-    pub(super) async fn connection(&self, to: SocketAddr) -> Option<Connection> {
+    pub(in crate::driver) async fn connection(&self, to: SocketAddr) -> Option<Connection> {
         let stream = self.reopen(to, Duration::from_secs(2), None).await?;
         if !self.target.scheme.uses_tls() {
             return Some(self.plain(stream));
@@ -184,7 +184,7 @@ impl Check<'_> {
 }
 
 /// Trusted, or broken only in ways that do not make it another server: still no secrets are sent to it.
-fn acceptable(chain: &faultmap_model::observation::TlsChain) -> bool {
+pub(in crate::driver) fn acceptable(chain: &faultmap_model::observation::TlsChain) -> bool {
     let now = chain.now_unix;
     let valid = chain.certificates.first().is_some_and(|leaf| leaf.not_before_unix <= now && now <= leaf.not_after_unix);
     chain.trust == Trust::Trusted && chain.name_matches && valid
