@@ -212,6 +212,9 @@ pub struct TcpHealth {
     pub bytes_received: u64,
     /// Bytes of ours acknowledged in all.
     pub bytes_acked: u64,
+    /// How long ago the last data came (`tcpi_last_data_recv`); absent when none ever came.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub last_received_ms: Option<f64>,
 }
 
 /// What a peer did after a plain TCP connect, before we said anything.

@@ -51,6 +51,7 @@ pub fn tcp_health(fd: impl AsFd) -> Option<TcpHealth> {
         probes: u32::from(info.tcpi_probes),
         bytes_received: info.tcpi_bytes_received,
         bytes_acked: info.tcpi_bytes_acked,
+        last_received_ms: (info.tcpi_bytes_received > 0).then(|| f64::from(info.tcpi_last_data_recv)),
     })
 }
 

@@ -52,6 +52,19 @@ pub(in crate::causes) fn small_segments_pass(ev: &Evidence<'_>) -> bool {
     matches!(ev.exchange_for("clamped-mss"), Some((_, HttpExchange { outcome: HttpOutcome::Response(r), .. })) if whole(&r.body.end))
 }
 
+/// The answer had not ended when we stopped waiting, and bytes of it were still coming. Gives how many came.
+pub(in crate::causes) fn drips(http: &HttpExchange) -> Option<u64> {
+    /// Bytes that come further apart than this are no stream that a user would wait for either.
+    const STILL_COMING_MS: f64 = 1_500.0;
+    let bytes = match &http.outcome {
+        HttpOutcome::Silent { received_bytes, .. } if !http.said_nothing() => *received_bytes,
+        HttpOutcome::Response(response) if response.body.end == BodyEnd::Stalled => response.body.wire_bytes,
+        _ => return None,
+    };
+    let last = http.tcp.as_ref()?.last_received_ms?;
+    (last < STILL_COMING_MS).then_some(bytes)
+}
+
 /// The server wants TLS on this port and says so in plain HTTP: nginx, Go, Apache and Java servers in their own words.
 pub(in crate::causes) fn wants_tls(response: &HttpResponse) -> bool {
     const WORDS: [&str; 5] = [

@@ -1,6 +1,6 @@
 //! Connected, the request acknowledged by the peer's kernel, and no answer: the application does not get to it.
 
-use super::answer::{exchange, small_segments_pass, spoken};
+use super::answer::{drips, exchange, small_segments_pass, spoken};
 use super::backend_intermittent::mixed;
 use super::clients::with_clients;
 use super::speech::{self, End, another_protocol, broken};
@@ -58,7 +58,7 @@ fn claim(ev: &Evidence<'_>) -> Option<Claim> {
 
 fn in_http(ev: &Evidence<'_>) -> Option<Claim> {
     let (id, http) = exchange(ev)?;
-    let stop = stop(http)?;
+    let stop = stop(http).filter(|_| drips(http).is_none())?;
     if !delivered(http.tcp.as_ref()) || small_segments_pass(ev) || mixed(ev).is_some() || speaks_tls(ev).is_some() {
         return None;
     }

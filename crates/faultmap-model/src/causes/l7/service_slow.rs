@@ -1,6 +1,6 @@
 //! The answer comes, but the service takes long before its first byte.
 
-use super::answer::{answer, answered_by, spoken, wanted};
+use super::answer::{answer, answered_by, drips, exchange, small_segments_pass, spoken, wanted};
 use super::clients::with_clients;
 use super::speech::well;
 use crate::causes::{Cause, Claim, Tool};
@@ -36,7 +36,19 @@ pub(super) static CAUSE: Cause = Cause {
 };
 
 fn claim(ev: &Evidence<'_>) -> Option<Claim> {
-    in_http(ev).or_else(|| in_dialogue(ev))
+    in_http(ev).or_else(|| dripping(ev)).or_else(|| in_dialogue(ev))
+}
+
+/// The answer comes, so slowly that nobody gets it.
+fn dripping(ev: &Evidence<'_>) -> Option<Claim> {
+    let (id, http) = exchange(ev)?;
+    let bytes = drips(http)?;
+    if repaired(ev, http.tcp.as_ref(), http.to) || small_segments_pass(ev) {
+        return None;
+    }
+    let took = ev.get(id).map_or(0.0, |observation| observation.took_ms);
+    let summary = format!("{} drips its answer: {bytes} bytes in {}, and no end in sight.", http.to, spoken(took));
+    Some(Claim::proven(0.85, Where::Remote, http.to.to_string(), summary).citing([id]).despite_answers())
 }
 
 fn in_http(ev: &Evidence<'_>) -> Option<Claim> {
@@ -107,7 +119,7 @@ fn connect_rtt(ev: &Evidence<'_>, to: std::net::SocketAddr) -> (Option<Observati
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::observation::HttpExchange;
+    use crate::observation::{HttpExchange, HttpOutcome};
     use crate::testkit::{but, but_response, claims, healthy_https};
 
     fn check(ttfb_ms: f64, tcp: TcpHealth, expect: Option<(f64, bool)>) {
@@ -122,6 +134,20 @@ mod tests {
         check(1_900.0, near.clone(), Some((0.93, false)));
         check(990.0, near, None);
         check(1_900.0, TcpHealth { rtt_ms: 950.0, ..TcpHealth::default() }, None);
+    }
+
+    #[test]
+    fn an_answer_that_drips_is_slow_and_never_there() {
+        let drip = |last_received_ms| {
+            but::<HttpExchange>(healthy_https(), |http| {
+                http.outcome = HttpOutcome::Silent { waited_ms: 9_000.0, received_bytes: 23 };
+                http.version = "HTTP/1.1".to_owned();
+                http.tcp = Some(TcpHealth { rtt_ms: 1.0, last_received_ms, ..TcpHealth::default() });
+            })
+        };
+        assert_eq!(claims(&CAUSE, &drip(Some(380.0))), Some((0.85, true)));
+        assert_eq!(claims(&CAUSE, &drip(Some(8_000.0))), None);
+        assert_eq!(claims(&CAUSE, &drip(None)), None);
     }
 
     #[test]
