@@ -21,7 +21,7 @@ const CONDITION_LEN: u8 = 4 + 8;
 const STATES: [(u8, &str); 13] = [
     (ESTABLISHED, "ESTABLISHED"),
     (SYN_SENT, "SYN_SENT"),
-    (3, "SYN_RECV"),
+    (SYN_RECV, "SYN_RECV"),
     (4, "FIN_WAIT1"),
     (5, "FIN_WAIT2"),
     (TIME_WAIT, "TIME_WAIT"),
@@ -35,6 +35,7 @@ const STATES: [(u8, &str); 13] = [
 ];
 pub(crate) const ESTABLISHED: u8 = 1;
 pub(crate) const SYN_SENT: u8 = 2;
+pub(crate) const SYN_RECV: u8 = 3;
 pub(crate) const TIME_WAIT: u8 = 6;
 pub(crate) const CLOSE: u8 = 7;
 pub(crate) const LISTEN: u8 = 10;
@@ -64,6 +65,8 @@ pub(crate) struct Socket {
     pub(crate) send_queue: u32,
     /// Of an IPv6 listener: it takes no IPv4 connections.
     pub(crate) v6_only: bool,
+    /// By which a process's descriptors name it; 0 for half-open and dying sockets.
+    pub(crate) inode: u32,
     pub(crate) info: Option<Info>,
 }
 
@@ -147,6 +150,7 @@ fn read_socket(message: &Message<'_>) -> Option<Socket> {
         remote: SocketAddr::new(address_at(body, 24, family)?, be_u16_at(body, 6)?),
         receive_queue: u32_at(body, 56)?,
         send_queue: u32_at(body, 60)?,
+        inode: u32_at(body, 68)?,
         v6_only: attribute(INET_DIAG_SKV6ONLY).and_then(|value| u8_at(value, 0)) == Some(1),
         info: attribute(INET_DIAG_INFO).and_then(read_info),
     })

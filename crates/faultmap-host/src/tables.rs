@@ -122,6 +122,13 @@ pub(crate) fn conntrack_fill() -> (Option<u64>, Option<u64>) {
     (value("nf_conntrack_count"), value("nf_conntrack_max"))
 }
 
+/// Entries and limit of conntrack in this namespace, and the packets that it has dropped since boot.
+#[must_use]
+pub fn conntrack() -> (Option<u64>, Option<u64>, Option<u64>) {
+    let (count, max) = conntrack_fill();
+    (count, max, conntrack_drops())
+}
+
 /// First and last ephemeral port.
 pub(crate) fn port_range() -> Option<(u16, u16)> {
     parse_port_range(&procfs::read("/proc/sys/net/ipv4/ip_local_port_range", 64).ok()?)
@@ -242,7 +249,7 @@ mod tests {
     fn listener(local: &str, waiting: u32, limit: u32) -> Socket {
         let local: SocketAddr = local.parse().expect("an address");
         let remote = SocketAddr::new(local.ip(), 0);
-        Socket { state: LISTEN, local, remote, receive_queue: waiting, send_queue: limit, v6_only: false, info: None }
+        Socket { state: LISTEN, local, remote, receive_queue: waiting, send_queue: limit, v6_only: false, inode: 0, info: None }
     }
 
     #[test]
