@@ -9,6 +9,7 @@ pub mod judge;
 pub mod layer;
 pub mod observation;
 pub mod pages;
+pub mod peer;
 pub mod recording;
 pub mod report;
 pub mod target;

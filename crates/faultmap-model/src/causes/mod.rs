@@ -8,6 +8,7 @@ pub mod l4;
 pub mod l5;
 pub mod l6;
 pub mod l7;
+mod peer;
 #[cfg(test)]
 pub(crate) mod tests_support;
 

@@ -3,8 +3,10 @@
 mod failure;
 mod path;
 mod proxy;
+mod peer;
 
 pub use failure::{Failure, How, Protocol};
+pub use peer::{Fate, LossByWay, Told};
 
 use crate::observation::{
     ConnectOutcome, Dialogue, DnsOutcome, DnsQuery, Echo, HttpExchange, HttpOutcome, HttpResponse, Neighbor, Payload, Role, Route,

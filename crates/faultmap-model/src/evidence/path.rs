@@ -2,7 +2,9 @@
 
 use super::Evidence;
 use crate::ObservationId;
-use crate::observation::{AckProbe, DnsOutcome, DnsQuery, Echo, HopSaid, IcmpMeaning, Link, Role, TcpConnect, UdpOutcome, UdpProbe, Walk};
+use crate::observation::{
+    AckProbe, DnsOutcome, DnsQuery, Echo, HopSaid, IcmpMeaning, Link, PeerReport, Role, TcpConnect, UdpOutcome, UdpProbe, Walk,
+};
 use std::net::IpAddr;
 
 impl<'a> Evidence<'a> {
@@ -25,7 +27,7 @@ impl<'a> Evidence<'a> {
     }
 
     /// Proof that the host itself is up and reached: it answered on some port or protocol other than the failed one.
-    /// Any answer in its name counts: RST, SYN-ACK, echo reply, port unreachable from it, a DNS answer.
+    /// Any answer in its name counts: RST, SYN-ACK, echo reply, port unreachable from it, a DNS answer, a witness on it.
     #[must_use]
     pub fn host_answers(&self, ip: IpAddr) -> Option<ObservationId> {
         self.tcp_control_answers(ip)
@@ -33,6 +35,7 @@ impl<'a> Evidence<'a> {
             .or_else(|| self.udp_answers(ip))
             .or_else(|| self.walks(ip).find(|(_, walk)| walk.reached_ttl.is_some()).map(|(id, _)| id))
             .or_else(|| self.ack_answers(ip))
+            .or_else(|| self.first::<PeerReport>(|report| report.peer.ip() == ip).map(|(id, _)| id))
     }
 
     /// Another TCP port of the host answered, by SYN-ACK or RST.

@@ -13,6 +13,7 @@ mod local;
 mod path;
 mod proxy;
 mod session;
+mod peer;
 mod tls;
 mod transport;
 
@@ -26,6 +27,7 @@ pub use local::*;
 pub use path::*;
 pub use proxy::*;
 pub use session::*;
+pub use peer::*;
 pub use tls::*;
 pub use transport::*;
 
@@ -153,6 +155,8 @@ seen! {
     HttpSamples(HttpSamples) = "http.samples" @ L7,
     /// A conversation in a protocol other than HTTP.
     Dialogue(Dialogue) = "service.dialogue" @ L7,
+    /// What a witness at the other end saw.
+    PeerReport(PeerReport) = "peer.report" @ L4,
     /// A question that was not asked, and why.
     NotAsked(NotAsked) = "not-asked" @ L7,
 }

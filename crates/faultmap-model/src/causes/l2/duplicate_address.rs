@@ -1,5 +1,6 @@
 //! Two stations answer for one address.
 
+use crate::causes::peer::Refusal;
 use crate::causes::{Cause, Claim, Tool};
 use crate::observation::{ArpProbe, Link, Neighbor};
 use crate::verdict::Where;
@@ -25,6 +26,9 @@ pub(super) static CAUSE: Cause = Cause {
 };
 
 fn claim(ev: &Evidence<'_>) -> Option<Claim> {
+    if let Some(claim) = answered_in_its_name(ev) {
+        return Some(claim);
+    }
     let (id, place, words) = by_arp(ev).or_else(|| by_entry(ev)).or_else(|| own_address(ev))?;
     let summary = format!("Two stations claim the address {place}: {words}.");
     let claim = match ev.failure() {
@@ -32,6 +36,25 @@ fn claim(ev: &Evidence<'_>) -> Option<Claim> {
         None => Claim::degrades(0.96, Where::Path, place, summary).citing([id]),
     };
     Some(claim)
+}
+
+/// A host on our own segment sent no reset, says the witness on it, and we got one in its name: another station has the address, or a filter in
+/// the segment itself rejects. An ARP request of our own would show two stations.
+fn answered_in_its_name(ev: &Evidence<'_>) -> Option<Claim> {
+    let (failure, told, _) = crate::causes::peer::refusal(ev).filter(|(_, _, refusal)| matches!(refusal, Refusal::Forged))?;
+    if !ev.on_link(failure.ip) || ev.first::<ArpProbe>(|probe| probe.address == failure.ip).is_some() {
+        return None;
+    }
+    let summary = format!(
+        "A reset came in the name of {}, on our own segment, and that host sent none: another station answers for its address, or a filter does.",
+        failure.ip
+    );
+    let claim = Claim::likely(0.55, Where::Path, failure.ip.to_string(), summary).citing([failure.id, told.id]);
+    Some(claim.decided_by(
+        format!("sudo faultmap check {}", ev.target().input),
+        "here",
+        "two MACs in answer to one ARP request are two stations",
+    ))
 }
 
 fn by_arp(ev: &Evidence<'_>) -> Option<(ObservationId, String, String)> {

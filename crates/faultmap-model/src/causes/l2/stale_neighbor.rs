@@ -29,6 +29,9 @@ pub(super) static CAUSE: Cause = Cause {
 };
 
 fn claim(ev: &Evidence<'_>) -> Option<Claim> {
+    if let Some(told) = crate::causes::peer::told(ev, CAUSE.id) {
+        return told;
+    }
     let failure = ev.failure()?;
     let reported = failure.icmp().is_some_and(|icmp| ev.is_self(icmp.from));
     if !(failure.silent() || reported) || ev.host_answers(failure.ip).is_some() || ev.last_router(failure.ip).is_some() {

@@ -56,6 +56,10 @@ pub(super) static NEIGHBOR: Cause = Cause {
 const SOLICITED_MS: f64 = 2_000.0;
 
 fn claim(ev: &Evidence<'_>, gateway: bool) -> Option<Claim> {
+    let cause = if gateway { &GATEWAY } else { &NEIGHBOR };
+    if let Some(told) = crate::causes::peer::told(ev, cause.id) {
+        return told;
+    }
     let failure = ev.failure()?;
     let reported = failure.icmp().is_some_and(|icmp| icmp.meaning() == IcmpMeaning::HostUnreachable && ev.is_self(icmp.from));
     if !(reported || failure.silent() || failure.errno() == Some("EHOSTUNREACH")) || ev.is_local(failure.ip) {

@@ -31,6 +31,9 @@ pub(super) static CAUSE: Cause = Cause {
 };
 
 fn claim(ev: &Evidence<'_>) -> Option<Claim> {
+    if let Some(told) = crate::causes::peer::told(ev, CAUSE.id) {
+        return told;
+    }
     let path = silent_path(ev)?;
     if ev.first::<Flows>(|flows| flows.to == Some(path.ip) && flows.alive > 0).is_some() {
         return None;

@@ -2,6 +2,7 @@
 
 use crate::causes::{Cause, Claim, Tool};
 use crate::observation::{Dialogue, Echo, HttpExchange, TcpConnect, TcpRepeat, TlsHandshake};
+use crate::evidence::LossByWay;
 use crate::verdict::Where;
 use crate::{Evidence, Layer, ObservationId};
 use std::net::IpAddr;
@@ -41,9 +42,21 @@ fn claim(ev: &Evidence<'_>) -> Option<Claim> {
         because.push(id);
     }
     let percent = f64::from(lost) / f64::from(sent) * 100.0;
-    let summary = format!("The path to {ip} loses packets: {lost} of {sent} probes ({percent:.0} %).");
+    let by_way = ev.main_address().and_then(|main| ev.loss_by_way(main));
+    let direction = by_way.map_or_else(String::new, |by_way| format!(", {}", by_way.words()));
+    because.extend(by_way.map(|by_way| by_way.id));
+    let summary = format!("The path to {ip} loses packets: {lost} of {sent} probes ({percent:.0} %){direction}.");
     let confidence = if by_echo_is_plain(lost, sent) { 0.93 } else { 0.8 };
-    Some(Claim::degrades(confidence, Where::Path, format!("between here and {ip}"), summary).citing(because))
+    Some(Claim::degrades(confidence, Where::Path, place(ip, by_way), summary).citing(because))
+}
+
+/// With a witness, the way that loses.
+fn place(ip: IpAddr, by_way: Option<LossByWay>) -> String {
+    match by_way {
+        Some(LossByWay { there: (_, 0), back: (_, lost), .. }) if lost > 0 => format!("on the way back from {ip}"),
+        Some(LossByWay { there: (_, lost), back: (_, 0), .. }) if lost > 0 => format!("on the way to {ip}"),
+        _ => format!("between here and {ip}"),
+    }
 }
 
 fn by_echo_is_plain(lost: u32, sent: u32) -> bool {

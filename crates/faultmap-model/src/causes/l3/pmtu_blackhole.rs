@@ -47,7 +47,8 @@ fn claim(ev: &Evidence<'_>) -> Option<Claim> {
     if ev.on_link(limit.to.ip()) || ev.is_local(limit.to.ip()) {
         return None;
     }
-    let summary = format!("The path to {} swallows large packets: {}.", limit.to.ip(), limit.words);
+    let (sizes, told) = sizes_at_both_ends(ev, limit.to).unzip();
+    let summary = format!("The path to {} swallows large packets: {}{}.", limit.to.ip(), limit.words, sizes.unwrap_or_default());
     let at = format!("between here and {}", limit.to.ip());
     let claim = match limit.breaks {
         // Where packets of any size get lost, one conversation may stall and the next pass by luck.
@@ -55,7 +56,16 @@ fn claim(ev: &Evidence<'_>) -> Option<Claim> {
         true => Claim::proven(0.95, Where::Path, at, summary),
         false => Claim::degrades(0.85, Where::Path, at, summary),
     };
-    Some(claim.citing(limit.because).despite_answers())
+    Some(claim.citing(limit.because).citing(told).despite_answers())
+}
+
+/// The largest packets that a witness at the other end saw come and leave.
+fn sizes_at_both_ends(ev: &Evidence<'_>, to: SocketAddr) -> Option<(String, ObservationId)> {
+    let told = ev.told_of_check(to)?;
+    let wire = told.far().wire.as_ref().filter(|wire| wire.largest_in > 0 && wire.largest_out > 0)?;
+    let words =
+        format!("; the largest packet that came there had {} bytes, the largest that left there {}", wire.largest_in, wire.largest_out);
+    Some((words, told.id))
 }
 
 /// A conversation that passes only with small segments; or, where nothing was said, datagrams that pass only when small.

@@ -33,6 +33,9 @@ pub(super) static CAUSE: Cause = Cause {
 };
 
 fn claim(ev: &Evidence<'_>) -> Option<Claim> {
+    if let Some(told) = crate::causes::peer::told(ev, CAUSE.id) {
+        return told;
+    }
     let failure = ev.failure().filter(crate::evidence::Failure::silent)?;
     let by_gap = ev.first::<IngressGap>(|gap| gap.rp_filtered > 0).map(|(id, gap)| (id, gap.rp_filtered));
     let by_counter = || {

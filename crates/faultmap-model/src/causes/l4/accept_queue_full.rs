@@ -35,6 +35,9 @@ pub(super) static CAUSE: Cause = Cause {
 };
 
 fn claim(ev: &Evidence<'_>) -> Option<Claim> {
+    if let Some(told) = crate::causes::peer::told(ev, CAUSE.id) {
+        return told;
+    }
     on_this_host(ev).or_else(|| by_pattern(ev)).or_else(|| by_bare_ack(ev))
 }
 

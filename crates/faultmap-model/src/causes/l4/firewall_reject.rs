@@ -1,8 +1,9 @@
 //! A firewall refuses this port aloud: by an ICMP error with its sender, or by a RST that the host did not send.
 
+use crate::causes::peer::Refusal;
 use crate::causes::{Cause, Claim, Tool};
-use crate::evidence::{Failure, How, Protocol};
-use crate::observation::{Echo, IcmpMeaning, TcpConnect};
+use crate::evidence::{Failure, How, Protocol, Told};
+use crate::observation::{ArpProbe, Echo, IcmpMeaning, TcpConnect};
 use crate::verdict::Where;
 use crate::{Evidence, Layer, ObservationId};
 
@@ -32,6 +33,9 @@ pub(super) static CAUSE: Cause = Cause {
 
 fn claim(ev: &Evidence<'_>) -> Option<Claim> {
     let failure = ev.failure()?;
+    if let Some((failure, told, refusal)) = crate::causes::peer::refusal(ev) {
+        return by_witness(ev, &failure, &told, &refusal);
+    }
     if failure.how == How::Reset {
         let (id, why) = forged_reset(ev, &failure)?;
         if reset_at_first_hop(ev, &failure) {
@@ -52,6 +56,24 @@ fn claim(ev: &Evidence<'_>) -> Option<Claim> {
     };
     let summary = format!("A firewall at {} rejects {} (ICMP {}/{}, {words}).", icmp.from, failure.place(), icmp.icmp_type, icmp.code);
     Some(Claim::proven(0.95, side, icmp.from.to_string(), summary).citing([failure.id]).citing(ev.host_answers(failure.ip)))
+}
+
+/// The host itself tells whether it sent the reset.
+fn by_witness(ev: &Evidence<'_>, failure: &Failure<'_>, told: &Told<'_>, refusal: &Refusal) -> Option<Claim> {
+    let (side, at, words) = match refusal {
+        Refusal::Forged => (Where::Path, format!("before {}", failure.ip), "that host sent no RST, and we got one"),
+        Refusal::OwnFilter => {
+            (Where::Remote, failure.ip.to_string(), "a program listens there, and the RST is not its TCP's but the packet filter's")
+        }
+        Refusal::NothingListens | Refusal::ListensElsewhere(_) => return None,
+    };
+    let who = if side == Where::Path { format!("before {}", failure.ip) } else { format!("of {} itself", failure.ip) };
+    let summary = format!("A firewall {who} resets connections to port {}: {words}.", failure.port);
+    // On our own segment another station may have the address; only ARP tells.
+    let asked = ev.first::<ArpProbe>(|probe| probe.address == failure.ip && probe.macs.len() == 1).is_some();
+    let unsure = side == Where::Path && ev.on_link(failure.ip) && !asked;
+    let claim = if unsure { Claim::likely(0.4, side, at, summary) } else { Claim::proven(0.95, side, at, summary) };
+    Some(claim.citing([failure.id, told.id]))
 }
 
 /// The ICMP error can only be a filter's.

@@ -36,6 +36,9 @@ fn claim(ev: &Evidence<'_>) -> Option<Claim> {
         return None;
     }
     let mute = mute(ev)?;
+    if let Some(claim) = by_witness(ev, mute) {
+        return Some(claim);
+    }
     let (nobody_id, nobody) =
         ev.all::<TcpConnect>().find(|(_, c)| c.role == Role::Control && is_nobodys(c.to.ip()) && c.outcome.connected())?;
     let main = ev.main_address()?;
@@ -45,6 +48,20 @@ fn claim(ev: &Evidence<'_>) -> Option<Claim> {
         nobody.to.ip()
     );
     Some(Claim::proven(0.93, Where::Path, "between here and the target", summary).citing([mute, nobody_id, closed_id]).despite_answers())
+}
+
+/// We were connected, and the host knows nothing of it.
+fn by_witness(ev: &Evidence<'_>, mute: ObservationId) -> Option<Claim> {
+    let main = ev.main_address()?;
+    // A service that waits for us to speak first is well, as far as we asked.
+    if ev.first::<SessionEnd>(|end| matches!(end.outcome, SessionOutcome::Open | SessionOutcome::Greeting { .. })).is_some() {
+        return None;
+    }
+    let told = ev.connected_elsewhere(main)?;
+    let summary = format!(
+        "Something on the way answers the handshakes of {main}: we were connected, no connection came to that host, and not a byte is ever said."
+    );
+    Some(Claim::proven(0.95, Where::Path, "between here and the target", summary).citing([mute, told]).despite_answers())
 }
 
 /// The conversation that never got a byte.

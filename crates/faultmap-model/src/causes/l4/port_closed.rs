@@ -1,8 +1,9 @@
 //! The host is up and nothing listens on the port: a RST answers at once.
 
 use super::firewall_reject::{forged_reset, reset_ttl_is_the_hosts};
+use crate::causes::peer::{Refusal, refusal};
 use crate::causes::{Cause, Claim, Tool};
-use crate::evidence::How;
+use crate::evidence::{Failure, How, Told};
 use crate::verdict::Where;
 use crate::{Evidence, Layer};
 
@@ -29,6 +30,9 @@ pub(super) static CAUSE: Cause = Cause {
 
 fn claim(ev: &Evidence<'_>) -> Option<Claim> {
     let failure = ev.failure().filter(|failure| failure.how == How::Reset)?;
+    if let Some((failure, told, refusal)) = refusal(ev) {
+        return Some(by_witness(ev, &failure, &told, &refusal));
+    }
     if let Some((id, why)) = forged_reset(ev, &failure) {
         return Some(Claim::contradicted(vec![id, failure.id], why));
     }
@@ -46,6 +50,35 @@ fn claim(ev: &Evidence<'_>) -> Option<Claim> {
         );
     }
     Some(claim)
+}
+
+/// The host itself tells what listens there.
+fn by_witness(ev: &Evidence<'_>, failure: &Failure<'_>, told: &Told<'_>, refusal: &Refusal) -> Claim {
+    let proven = |summary: String| Claim::proven(0.98, Where::Remote, failure.place(), summary);
+    let claim = match refusal {
+        Refusal::Forged => {
+            let why = format!("{} sent no RST, says the witness there: somebody before it did", failure.ip);
+            return Claim::contradicted(vec![told.id, failure.id], why);
+        }
+        Refusal::OwnFilter => {
+            let why = format!("something listens on port {} there, and the RST is not its TCP's", failure.port);
+            return Claim::contradicted(vec![told.id, failure.id], why);
+        }
+        Refusal::NothingListens => {
+            proven(format!("{} is up, but nothing listens on port {}, on no address of it.", failure.ip, failure.port))
+        }
+        Refusal::ListensElsewhere(bound) => {
+            let names: Vec<String> = bound.iter().take(3).map(ToString::to_string).collect();
+            let summary = format!(
+                "{} is up, but the service listens on {} only, so connections to {} are refused.",
+                failure.ip,
+                names.join(" and "),
+                failure.place()
+            );
+            proven(summary).advising(format!("Bind the service to {} or to all addresses (0.0.0.0, ::), and restart it.", failure.ip))
+        }
+    };
+    claim.citing([failure.id, told.id]).citing(ev.host_answers(failure.ip))
 }
 
 #[cfg(test)]

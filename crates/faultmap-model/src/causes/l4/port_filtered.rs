@@ -38,6 +38,9 @@ pub(super) static CAUSE: Cause = Cause {
 };
 
 fn claim(ev: &Evidence<'_>) -> Option<Claim> {
+    if let Some(told) = crate::causes::peer::told(ev, CAUSE.id) {
+        return told;
+    }
     let failure = ev.failure().filter(|failure| failure.silent() && failure.protocol == Protocol::Tcp)?;
     if ev.is_local(failure.ip) {
         return None;

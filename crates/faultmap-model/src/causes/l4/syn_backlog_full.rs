@@ -36,6 +36,9 @@ pub(super) static CAUSE: Cause = Cause {
 };
 
 fn claim(ev: &Evidence<'_>) -> Option<Claim> {
+    if let Some(told) = crate::causes::peer::told(ev, CAUSE.id) {
+        return told;
+    }
     let failure = ev.failure().filter(crate::evidence::Failure::silent);
     if let Some(failure) = failure {
         let counted = ev.first::<Counters>(|counters| counters.rose.contains_key("TcpExt.TCPReqQFullDrop"));

@@ -43,6 +43,9 @@ fn claim(ev: &Evidence<'_>) -> Option<Claim> {
     if waited_for_text(ev, &failed).is_some() {
         return None;
     }
+    if let Some((id, words)) = ev.far_program_idle(failed.to).filter(|_| *received_bytes == 0) {
+        return Some(Claim::contradicted(vec![id, failed.id], format!("it is not TLS that stalls: {words}")));
+    }
     let seconds = waited_ms / 1_000.0;
     if let Some(claim) = long_hello(ev, &failed) {
         return Some(claim);

@@ -6,7 +6,7 @@ use super::clients::with_clients;
 use super::speech::{self, End, another_protocol, broken};
 use crate::causes::l6::offers::speaks_tls;
 use crate::causes::{Cause, Claim, Tool};
-use crate::observation::{BodyEnd, Dialogue, HttpExchange, HttpOutcome, Spoken, TcpHealth};
+use crate::observation::{BodyEnd, Dialogue, DialogueOutcome, HttpExchange, HttpOutcome, Spoken, TcpHealth, TlsOutcome};
 use crate::verdict::Where;
 use crate::{Evidence, Layer, ObservationId};
 
@@ -53,7 +53,27 @@ enum Stop {
 }
 
 fn claim(ev: &Evidence<'_>) -> Option<Claim> {
-    in_http(ev).or_else(|| in_dialogue(ev))
+    idle_by_witness(ev).or_else(|| in_http(ev)).or_else(|| in_dialogue(ev))
+}
+
+/// The target speaks up to a layer at which nothing was answered, and the host itself tells that the program takes nothing in.
+fn idle_by_witness(ev: &Evidence<'_>) -> Option<Claim> {
+    let (unanswered, to) = unanswered(ev)?;
+    let (told, words) = ev.far_program_idle(to)?;
+    let summary = format!("{to} takes the connection and no answer comes: {words}.");
+    Some(Claim::proven(0.97, Where::Remote, to.to_string(), summary).citing([unanswered, told]).despite_answers())
+}
+
+/// The first conversation that met nothing but silence.
+fn unanswered(ev: &Evidence<'_>) -> Option<(ObservationId, std::net::SocketAddr)> {
+    let http = ev.exchange().map(|(id, http)| (id, http.to, matches!(http.outcome, HttpOutcome::Silent { .. }) && http.said_nothing()));
+    let dialogue = || {
+        let silent = |dialogue: &Dialogue| matches!(dialogue.outcome, DialogueOutcome::Silent { received_bytes: 0, .. });
+        ev.dialogue().map(|(id, dialogue)| (id, dialogue.to, silent(dialogue)))
+    };
+    let tls = || ev.handshake().map(|(id, tls)| (id, tls.to, matches!(tls.outcome, TlsOutcome::Silent { received_bytes: 0, .. })));
+    let last = http.or_else(dialogue).or_else(tls)?;
+    last.2.then_some((last.0, last.1))
 }
 
 fn in_http(ev: &Evidence<'_>) -> Option<Claim> {
