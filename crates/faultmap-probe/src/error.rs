@@ -28,6 +28,14 @@ pub enum ProbeError {
     /// The method given is not one.
     #[error("not an HTTP method: {0:?}")]
     BadMethod(String),
+    /// A witness cannot listen where it was told to.
+    #[error("cannot listen on {at}: {source}")]
+    Listen {
+        /// Where.
+        at: std::net::SocketAddr,
+        /// Why.
+        source: io::Error,
+    },
     /// Something of our own that should work did not.
     #[error("{doing}: {source}")]
     Own {

@@ -11,11 +11,13 @@ pub mod fuzzing;
 pub mod http;
 pub mod options;
 pub mod proxy;
+pub mod peer;
 pub mod questions;
 pub mod recorder;
 mod session;
 pub mod sock;
 pub mod tls;
+pub mod witness;
 
 pub use driver::check;
 pub use error::ProbeError;

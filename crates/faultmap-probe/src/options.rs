@@ -40,6 +40,8 @@ pub struct CheckOptions {
     pub idle: Option<Duration>,
     /// `--ipv4` / `--ipv6`: only this family.
     pub only_family: Option<Family>,
+    /// `--peer`: a witness at the other end.
+    pub peer: Option<crate::peer::PeerOptions>,
     /// Notified when the user interrupts: the check ends with what it has.
     pub interrupt: Option<std::sync::Arc<tokio::sync::Notify>>,
 }
@@ -81,6 +83,7 @@ impl Default for CheckOptions {
             samples: 1,
             idle: None,
             only_family: None,
+            peer: None,
             interrupt: None,
         }
     }

@@ -9,6 +9,7 @@ mod edns;
 mod fragments;
 mod local;
 mod proxy;
+mod peer;
 mod quality;
 mod reach;
 mod resolve;
@@ -51,6 +52,8 @@ struct Check<'a> {
     quiet: [Cell<Option<u64>>; 2],
     /// The target's address as resolved here, for a proxy that wants one.
     far: Cell<Option<IpAddr>>,
+    /// The session with the witness at the other end, and its open windows.
+    witness: RefCell<Option<peer::Far>>,
 }
 
 /// Checks one target: asks, and gives the evidence. It does not judge.
@@ -74,8 +77,10 @@ pub async fn check(target: &Target, options: &CheckOptions, listener: Option<Lis
         undelivered_at_start: [split::undelivered(false), split::undelivered(true)],
         quiet: [Cell::new(None), Cell::new(None)],
         far: Cell::new(None),
+        witness: RefCell::new(None),
     };
     let cut_short = check.run_within_budget().await?;
+    check.leave_peer().await;
     check.note_pending();
     check.last_readings(&before);
     let total_ms = ms(recorder.elapsed());
@@ -116,12 +121,13 @@ impl Check<'_> {
             Ok::<(), ProbeError>(())
         };
         self.note_proxy();
-        let (stored, resolved, far) = tokio::join!(store, self.resolve(self.near_host()), self.resolve_far());
+        let (stored, resolved, far, ()) = tokio::join!(store, self.resolve(self.near_host()), self.resolve_far(), self.meet_peer());
         stored?;
         if !far {
             resolved.rest.await;
             return Ok(());
         }
+        self.open_windows(&resolved.addresses).await;
         let walk = async {
             match self.target.scheme {
                 Scheme::Udp => self.speak_udp(&resolved.addresses).await,
@@ -138,6 +144,7 @@ impl Check<'_> {
         }
         self.try_what_dns_says(&resolved.addresses, &resolved.direct).await;
         self.bypass_unreached().await;
+        self.provoke_for_peer().await;
         Ok(())
     }
 
