@@ -67,6 +67,8 @@ pub(crate) enum Command {
     Check(Box<CheckArgs>),
     /// Judge a recording of `check --record` again, without a network
     Replay(ReplayArgs),
+    /// Serve checks from afar: tell them what arrives at this host (`check --peer`)
+    Witness(WitnessArgs),
     /// Teach about a layer or a cause: `explain L4`, `explain l4.port-filtered`
     Explain(ExplainArgs),
     /// List the causes that faultmap can name
@@ -165,6 +167,58 @@ pub(crate) struct CheckArgs {
     /// Find out how long a connection may be idle, up to TIME: hold some idle, bisect, and prove a keep-alive that helps. Adds to the budget
     #[arg(long, value_name = "TIME", value_parser = idle, help_heading = "Sessions")]
     pub(crate) idle: Option<Duration>,
+    /// Ask a `faultmap witness` at the other end what arrives there
+    #[arg(long, value_name = "HOST:PORT", help_heading = "Second vantage point")]
+    pub(crate) peer: Option<String>,
+    /// The secret shared with the witness [the environment: FAULTMAP_WITNESS_SECRET]
+    #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath, requires = "peer", conflicts_with = "peer_cert", help_heading = "Second vantage point")]
+    pub(crate) secret_file: Option<PathBuf>,
+    /// Instead of a secret: our certificate for the witness (PEM), with --peer-key and --peer-ca
+    #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath, requires_all = ["peer", "peer_key", "peer_ca"], help_heading = "Second vantage point")]
+    pub(crate) peer_cert: Option<PathBuf>,
+    /// The private key of --peer-cert
+    #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath, requires = "peer_cert", help_heading = "Second vantage point")]
+    pub(crate) peer_key: Option<PathBuf>,
+    /// The authority that signed the witness's certificate
+    #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath, requires = "peer_cert", help_heading = "Second vantage point")]
+    pub(crate) peer_ca: Option<PathBuf>,
+}
+
+const WITNESS_EXAMPLES: &str = "\
+In three commands:
+  faultmap witness --new-secret > secret                              a secret, to copy to both hosts
+  faultmap witness --listen 10.0.2.20:7317 --secret-file secret       at the other end (root sees packets, too)
+  faultmap check https://10.0.2.20/ --peer 10.0.2.20:7317 --secret-file secret
+
+The witness listens on loopback unless --listen says otherwise, serves only those who prove themselves, and tells
+them what this host's network stack saw of their own packets. It may be reached by another way than the one that
+is broken: another address, a management network, an SSH tunnel (ssh -L 7317:127.0.0.1:7317 HOST).";
+
+/// `faultmap witness`.
+#[derive(Debug, Args)]
+#[command(after_help = WITNESS_EXAMPLES)]
+pub(crate) struct WitnessArgs {
+    /// Where to listen
+    #[arg(long, value_name = "ADDRESS:PORT", default_value = "127.0.0.1:7317")]
+    pub(crate) listen: std::net::SocketAddr,
+    /// Make a secret, print it, and do nothing else
+    #[arg(long, exclusive = true)]
+    pub(crate) new_secret: bool,
+    /// The secret shared with the checks [the environment: FAULTMAP_WITNESS_SECRET]
+    #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath, conflicts_with = "cert", help_heading = "Who may ask")]
+    pub(crate) secret_file: Option<PathBuf>,
+    /// Instead of a secret: our certificate (PEM), with --key and --client-ca
+    #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath, requires_all = ["key", "client_ca"], help_heading = "Who may ask")]
+    pub(crate) cert: Option<PathBuf>,
+    /// The private key of --cert
+    #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath, requires = "cert", help_heading = "Who may ask")]
+    pub(crate) key: Option<PathBuf>,
+    /// The authority that signed the certificates of the checks
+    #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath, requires = "cert", help_heading = "Who may ask")]
+    pub(crate) client_ca: Option<PathBuf>,
+    /// On a router or NAT: also answer about this address; may be repeated
+    #[arg(long = "for", value_name = "ADDRESS", help_heading = "Who may ask")]
+    pub(crate) also_for: Vec<std::net::IpAddr>,
 }
 
 /// `faultmap replay`.
@@ -252,6 +306,9 @@ pub(crate) struct LabRunArgs {
     /// Run so many at a time
     #[arg(long, value_name = "N", default_value_t = 3, value_parser = clap::value_parser!(u32).range(1..=64))]
     pub(crate) jobs: u32,
+    /// Run a witness at the other end of every scenario, over a wire of its own (see `faultmap witness`)
+    #[arg(long)]
+    pub(crate) witness: bool,
     /// Also run scenarios that change kernel state which the whole machine shares
     #[arg(long)]
     pub(crate) affects_host: bool,

@@ -47,7 +47,7 @@ impl Check<'_> {
     pub(super) async fn open_windows(&self, addresses: &[IpAddr]) {
         let Some(mut far) = self.witness.take() else { return };
         for ip in addresses.iter().take(MOST_WINDOWS) {
-            let (asked, to) = (Instant::now(), SocketAddr::new(*ip, self.target.port));
+            let (asked, to) = (Instant::now(), SocketAddr::new(*ip, self.near_port()));
             match far.session.open(to, source_toward(*ip), false, self.within(ANSWER_WITHIN)).await {
                 Ok(window) => far.windows.push((window, to, asked)),
                 Err(error @ PeerError::Refused(_)) => self.note_lost(asked, &error),

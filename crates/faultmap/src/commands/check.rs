@@ -46,6 +46,7 @@ pub(super) fn run(args: &CheckArgs, choice: Colours) -> anyhow::Result<i32> {
     );
     let mut recording = witness(&target, &options, &progress)?;
     progress.end();
+    tell_of_lost_peer(&recording);
     secrets.scrub(&mut recording);
     let (recording, bytes) = as_recorded(recording)?;
     let report = Report::new(recording);
@@ -59,6 +60,17 @@ pub(super) fn run(args: &CheckArgs, choice: Colours) -> anyhow::Result<i32> {
         return Ok(EXIT_FAILED);
     }
     Ok(code)
+}
+
+/// The user named a witness, and there is nothing of it: he will want to know, whatever the verdict.
+fn tell_of_lost_peer(recording: &Recording) {
+    let lost = recording.observations.iter().find_map(|seen| match &seen.seen {
+        Seen::NotAsked(skipped) if skipped.question == "peer.report" => Some(&skipped.why),
+        _ => None,
+    });
+    if let Some(why) = lost {
+        terminal::say(&format!("faultmap: {}; the verdict is that of this end alone\n", crate::render::guard(why, true)));
+    }
 }
 
 /// The target. A text with credentials is not quoted, for what is wrong with it may be within them.
@@ -107,6 +119,7 @@ fn options(args: &CheckArgs, target: &Target) -> anyhow::Result<CheckOptions> {
             (_, true) => Some(Family::V6),
             _ => None,
         },
+        peer: super::secret::peer(args)?,
         interrupt: Some(Arc::new(Notify::new())),
     };
     faultmap_probe::http::validate(&options.method, &options.headers).context("the request cannot be made")?;

@@ -107,6 +107,7 @@ fn run_scenarios(library: &Library, args: &LabRunArgs, choice: Choice) -> anyhow
     }
     options.jobs = usize::try_from(args.jobs).unwrap_or(1);
     options.affects_host = args.affects_host;
+    options.witness = args.witness;
     if let Some(folder) = &args.record {
         std::fs::create_dir_all(folder).with_context(|| format!("cannot make the folder {}", folder.display()))?;
         options.record = Some(folder.canonicalize().with_context(|| format!("cannot find the folder {}", folder.display()))?);

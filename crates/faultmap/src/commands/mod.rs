@@ -9,6 +9,8 @@ mod file;
 pub(crate) mod lab;
 mod man;
 mod replay;
+mod secret;
+mod witness;
 
 use crate::cli::{Cli, Command, EXIT_FAILED, Shown};
 use crate::render;
@@ -26,6 +28,7 @@ pub(crate) fn run(cli: Cli) -> i32 {
     let done = match cli.command {
         Command::Check(args) => check::run(&args, choice),
         Command::Replay(args) => replay::run(&args, choice),
+        Command::Witness(args) => witness::run(&args),
         Command::Explain(args) => explain::run(&args, choice),
         Command::Causes(args) => causes::run(&args, choice),
         Command::Lab(args) => lab::run(args, choice),

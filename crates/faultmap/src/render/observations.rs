@@ -5,6 +5,7 @@ mod dialogue;
 mod names;
 mod proxy;
 mod session;
+mod peer;
 
 use super::{CYAN, DIM, PLAIN, Paper, count, time};
 use faultmap_model::observation::*;
@@ -73,6 +74,7 @@ pub(super) fn words(seen: &Seen) -> String {
         Seen::HttpExchange(it) => http_exchange(it),
         Seen::HttpSamples(it) => http_samples(it),
         Seen::Dialogue(it) => dialogue::words(it),
+        Seen::PeerReport(it) => peer::words(it),
         Seen::NotAsked(it) => not_asked(it),
     }
 }
