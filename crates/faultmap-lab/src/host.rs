@@ -65,6 +65,8 @@ pub struct Host {
     pub(crate) netns: NetNs,
     pub(crate) interfaces: Vec<Interface>,
     pub(crate) loopback: Vec<Prefix>,
+    /// A wire beside the network of the scenario, for a witness: no fault knows it.
+    pub(crate) management: Option<Interface>,
     etc: Mutex<BTreeMap<&'static str, String>>,
 }
 
@@ -78,7 +80,7 @@ impl Host {
             ("/etc/nsswitch.conf", "passwd: files\ngroup: files\nhosts: files dns\n".to_owned()),
         ]);
         let (interfaces, loopback) = (Vec::new(), Vec::new());
-        Ok(Host { name: name.to_owned(), netns: NetNs::create(name)?, interfaces, loopback, etc: Mutex::new(etc) })
+        Ok(Host { name: name.to_owned(), netns: NetNs::create(name)?, interfaces, loopback, management: None, etc: Mutex::new(etc) })
     }
 
     /// Runs `f` on a fresh thread inside the host and returns what it returns.

@@ -96,7 +96,11 @@ impl World {
     ///
     /// `ca_path` is where the check will find the lab's root certificate.
     pub fn build(scenario: &Scenario, sandbox: &Sandbox, ca_path: &str) -> Result<World, FaultError> {
-        let net = Net::build(&scenario.topology()?, sandbox)?;
+        let mut topology = scenario.topology()?;
+        if let Some(witness) = &scenario.witness {
+            topology.add_management(witness)?;
+        }
+        let net = Net::build(&topology, sandbox)?;
         let pki = Pki::new(net.names().into_keys())?;
         let mut world = World {
             check: CheckEnvironment::default(),

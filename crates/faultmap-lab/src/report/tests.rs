@@ -49,7 +49,7 @@ fn results() -> Results {
         run(&gone, Variant::Faulty, Status::Fault, Some("l4.port-filtered"), 30.0),
         run(&gone, Variant::Twin, Status::Degraded, Some("l7.not-cacheable"), 5.0),
     ];
-    Results { scenarios: vec![closed, gone], runs, skipped: Vec::new(), took: Duration::from_secs(1), jobs: 3 }
+    Results { scenarios: vec![closed, gone], runs, skipped: Vec::new(), took: Duration::from_secs(1), jobs: 3, witness: false }
 }
 
 #[test]

@@ -52,6 +52,9 @@ pub struct CheckJob {
     pub privilege: Privilege,
     /// The program to test.
     pub program: CheckProgram,
+    /// Whether a witness runs at the other end even if the scenario has none.
+    #[serde(default)]
+    pub witness: bool,
     /// Where the check shall record its observations.
     pub record: Option<PathBuf>,
     /// Milliseconds the check may take before it is killed.

@@ -6,6 +6,7 @@ mod job;
 mod judgement;
 mod shell;
 mod stage;
+mod witness;
 mod worker;
 
 use std::ffi::OsString;
@@ -75,6 +76,8 @@ pub struct RunOptions {
     pub timeout: Duration,
     /// Where checks record their observations, as `SCENARIO.VARIANT.PRIVILEGE.jsonl`.
     pub record: Option<PathBuf>,
+    /// Whether a witness runs at the other end of every scenario, not only of those that name one.
+    pub witness: bool,
     /// Whether to run scenarios that touch kernel state shared by the whole machine.
     pub affects_host: bool,
 }
@@ -91,6 +94,7 @@ impl RunOptions {
             jobs: 3,
             timeout: Duration::from_secs(40),
             record: None,
+            witness: false,
             affects_host: false,
         }
     }
@@ -149,6 +153,8 @@ pub struct Results {
     pub took: Duration,
     /// Runs at the same time.
     pub jobs: usize,
+    /// Whether a witness ran at the other end of every scenario.
+    pub witness: bool,
 }
 
 /// Runs a child without input, within a time limit.
@@ -205,6 +211,7 @@ pub fn run_all(options: &RunOptions, mut progress: impl FnMut(Progress<'_>)) -> 
         skipped: skipped.into_iter().map(|scenario| scenario.id.clone()).collect(),
         took: started.elapsed(),
         jobs: options.jobs,
+        witness: options.witness,
     }
 }
 
@@ -246,6 +253,7 @@ pub fn run(options: &RunOptions, scenario: &Scenario, variant: Variant, privileg
         variant,
         privilege,
         program: options.check.clone(),
+        witness: options.witness,
         record: options.record.as_deref().map(|folder| recording(folder, scenario, variant, privilege)),
         timeout_ms,
     });

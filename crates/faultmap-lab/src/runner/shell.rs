@@ -9,6 +9,7 @@ use std::path::Path;
 use nix::sys::signal::{SaFlags, SigAction, SigHandler, SigSet, Signal, sigaction};
 
 use super::job::{Job, UpJob, Variant};
+use super::witness::FarWitness;
 use super::worker::{WorkerError, apply_all, build, enter};
 use super::{Stage, Worker};
 use crate::error::LabError;
@@ -33,11 +34,13 @@ pub(super) fn live(job: &UpJob, out: &mut dyn Write) -> Result<i32, WorkerError>
     let sandbox = enter()?;
     let stage = Stage::mount(&[&job.program.path])?;
     let mut world = build(&scenario, &sandbox, &stage)?;
+    let far = FarWitness::start(&scenario, &world, &job.program, job.privilege, &stage)?;
     let _witnesses = match job.variant {
         Variant::Faulty => apply_all(&scenario, &mut world)?,
         Variant::Twin => Vec::new(),
     };
-    write!(out, "{}", welcome(&scenario, &world, &sandbox, job))?;
+    let extra: String = far.iter().flat_map(FarWitness::arguments).map(|argument| format!(" {argument}")).collect();
+    write!(out, "{}", welcome(&scenario, &world, &sandbox, job, &extra))?;
     out.flush()?;
     let shell = std::env::var("SHELL").unwrap_or_else(|_| "/bin/sh".to_owned());
     let (program, args) = match job.command.split_first() {
@@ -63,7 +66,7 @@ fn survive_interrupts() -> Result<(), LabError> {
     Ok(())
 }
 
-fn welcome(scenario: &Scenario, world: &World, sandbox: &Sandbox, job: &UpJob) -> String {
+fn welcome(scenario: &Scenario, world: &World, sandbox: &Sandbox, job: &UpJob, extra: &str) -> String {
     let mut text = String::new();
     let state = if job.variant == Variant::Faulty { "broken as written" } else { "healthy twin" };
     let _ = writeln!(text, "{} ({state})\n  {}\n", scenario.name, scenario.story);
@@ -77,7 +80,7 @@ fn welcome(scenario: &Scenario, world: &World, sandbox: &Sandbox, job: &UpJob) -
     let args = scenario.args.iter().map(|arg| format!(" {}", expand(arg, &values))).collect::<String>();
     let program = std::iter::once(job.program.path.display().to_string()).chain(job.program.args.iter().cloned());
     let check = program.collect::<Vec<_>>().join(" ");
-    let _ = writeln!(text, "\nThe check of this scenario:\n  {check} {}{args}\n", expand(&scenario.target, &values));
+    let _ = writeln!(text, "\nThe check of this scenario:\n  {check} {}{args}{extra}\n", expand(&scenario.target, &values));
     text
 }
 

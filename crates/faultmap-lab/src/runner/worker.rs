@@ -14,6 +14,7 @@ use serde::Deserialize;
 
 use super::job::{CheckJob, CheckProgram, Ended, Job, RunResult, Variant};
 use super::judgement::Verdict;
+use super::witness::FarWitness;
 use super::{Stage, child, shell};
 use crate::demo;
 use crate::error::LabError;
@@ -109,16 +110,20 @@ pub(crate) fn build(scenario: &Scenario, sandbox: &Sandbox, stage: &Stage) -> Re
 fn check(job: &CheckJob) -> Result<RunResult, WorkerError> {
     let started = Instant::now();
     let scenario = Scenario::parse(&job.id, &job.text)?;
+    let scenario = if job.witness { scenario.witnessed() } else { scenario };
     let sandbox = enter()?;
     let record = job.record.as_deref().unwrap_or(Path::new("/"));
     let stage = Stage::mount(&[&job.program.path, record])?;
     let mut world = build(&scenario, &sandbox, &stage)?;
     let build_ms = millis(started.elapsed());
+    // Before anything breaks, as in life.
+    let far = FarWitness::start(&scenario, &world, &job.program, job.privilege, &stage)?;
     let witnesses = match job.variant {
         Variant::Faulty => apply_all(&scenario, &mut world)?,
         Variant::Twin => Vec::new(),
     };
     let mut command = check_command(&world, &job.program, &scenario, job.privilege)?;
+    command.args(far.iter().flat_map(FarWitness::arguments));
     command.arg("--json").env("NO_COLOR", "1");
     if let Some(path) = &job.record {
         command.arg("--record").arg(path);

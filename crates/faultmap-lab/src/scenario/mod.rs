@@ -43,6 +43,8 @@ pub struct Scenario {
     pub expect: Expect,
     /// What the check must say without them, if not "healthy".
     pub twin: TwinExpect,
+    /// The host at which a witness runs, which the check asks over a wire of their own.
+    pub witness: Option<String>,
     /// Whether it touches kernel state that the whole machine shares; such scenarios run only when asked to.
     pub affects_host: bool,
     /// The file's text, by which the scenario travels to the process that runs it.
@@ -125,6 +127,7 @@ struct File {
     expect: Expect,
     #[serde(default)]
     twin: TwinExpect,
+    witness: Option<String>,
     #[serde(default)]
     affects_host: bool,
 }
@@ -159,6 +162,7 @@ impl Scenario {
             args: file.args,
             expect: file.expect,
             twin: file.twin,
+            witness: file.witness,
             affects_host: file.affects_host,
             text: text.to_owned(),
         };
@@ -172,6 +176,15 @@ impl Scenario {
             Some(text) => Topology::parse(text),
             None => topology::builtin(&self.topology),
         }
+    }
+
+    /// The same with a witness at the host that its target services run on, unless the file names another.
+    #[must_use]
+    pub fn witnessed(mut self) -> Scenario {
+        if self.witness.is_none() {
+            self.witness = self.topology().ok().map(|topology| topology.server).filter(|server| !server.is_empty());
+        }
+        self
     }
 
     /// What `lab list` says about it.
@@ -193,6 +206,9 @@ impl Scenario {
         for (number, service) in self.services.iter().enumerate() {
             let part = format!("service {} (at {:?})", number + 1, service.at);
             check_place(&topology, Place::Host, &service.at).map_err(|e| self.contradiction(&part, &e))?;
+        }
+        if let Some(witness) = &self.witness {
+            check_place(&topology, Place::Host, witness).map_err(|e| self.contradiction("witness", &e))?;
         }
         self.check_places(&topology, "given", &self.given)?;
         self.check_places(&topology, "fault", &self.faults)?;

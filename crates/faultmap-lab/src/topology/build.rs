@@ -6,7 +6,7 @@ use std::net::IpAddr;
 use std::time::{Duration, Instant};
 use std::{fs, io, thread};
 
-use super::{EndSpec, HostSpec, LinkSpec, MiddleboxSpec, Prefix, Topology};
+use super::{EndSpec, HostSpec, LinkSpec, MANAGEMENT, MiddleboxSpec, Prefix, Topology};
 use crate::error::LabError;
 use crate::fabric::middlebox::{Firewall, Nat, NatConfig, Snat};
 use crate::fabric::{Direction, End, Fabric, Impairment, Link, PortSpec, Switch};
@@ -94,6 +94,7 @@ impl Net {
             bring_up(net.host(&spec.name)?, spec)?;
         }
         net._fabric.await_ports()?;
+        net.introduce_management()?;
         net.hosts.values().try_for_each(await_ready)?;
         Ok(net)
     }
@@ -147,6 +148,19 @@ impl Net {
         self.links.values().filter(move |link| link.nodes().contains(&node))
     }
 
+    /// The ends of the management wire know each other's MAC, so that no fault of address resolution reaches it.
+    fn introduce_management(&self) -> Result<(), LabError> {
+        let ends: Vec<(&Host, &Interface)> = self.hosts.values().filter_map(|host| Some((host, host.management.as_ref()?))).collect();
+        for (host, own) in &ends {
+            for (_, other) in ends.iter().filter(|(_, other)| other.mac != own.mac) {
+                for addr in &other.addrs {
+                    host.rtnl()?.set_neighbour(&own.name, addr.addr, other.mac, true)?;
+                }
+            }
+        }
+        Ok(())
+    }
+
     fn install(&mut self, spec: &MiddleboxSpec) -> Result<(), LabError> {
         match spec {
             MiddleboxSpec::Nat { name, link, inside, capacity, snat4, snat6, ports } => {
@@ -183,7 +197,7 @@ fn create_host(spec: &HostSpec) -> Result<Host, LabError> {
 /// Addresses and routes, once every cable is plugged in.
 fn bring_up(host: &Host, spec: &HostSpec) -> Result<(), LabError> {
     let rtnl = host.rtnl()?;
-    for interface in &host.interfaces {
+    for interface in host.interfaces.iter().chain(&host.management) {
         rtnl.set_up(&interface.name, true)?;
         for addr in &interface.addrs {
             rtnl.add_addr(&interface.name, *addr)?;
@@ -207,7 +221,7 @@ fn bring_up(host: &Host, spec: &HostSpec) -> Result<(), LabError> {
 /// of a neighbour goes unheard and is repeated only a second later.
 fn await_ready(host: &Host) -> Result<(), LabError> {
     let rtnl = host.rtnl()?;
-    host.interfaces.iter().try_for_each(|interface| rtnl.await_operational(&interface.name))?;
+    host.interfaces.iter().chain(&host.management).try_for_each(|interface| rtnl.await_operational(&interface.name))?;
     let groups = host.interfaces.iter().flat_map(solicited_node_groups).collect::<Vec<_>>();
     let deadline = Instant::now() + READY_DEADLINE;
     host.run(move || {
@@ -276,7 +290,12 @@ impl Wiring<'_> {
         let mac = [0x02, 0, 0, 0, high, low];
         let port = PortSpec { netns: &host.netns, iface: &name, mac, mtu: MTU };
         let end = self.fabric.add_port(&port)?;
-        host.interfaces.push(Interface { name, link: link.name.clone(), mac, addrs: spec.addrs.clone() });
+        let interface = Interface { name, link: link.name.clone(), mac, addrs: spec.addrs.clone() };
+        if link.name == MANAGEMENT {
+            host.management = Some(interface);
+        } else {
+            host.interfaces.push(interface);
+        }
         Ok(end)
     }
 }

@@ -158,6 +158,26 @@ impl MiddleboxSpec {
     }
 }
 
+/// The wire between client and witness, outside the network of the scenario.
+pub const MANAGEMENT: &str = "management";
+/// Its ends: the client's, and the witness's.
+const MANAGEMENT_ENDS: [&str; 2] = ["192.168.254.1/24", "192.168.254.2/24"];
+
+impl Topology {
+    /// Adds a wire of its own from the client to the host at which a witness runs. Nothing else of the network changes.
+    pub fn add_management(&mut self, witness: &str) -> Result<(), LabError> {
+        let [near, far] = MANAGEMENT_ENDS.map(|text| text.parse::<Prefix>());
+        let end = |host: &str, addr: Result<Prefix, _>| {
+            let reason = || LabError::Topology { name: self.name.clone(), reason: "the management wire has no address".to_owned() };
+            let addrs = vec![addr.map_err(|_| reason())?];
+            Ok(EndSpec { host: Some(host.to_owned()), switch: None, iface: Some("mgmt0".to_owned()), addrs })
+        };
+        let (a, b) = (end(&self.client, near)?, end(witness, far)?);
+        self.links.push(LinkSpec { name: MANAGEMENT.to_owned(), a, b, delay_ms: None });
+        Ok(())
+    }
+}
+
 impl EndSpec {
     /// The name of the host or the switch.
     pub fn node(&self) -> &str {
