@@ -2,8 +2,8 @@
 
 mod failure;
 mod path;
-mod proxy;
 mod peer;
+mod proxy;
 
 pub use failure::{Failure, How, Protocol};
 pub use peer::{Fate, LossByWay, Told};

@@ -11,9 +11,9 @@ mod http;
 mod icmp;
 mod local;
 mod path;
+mod peer;
 mod proxy;
 mod session;
-mod peer;
 mod tls;
 mod transport;
 
@@ -25,9 +25,9 @@ pub use http::*;
 pub use icmp::*;
 pub use local::*;
 pub use path::*;
+pub use peer::*;
 pub use proxy::*;
 pub use session::*;
-pub use peer::*;
 pub use tls::*;
 pub use transport::*;
 

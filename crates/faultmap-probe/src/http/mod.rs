@@ -19,8 +19,8 @@ pub use exchange::exchange;
 pub(crate) use exchange::over_stream;
 pub use request::validate;
 
-pub(crate) use session::{Answer, Session};
 pub(crate) use request::build_for;
+pub(crate) use session::{Answer, Session};
 pub(crate) use upgrade::{Upgrade, upgrade};
 
 use crate::tls::TlsStream;

@@ -34,6 +34,6 @@ pub use stream::TlsStream;
 pub(crate) use alert::alert_name;
 pub(crate) use certificate::describe;
 pub(crate) use failure::FIRST_BYTES;
-pub(crate) use record::first_flight;
 pub(crate) use handshake::{Memory, handshake_remembering};
+pub(crate) use record::first_flight;
 pub(crate) use tap::{End, Seen, Tap, Traffic};

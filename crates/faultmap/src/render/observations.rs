@@ -3,9 +3,9 @@
 
 mod dialogue;
 mod names;
+mod peer;
 mod proxy;
 mod session;
-mod peer;
 
 use super::{CYAN, DIM, PLAIN, Paper, count, time};
 use faultmap_model::observation::*;

@@ -1,8 +1,8 @@
 //! Packets are lost on the path.
 
 use crate::causes::{Cause, Claim, Tool};
-use crate::observation::{Dialogue, Echo, HttpExchange, TcpConnect, TcpRepeat, TlsHandshake};
 use crate::evidence::LossByWay;
+use crate::observation::{Dialogue, Echo, HttpExchange, TcpConnect, TcpRepeat, TlsHandshake};
 use crate::verdict::Where;
 use crate::{Evidence, Layer, ObservationId};
 use std::net::IpAddr;
