@@ -9,6 +9,7 @@ pub mod error;
 #[doc(hidden)]
 pub mod fuzzing;
 pub mod http;
+pub mod http3;
 pub mod options;
 pub mod peer;
 pub mod proxy;

@@ -34,6 +34,8 @@ pub struct CheckOptions {
     pub expect_status: Option<u16>,
     /// `--expect-body TEXT`: must be in the decoded body.
     pub expect_body: Option<String>,
+    /// `--http3`: the target must answer over HTTP/3, too.
+    pub http3: bool,
     /// `--samples N`: equal requests.
     pub samples: u32,
     /// `--idle`: hold connections idle for so long, to find what ends them.
@@ -80,6 +82,7 @@ impl Default for CheckOptions {
             request_path: "/".to_owned(),
             expect_status: None,
             expect_body: None,
+            http3: false,
             samples: 1,
             idle: None,
             only_family: None,

@@ -160,6 +160,9 @@ pub(crate) struct CheckArgs {
     /// A body without this text is a fault
     #[arg(long, value_name = "TEXT", help_heading = "Request")]
     pub(crate) expect_body: Option<String>,
+    /// An https target that does not answer over HTTP/3 (QUIC) is a fault; without this, HTTP/3 is tried only where it is advertised
+    #[arg(long, help_heading = "Request")]
+    pub(crate) http3: bool,
     /// Make N equal requests, to catch a backend that fails now and then. From 2 on, also ask twice on one connection and resume TLS
     #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=1000), help_heading = "Request")]
     pub(crate) samples: u32,

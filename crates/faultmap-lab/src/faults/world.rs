@@ -62,6 +62,7 @@ impl Running {
             ServiceSpec::Dns(_) => "dns",
             ServiceSpec::Tcp(_) => "tcp",
             ServiceSpec::Udp(_) => "udp",
+            ServiceSpec::Http3(_) => "http3",
         }
     }
 }

@@ -23,7 +23,7 @@ use tokio::{
 use super::{
     dns,
     error::ServiceError,
-    http,
+    http, http3,
     listen::{self, Accept, ListenSpec},
     stats::Counters,
     tcp, udp,
@@ -53,6 +53,7 @@ pub(crate) enum Role {
     Dns(dns::DnsPlan),
     Tcp(tcp::TcpPlan),
     Udp(udp::UdpPlan),
+    Http3(Box<http3::Http3Plan>),
 }
 
 /// What every task of a service shares.
@@ -189,7 +190,10 @@ impl Engine {
                 self.open.push(tokio::spawn(accept_loop(listener, self.ctx.clone())));
             }
             if let Some(socket) = socket {
-                self.open.push(tokio::spawn(datagram_loop(Arc::new(socket), self.ctx.clone())));
+                self.open.push(match plan.role {
+                    Role::Http3(_) => tokio::spawn(http3::serve(socket, self.ctx.clone())),
+                    _ => tokio::spawn(datagram_loop(Arc::new(socket), self.ctx.clone())),
+                });
             }
         }
         Ok(())
@@ -273,7 +277,7 @@ async fn connection(stream: TcpStream, ctx: Ctx) {
         Role::Http(http) => http::serve(stream, http, &ctx).await,
         Role::Dns(_) => dns::serve_tcp(stream, &ctx).await,
         Role::Tcp(tcp) => tcp::serve(stream, tcp, &ctx).await,
-        Role::Udp(_) => {}
+        Role::Udp(_) | Role::Http3(_) => {}
     }
 }
 
@@ -304,6 +308,6 @@ async fn datagram(bytes: Vec<u8>, from: SocketAddr, socket: Arc<UdpSocket>, ctx:
     match &plan.role {
         Role::Dns(dns) => dns::serve_udp(bytes, from, socket, dns, &ctx).await,
         Role::Udp(udp) => udp::serve(bytes, from, socket, udp, &ctx).await,
-        Role::Http(_) | Role::Tcp(_) => {}
+        Role::Http(_) | Role::Tcp(_) | Role::Http3(_) => {}
     }
 }

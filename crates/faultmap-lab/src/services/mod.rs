@@ -10,6 +10,7 @@ mod engine;
 mod error;
 mod hostile;
 mod http;
+mod http3;
 mod io;
 mod listen;
 mod pki;
@@ -38,6 +39,7 @@ pub use self::{
     error::ServiceError,
     hostile::Hostile,
     http::{Body, Encoding, Fault as HttpFault, Grpc, HttpSpec, Pause, Redirect, Respond, Reuse, Rotation, Speak, Upstream, WebsocketFlaw},
+    http3::Http3Spec,
     listen::{Accept, ListenSpec},
     pki::{CertSpec, Identity, Pki},
     proxy::{ForwardProxy, ProxySpeaks},
@@ -76,6 +78,8 @@ pub enum ServiceSpec {
     Tcp(TcpSpec),
     /// A plain UDP service.
     Udp(UdpSpec),
+    /// HTTP/3.
+    Http3(Http3Spec),
 }
 
 impl ServiceSpec {
@@ -86,6 +90,7 @@ impl ServiceSpec {
             Self::Dns(s) => s.port,
             Self::Tcp(s) => s.port,
             Self::Udp(s) => s.port,
+            Self::Http3(s) => s.port,
         }
     }
 
@@ -119,6 +124,10 @@ impl ServiceSpec {
             Self::Tcp(s) => {
                 let role = Role::Tcp(tcp::TcpPlan::new(s, bind, pki)?);
                 plan(s.port, s.listening, s.listen.clone(), true, false, role)
+            }
+            Self::Http3(s) => {
+                let role = Role::Http3(Box::new(http3::Http3Plan::new(s, bind, pki)?));
+                plan(s.port, s.listening, ListenSpec::default(), false, true, role)
             }
             Self::Udp(s) => plan(s.port, s.listening, ListenSpec::default(), false, true, Role::Udp(udp::UdpPlan::new(s)?)),
         })

@@ -160,7 +160,19 @@ impl<'a> Evidence<'a> {
     /// The exchange that answers the user's question: the last of purpose `default` or `redirect`.
     #[must_use]
     pub fn exchange(&self) -> Option<(ObservationId, &'a HttpExchange)> {
-        self.all::<HttpExchange>().filter(|(_, http)| matches!(http.purpose.as_str(), "default" | "redirect")).last()
+        let asked = self.all::<HttpExchange>().filter(|(_, http)| matches!(http.purpose.as_str(), "default" | "redirect")).last()?;
+        Some(self.in_place_of(asked.1).unwrap_or(asked))
+    }
+
+    /// Where HTTP/2 gave no answer: the one over HTTP/1.1, if it says what is wrong with both, or if the server asked for HTTP/1.1.
+    fn in_place_of(&self, failed: &HttpExchange) -> Option<(ObservationId, &'a HttpExchange)> {
+        // Bytes of HTTP/1.1 where HTTP/2 was agreed on say enough by themselves.
+        if failed.version != "HTTP/2" || matches!(failed.outcome, HttpOutcome::Response(_) | HttpOutcome::Malformed { .. }) {
+            return None;
+        }
+        let wanted = matches!(&failed.outcome, HttpOutcome::StreamRefused { reason } if reason == "HTTP_1_1_REQUIRED");
+        let answered = |http: &HttpExchange| matches!(&http.outcome, HttpOutcome::Response(response) if wanted || response.status >= 400);
+        self.exchange_for("http/1.1").filter(|(_, http)| answered(http))
     }
 
     /// The exchange of this purpose.

@@ -1,7 +1,7 @@
 //! What is said when no cause claims: a healthy target, or a failure that the evidence does not explain.
 
 use crate::evidence::How;
-use crate::observation::{DialogueOutcome, HeldFor, HttpOutcome, Role, SessionIdle, TlsOutcome};
+use crate::observation::{DialogueOutcome, HeldFor, Http3Exchange, Http3Outcome, HttpOutcome, Role, SessionIdle, TlsOutcome};
 use crate::verdict::{Candidate, Locus, Status, Verdict, Where};
 use crate::{Evidence, Layer, ObservationId};
 
@@ -133,6 +133,10 @@ fn failed_at(evidence: &Evidence<'_>) -> Option<(Layer, ObservationId, String)> 
     {
         let title = dialogue.protocol.title();
         return Some((Layer::L7, id, format!("the {title} conversation with {} fails at {}", dialogue.to, dialogue.ended_at())));
+    }
+    let demanded = |http3: &Http3Exchange| http3.demanded && !matches!(http3.outcome, Http3Outcome::Answered { .. });
+    if let Some((id, http3)) = evidence.first::<Http3Exchange>(demanded) {
+        return Some((Layer::L7, id, format!("{} does not answer over HTTP/3", http3.to)));
     }
     let lookup = evidence.all::<crate::observation::SystemLookup>().last();
     match lookup {

@@ -8,6 +8,7 @@ mod dns;
 mod dns_trace;
 mod fragments;
 mod http;
+mod http3;
 mod icmp;
 mod local;
 mod path;
@@ -22,6 +23,7 @@ pub use dns::*;
 pub use dns_trace::*;
 pub use fragments::*;
 pub use http::*;
+pub use http3::*;
 pub use icmp::*;
 pub use local::*;
 pub use path::*;
@@ -153,6 +155,8 @@ seen! {
     HttpExchange(HttpExchange) = "http.exchange" @ L7,
     /// How often each outcome came in N equal requests.
     HttpSamples(HttpSamples) = "http.samples" @ L7,
+    /// One request over HTTP/3, beside the one over TCP.
+    Http3Exchange(Http3Exchange) = "http3.exchange" @ L7,
     /// A conversation in a protocol other than HTTP.
     Dialogue(Dialogue) = "service.dialogue" @ L7,
     /// What a witness at the other end saw.

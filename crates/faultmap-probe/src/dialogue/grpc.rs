@@ -116,7 +116,12 @@ impl Call<'_, '_> {
         }
         match self.call("no-method", &format!("/{service}/{NO_METHOD}"), &[]).await? {
             Reply::Status(answer) if answer.code == 12 && answer.message.to_lowercase().contains("unknown service") => Ok(refused(answer)),
+            Reply::Status(answer) if answer.message.to_lowercase().contains("unknown method") => {
+                Ok(done(format!("gRPC answers, and has {service}; its health check does not know it")))
+            }
             Reply::Other(outcome) => Ok(outcome),
+            // The health check exists and does not know the service; libraries other than Go's do not tell whether it is there all the same.
+            _ if status.code == 5 => Ok(refused(status)),
             _ => Ok(done(format!("gRPC answers; whether it has {service} it does not say"))),
         }
     }

@@ -151,15 +151,7 @@ fn question_for(port: u16) -> Vec<u8> {
             packet[0] = 0b00_100_011;
             packet
         }
-        // QUIC: a long header of a reserved version makes any server answer with Version Negotiation (RFC 9000 6.1, 15); 1200 bytes at least.
-        443 | 8443 => {
-            let mut packet = vec![0_u8; 1200];
-            packet[..6].copy_from_slice(&[0xc0, 0x0a, 0x1a, 0x2a, 0x3a, 8]);
-            packet[6..14].copy_from_slice(b"faultmap");
-            packet[14] = 8;
-            packet[15..23].copy_from_slice(b"faultmap");
-            packet
-        }
+        443 | 8443 => crate::http3::unknown_version(),
         // STUN binding request (RFC 8489 5).
         3478 => {
             let mut packet = vec![0, 1, 0, 0, 0x21, 0x12, 0xa4, 0x42];

@@ -32,8 +32,10 @@ pub use store::TrustStore;
 pub use stream::TlsStream;
 
 pub(crate) use alert::alert_name;
-pub(crate) use certificate::describe;
+pub(crate) use certificate::{describe, server_name};
+pub(crate) use chain::{ChainAsk, judge};
 pub(crate) use failure::FIRST_BYTES;
 pub(crate) use handshake::{Memory, handshake_remembering};
 pub(crate) use record::first_flight;
 pub(crate) use tap::{End, Seen, Tap, Traffic};
+pub(crate) use verifier::ChainWitness;

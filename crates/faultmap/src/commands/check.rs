@@ -112,6 +112,7 @@ fn options(args: &CheckArgs, target: &Target) -> anyhow::Result<CheckOptions> {
         request_path: target.path.clone(),
         expect_status: args.expect_status,
         expect_body: args.expect_body.clone(),
+        http3: args.http3,
         samples: args.samples,
         idle: args.idle,
         only_family: match (args.ipv4, args.ipv6) {

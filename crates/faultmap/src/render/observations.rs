@@ -2,6 +2,7 @@
 //! never what it means.
 
 mod dialogue;
+mod http3;
 mod names;
 mod peer;
 mod proxy;
@@ -73,6 +74,7 @@ pub(super) fn words(seen: &Seen) -> String {
         Seen::TlsChain(it) => tls_chain(it),
         Seen::HttpExchange(it) => http_exchange(it),
         Seen::HttpSamples(it) => http_samples(it),
+        Seen::Http3Exchange(it) => http3::words(it),
         Seen::Dialogue(it) => dialogue::words(it),
         Seen::PeerReport(it) => peer::words(it),
         Seen::NotAsked(it) => not_asked(it),

@@ -28,7 +28,7 @@ pub(super) static CAUSE: Cause = Cause {
         "Allow {port}/tcp from this source in the filter of the host that answered.",
         "In a cloud, check the security group and the network policy that cover {ip}.",
     ],
-    claim,
+    claim: |ev| claim(ev).or_else(|| super::quic::refused(ev)),
 };
 
 fn claim(ev: &Evidence<'_>) -> Option<Claim> {

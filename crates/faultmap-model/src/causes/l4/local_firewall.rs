@@ -30,7 +30,7 @@ pub(super) static CAUSE: Cause = Cause {
         "Allow {port} toward {ip} (OUTPUT) and the answers (INPUT, ct state established) in this host's filter.",
         "Check the sandbox's egress policy: container network policy, systemd IPAddressDeny, cgroup BPF.",
     ],
-    claim,
+    claim: |ev| claim(ev).or_else(|| super::quic::local(ev)),
 };
 
 fn claim(ev: &Evidence<'_>) -> Option<Claim> {

@@ -11,6 +11,7 @@ mod local_firewall;
 mod nat_idle_timeout;
 mod port_closed;
 mod port_filtered;
+mod quic;
 mod reset_mid_stream;
 mod retransmissions;
 mod snat_ports_exhausted;

@@ -1,8 +1,9 @@
 //! A reset after the handshake, with bytes already exchanged.
 
 use crate::causes::l7::auth_failed::silent_refusal;
+use crate::causes::l7::speech;
 use crate::causes::{Cause, Claim, Tool};
-use crate::observation::{BodyEnd, DialogueOutcome, HttpOutcome, TlsOutcome};
+use crate::observation::{BodyEnd, HttpOutcome, TlsOutcome};
 use crate::verdict::Where;
 use crate::{Evidence, Layer};
 
@@ -34,7 +35,8 @@ pub(super) static CAUSE: Cause = Cause {
 };
 
 fn claim(ev: &Evidence<'_>) -> Option<Claim> {
-    let (id, to, received) = reset(ev)?;
+    // A server that resets on HTTP/2 alone does not speak it.
+    let (id, to, received) = reset(ev).filter(|_| crate::causes::l6::alpn::mismatch(ev).is_none())?;
     let summary = format!("{to} resets the connection in mid-stream, after {received} bytes were received.");
     Some(Claim::proven(0.92, Where::Remote, to, summary).citing([id]).despite_answers())
 }
@@ -50,10 +52,8 @@ fn reset(ev: &Evidence<'_>) -> Option<(u32, String, u64)> {
         };
     }
     if let Some((id, dialogue)) = ev.dialogue() {
-        return match dialogue.outcome {
-            DialogueOutcome::Reset { received_bytes: received @ 1.. } if !silent_refusal(ev) => {
-                Some((id, dialogue.to.to_string(), received))
-            }
+        return match speech::end(dialogue) {
+            Some(speech::End::Reset { received: received @ 1.. }) if !silent_refusal(ev) => Some((id, dialogue.to.to_string(), received)),
             _ => None,
         };
     }
@@ -86,7 +86,7 @@ mod tests {
 
     #[test]
     fn a_reset_within_a_databases_own_protocol_is_too() {
-        let ended = |received_bytes| crate::testkit::spoken("mysql://db.test", "authentication", DialogueOutcome::Reset { received_bytes });
+        let ended = |received_bytes| crate::testkit::spoken("mysql://db.test", "authentication", crate::observation::DialogueOutcome::Reset { received_bytes });
         assert_eq!(claims(&CAUSE, &ended(80)), Some((0.92, true)));
         assert_eq!(claims(&CAUSE, &ended(0)), None);
     }

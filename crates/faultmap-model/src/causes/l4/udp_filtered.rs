@@ -23,7 +23,7 @@ pub(super) static CAUSE: Cause = Cause {
         "Allow {port}/udp, and the answers from it, in the filters toward {ip}.",
         "Until then let clients fall back to TCP (resolv.conf: options use-vc).",
     ],
-    claim,
+    claim: |ev| claim(ev).or_else(|| super::quic::filtered(ev)),
 };
 
 fn claim(ev: &Evidence<'_>) -> Option<Claim> {

@@ -15,7 +15,7 @@ pub(super) static CAUSE: Cause = Cause {
     shows: "ICMP 3/3 (v6: 1/4) from the host's own address. From another address it is a firewall's.",
     confirm: &[Tool { run: "ss -lunp 'sport = :{port}'", on: "{ip}", why: "shows whether anything is bound, and to which address" }],
     fix: &["Start the service on {ip}, or correct the port.", "If it is bound to 127.0.0.1 only, bind it to {ip}."],
-    claim,
+    claim: |ev| claim(ev).or_else(|| super::quic::closed(ev)),
 };
 
 fn claim(ev: &Evidence<'_>) -> Option<Claim> {

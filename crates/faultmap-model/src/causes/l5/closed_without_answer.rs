@@ -62,6 +62,9 @@ fn request(ev: &Evidence<'_>) -> Option<End> {
     if client_cert::wanted(ev).is_some() || alpn::mismatch(ev).is_some() || offers::speaks_tls(ev).is_some() {
         return None;
     }
+    // An HTTP/2 stream that is refused, and the same question over HTTP/1.1: there the close shows as it is.
+    let older = ev.exchange_for("http/1.1").filter(|_| matches!(http.outcome, HttpOutcome::StreamRefused { .. }));
+    let (id, http) = older.unwrap_or((id, http));
     let (how, confidence) = match &http.outcome {
         HttpOutcome::Closed { .. } if http.said_nothing() => ("closes it in order (FIN)".to_owned(), 0.95),
         HttpOutcome::Reset { .. } if http.said_nothing() && sound(http.tcp.as_ref()) => ("resets it (RST)".to_owned(), 0.9),
@@ -74,7 +77,11 @@ fn request(ev: &Evidence<'_>) -> Option<End> {
 /// In a service's own protocol: at once, or at a later exchange of it.
 fn dialogue(ev: &Evidence<'_>) -> Option<End> {
     let broken = speech::broken(ev)?;
-    if offers::speaks_tls(ev).is_some() || speech::another_protocol(ev).is_some() || silent_refusal(ev) || client_cert::wanted(ev).is_some()
+    if offers::speaks_tls(ev).is_some()
+        || speech::another_protocol(ev).is_some()
+        || silent_refusal(ev)
+        || client_cert::wanted(ev).is_some()
+        || alpn::mismatch(ev).is_some()
     {
         return None;
     }

@@ -3,7 +3,7 @@
 use super::offers::{accepted, failed};
 use crate::causes::l7::answer::exchange;
 use crate::causes::{Cause, Claim, Tool};
-use crate::observation::{DialogueOutcome, HttpOutcome, Spoken, TlsOutcome};
+use crate::observation::{DialogueOutcome, Http3Exchange, Http3Outcome, HttpOutcome, HttpSamples, Spoken, TlsOutcome};
 use crate::verdict::Where;
 use crate::{Evidence, Layer, ObservationId};
 use std::net::SocketAddr;
@@ -51,7 +51,37 @@ pub(in crate::causes) fn mismatch(ev: &Evidence<'_>) -> Option<Mismatch> {
     if !ev.target().scheme.uses_tls() {
         return None;
     }
-    refused(ev).or_else(|| broken_promise(ev)).or_else(|| above_http(ev))
+    refused(ev).or_else(|| broken_promise(ev)).or_else(|| above_http(ev)).or_else(|| only_http1_answers(ev))
+}
+
+/// HTTP/2 was agreed on and gives no answer, and the same question over HTTP/1.1 is answered.
+fn only_http1_answers(ev: &Evidence<'_>) -> Option<Mismatch> {
+    let (other, older) = ev.exchange_for("http/1.1")?;
+    let HttpOutcome::Response(answer) = &older.outcome else { return None };
+    if let Some((_, call)) = ev.dialogue() {
+        let ended = matches!(
+            call.outcome,
+            DialogueOutcome::Closed { received_bytes: 0 }
+                | DialogueOutcome::Reset { received_bytes: 0 }
+                | DialogueOutcome::Silent { received_bytes: 0, .. }
+        );
+        let what = "does not speak HTTP/2, which gRPC needs: it gives it no answer, and answers HTTP/1.1".to_owned();
+        return (call.protocol == Spoken::Grpc && ended).then_some(Mismatch { id: other, to: call.to, what, confidence: 0.93 });
+    }
+    let (_, http) = exchange(ev).filter(|(_, http)| http.version == "HTTP/2")?;
+    let how = match &http.outcome {
+        HttpOutcome::StreamRefused { reason } => format!("refuses the request in it ({reason})"),
+        HttpOutcome::Closed { .. } => "closes the connection on it".to_owned(),
+        HttpOutcome::Reset { .. } => "resets the connection on it".to_owned(),
+        HttpOutcome::Silent { .. } if http.said_nothing() => "gives no answer in it".to_owned(),
+        HttpOutcome::Malformed { .. } => "breaks its rules".to_owned(),
+        _ => return None,
+    };
+    // One answer after one failure may be luck: the other requests over HTTP/2 must have failed, too.
+    let again = ev.exchange_for("second-try").is_some_and(|(_, second)| matches!(second.outcome, HttpOutcome::Response(_)));
+    let sampled = ev.all::<HttpSamples>().any(|(_, samples)| samples.rows.iter().any(|row| !row.failed));
+    let what = format!("agrees on HTTP/2 and {how}, while HTTP/1.1 is answered with {}", answer.status);
+    (!again && !sampled).then_some(Mismatch { id: other, to: http.to, what, confidence: 0.93 })
 }
 
 /// gRPC needs HTTP/2, WebSocket needs HTTP/1.1, and the server speaks the other one.
@@ -73,6 +103,20 @@ fn chosen<'a>(ev: &Evidence<'a>) -> Option<&'a str> {
         TlsOutcome::Done { alpn, .. } => alpn.as_deref(),
         _ => None,
     }
+}
+
+/// QUIC is spoken there, and not for HTTP/3.
+fn no_http3(ev: &Evidence<'_>) -> Option<Claim> {
+    let refused = |http3: &Http3Exchange| matches!(http3.outcome, Http3Outcome::Alert { code: NO_APPLICATION_PROTOCOL, .. });
+    let (id, http3) = ev.first::<Http3Exchange>(refused).filter(|_| ev.response().is_some())?;
+    let at = http3.to.to_string();
+    let summary = format!("UDP {at} speaks QUIC, but not HTTP/3: the alert no_application_protocol (120).");
+    let claim = if http3.demanded {
+        Claim::proven(0.95, Where::Remote, at, summary).despite_answers()
+    } else {
+        Claim::degrades(0.85, Where::Remote, at, summary)
+    };
+    Some(claim.citing([id]))
 }
 
 /// gRPC works although the server confirms no protocol: its stricter clients refuse that.
@@ -112,7 +156,7 @@ fn broken_promise(ev: &Evidence<'_>) -> Option<Mismatch> {
 }
 
 fn claim(ev: &Evidence<'_>) -> Option<Claim> {
-    let Some(mismatch) = mismatch(ev) else { return unconfirmed(ev) };
+    let Some(mismatch) = mismatch(ev) else { return unconfirmed(ev).or_else(|| no_http3(ev)) };
     let without = accepted(ev, "no-alpn").map(|taken| taken.id);
     let summary = format!("{} {}.", mismatch.to, mismatch.what);
     let claim = Claim::proven(mismatch.confidence, Where::Remote, mismatch.to.to_string(), summary);
@@ -124,7 +168,9 @@ mod tests {
     use super::*;
     use crate::Recording;
     use crate::observation::{HttpExchange, TlsHandshake};
-    use crate::testkit::{alert, but, claims, dialogue, healthy_http, healthy_https, recording, tls};
+    use crate::testkit::{
+        alert, but, claims, dialogue, exchange, healthy_http, healthy_https, json_response, plus, recording, tls, without,
+    };
 
     fn check(recording: &Recording, expect: Option<(f64, bool)>) {
         assert_eq!(claims(&CAUSE, recording), expect);
@@ -154,6 +200,26 @@ mod tests {
         check(&spoken(healthy_https(), "HTTP/1.1", "http2"), Some((0.94, true)));
         check(&spoken(healthy_https(), "HTTP/1.1", "ssh"), None);
         check(&spoken(healthy_http(), "HTTP/1.1", "http2"), None);
+    }
+
+    #[test]
+    fn an_http_2_that_fails_beside_an_http_1_that_answers_is_a_broken_promise() {
+        let failed = |outcome: HttpOutcome| {
+            without::<HttpSamples>(but::<HttpExchange>(healthy_https(), |http| {
+                http.version = "HTTP/2".to_owned();
+                http.outcome = outcome.clone();
+            }))
+        };
+        let older = |status| exchange("http/1.1", HttpOutcome::Response(Box::new(json_response(status))));
+        let refused = || failed(HttpOutcome::StreamRefused { reason: "INTERNAL_ERROR".to_owned() });
+        check(&plus(refused(), older(200)), Some((0.93, true)));
+        check(&plus(failed(HttpOutcome::Silent { waited_ms: 9e3, received_bytes: 27 }), older(200)), Some((0.93, true)));
+        // What HTTP/1.1 says is wrong with both; and a server that asks for HTTP/1.1 is well.
+        check(&plus(refused(), older(503)), None);
+        check(&plus(failed(HttpOutcome::StreamRefused { reason: "HTTP_1_1_REQUIRED".to_owned() }), older(200)), None);
+        check(&refused(), None);
+        let luck = plus(refused(), crate::testkit::samples(&[("stream INTERNAL_ERROR", true, None, 4), ("200", false, None, 2)]));
+        check(&plus(luck, older(200)), None);
     }
 
     #[test]

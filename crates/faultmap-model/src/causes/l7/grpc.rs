@@ -96,7 +96,21 @@ fn not_serving(ev: &Evidence<'_>) -> Option<Claim> {
 }
 
 fn unimplemented(ev: &Evidence<'_>) -> Option<Claim> {
-    let call = call(ev).filter(|call| call.code == 12)?;
+    let call = call(ev).filter(|call| call.code == 12 || unknown_to_health(call))?;
+    if unknown_to_health(&call) {
+        let summary = format!(
+            "{} speaks gRPC, and its health check does not know {}: the service is not there, or it is not registered with the health check.",
+            place(&call),
+            ev.target().path
+        );
+        let claim = Claim::likely(0.75, Where::Remote, call.dialogue.to.to_string(), summary).citing([call.id]);
+        let why = "a method of the service that answers shows that only its health check misses it";
+        return Some(claim.decided_by(
+            format!("faultmap check {}://{}/{}/METHOD", ev.target().scheme.name(), ev.target().host_port(), ev.target().path),
+            "here",
+            why,
+        ));
+    }
     let summary = format!("{} speaks gRPC, but does not have {}{}.", place(&call), ev.target().path, said(call.message));
     let claim = Claim::proven(0.95, Where::Remote, call.dialogue.to.to_string(), summary).citing([call.id]);
     Some(match call.dialogue.fact("services") {
@@ -105,9 +119,14 @@ fn unimplemented(ev: &Evidence<'_>) -> Option<Claim> {
     })
 }
 
+/// NOT_FOUND is the health check's word for a service that it was never told of.
+fn unknown_to_health(call: &Call<'_>) -> bool {
+    call.code == 5 && call.dialogue.fact("health").is_some()
+}
+
 fn error(ev: &Evidence<'_>) -> Option<Claim> {
     let Some(call) = call(ev) else { return without_status(ev) };
-    if matches!(call.code, 0 | 12) {
+    if matches!(call.code, 0 | 12) || unknown_to_health(&call) {
         return None;
     }
     let asked = asked(ev, call.dialogue);
@@ -223,6 +242,7 @@ mod tests {
         check("grpc://api.test/", refused("14", "no healthy upstream"), &[], Some((&ERROR, 0.95)));
         check("grpc://api.test/", refused("16", ""), &[], Some((&ERROR, 0.95)));
         check("grpc://api.test/", refused("77", ""), &[], Some((&ERROR, 0.95)));
+        check("grpc://api.test/shop.Cart", refused("5", "unknown"), &[("health", "does not know it")], Some((&UNIMPLEMENTED, 0.75)));
         check("grpc://api.test/", DialogueOutcome::Malformed { why: "no trailers".to_owned() }, &[], Some((&ERROR, 0.9)));
     }
 

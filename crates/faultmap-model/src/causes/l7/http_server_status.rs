@@ -139,6 +139,18 @@ mod tests {
     }
 
     #[test]
+    fn a_stream_that_http_2_refuses_is_no_reset_of_tcp() {
+        let refused = |reason: &str| {
+            but::<crate::observation::HttpExchange>(without::<HttpSamples>(healthy_https()), |http| {
+                http.version = "HTTP/2".to_owned();
+                http.outcome = crate::observation::HttpOutcome::StreamRefused { reason: reason.to_owned() };
+            })
+        };
+        check(&UNAVAILABLE, &refused("REFUSED_STREAM"), Some((0.88, true)));
+        check(&SERVER_ERROR, &refused("INTERNAL_ERROR"), Some((0.88, true)));
+    }
+
+    #[test]
     fn an_expected_failure_is_none() {
         let mut expected = with_status(503);
         expected.header.expect.status = Some(503);

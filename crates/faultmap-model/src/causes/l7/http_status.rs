@@ -1,15 +1,16 @@
 //! Which cause a failing status belongs to: the one place where statuses get their names, and the words for each. Claims for all of them.
 
-use super::answer::{Answer, answer, answered_by, spoken, wanted, wants_client_certificate, wants_tls};
+use super::answer::{Answer, answer, answered_by, exchange, spoken, wanted, wants_client_certificate, wants_tls};
 use super::backend_intermittent::mixed;
 use crate::Evidence;
 use crate::causes::Claim;
-use crate::observation::{DialogueOutcome, Spoken};
+use crate::causes::l6::alpn;
+use crate::observation::{DialogueOutcome, HttpOutcome, Spoken};
 use crate::verdict::Where;
 
 /// The claim of the cause with this id, when the final status is its own.
 pub(super) fn claim_for(ev: &Evidence<'_>, id: &'static str) -> Option<Claim> {
-    if let Some(claim) = for_call(ev, id) {
+    if let Some(claim) = for_call(ev, id).or_else(|| refused_stream(ev, id)) {
         return Some(claim);
     }
     let answer = answer(ev).filter(|answer| !wanted(ev, answer.response))?;
@@ -65,6 +66,32 @@ const fn by_number(status: u16) -> &'static str {
         ..400 => "l7.http-unexpected-answer",
         _ => "l7.http-server-error",
     }
+}
+
+/// An HTTP/2 server, or the proxy that speaks HTTP/2 for it, ended the request with an error code in place of a status (RFC 9113 7).
+fn refused_stream(ev: &Evidence<'_>, id: &str) -> Option<Claim> {
+    let (seen, http) = exchange(ev)?;
+    let HttpOutcome::StreamRefused { reason } = &http.outcome else { return None };
+    let named = match reason.as_str() {
+        "ENHANCE_YOUR_CALM" => "l7.http-rate-limited",
+        "REFUSED_STREAM" | "CONNECT_ERROR" => "l7.http-unavailable",
+        _ => "l7.http-server-error",
+    };
+    // Over HTTP/1.1 there is no answer either: `l5.closed-without-answer`.
+    let closed = ev.exchange_for("http/1.1").is_some_and(|(_, older)| older.said_nothing());
+    if named != id || closed || mixed(ev).is_some() || alpn::mismatch(ev).is_some() {
+        return None;
+    }
+    let summary = format!(
+        "{} speaks HTTP/2 and ends the request with {reason} in place of an answer: it, or the backend that it asks, fails.",
+        http.to
+    );
+    let claim = Claim::proven(0.88, Where::Remote, http.to.to_string(), summary).citing([seen]);
+    Some(
+        claim.advising(
+            "Look at the server's own log for this stream: a backend that is gone, a limit of streams or of headers, or a crash.",
+        ),
+    )
 }
 
 /// A gRPC call that was answered in plain HTTP: by a proxy, or by a server that is no gRPC server.

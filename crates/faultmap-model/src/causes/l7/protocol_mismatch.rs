@@ -3,6 +3,7 @@
 use super::answer::exchange;
 use super::clients;
 use super::speech::{another_protocol, broken, name};
+use crate::causes::l6::alpn;
 use crate::causes::{Cause, Claim, Tool};
 use crate::observation::{DialogueOutcome, HttpOutcome};
 use crate::verdict::Where;
@@ -55,6 +56,9 @@ fn in_http(ev: &Evidence<'_>) -> Option<Claim> {
 fn in_words(ev: &Evidence<'_>) -> Option<Claim> {
     let (id, dialogue) = ev.dialogue()?;
     let DialogueOutcome::Foreign { looks_like, first_bytes } = &dialogue.outcome else { return None };
+    if alpn::mismatch(ev).is_some() {
+        return None;
+    }
     let begins: String = first_bytes.chars().take(40).collect();
     let wanted = dialogue.protocol.title();
     let (spoken, confidence) = match looks_like.as_deref() {

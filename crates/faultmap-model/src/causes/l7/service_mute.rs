@@ -4,6 +4,7 @@ use super::answer::{drips, exchange, small_segments_pass, spoken};
 use super::backend_intermittent::mixed;
 use super::clients::with_clients;
 use super::speech::{self, End, another_protocol, broken};
+use crate::causes::l6::alpn;
 use crate::causes::l6::offers::speaks_tls;
 use crate::causes::{Cause, Claim, Tool};
 use crate::observation::{BodyEnd, Dialogue, DialogueOutcome, HttpExchange, HttpOutcome, Spoken, TcpHealth, TlsOutcome};
@@ -53,7 +54,7 @@ enum Stop {
 }
 
 fn claim(ev: &Evidence<'_>) -> Option<Claim> {
-    idle_by_witness(ev).or_else(|| in_http(ev)).or_else(|| in_dialogue(ev))
+    idle_by_witness(ev).or_else(|| in_http(ev)).or_else(|| in_dialogue(ev)).or_else(|| unanswered_ping(ev))
 }
 
 /// The target speaks up to a layer at which nothing was answered, and the host itself tells that the program takes nothing in.
@@ -76,10 +77,24 @@ fn unanswered(ev: &Evidence<'_>) -> Option<(ObservationId, std::net::SocketAddr)
     last.2.then_some((last.0, last.1))
 }
 
+/// The WebSocket is open, and a ping stays unanswered (RFC 6455 5.5.2 wants a pong "as soon as is practical").
+fn unanswered_ping(ev: &Evidence<'_>) -> Option<Claim> {
+    let (id, dialogue) = ev.dialogue().filter(|(_, dialogue)| dialogue.protocol == Spoken::Websocket && speech::well(dialogue))?;
+    dialogue.fact("pong").filter(|pong| pong.starts_with("none"))?;
+    let to = dialogue.to.to_string();
+    let summary = format!("{to} takes the WebSocket upgrade, and does not answer a ping: whoever watches the connection by pings will cut it.");
+    Some(Claim::degrades(0.7, Where::Remote, to, summary).citing([id]))
+}
+
 fn in_http(ev: &Evidence<'_>) -> Option<Claim> {
     let (id, http) = exchange(ev)?;
     let stop = stop(http).filter(|_| drips(http).is_none())?;
-    if !delivered(http.tcp.as_ref()) || small_segments_pass(ev) || mixed(ev).is_some() || speaks_tls(ev).is_some() {
+    if !delivered(http.tcp.as_ref())
+        || small_segments_pass(ev)
+        || mixed(ev).is_some()
+        || speaks_tls(ev).is_some()
+        || alpn::mismatch(ev).is_some()
+    {
         return None;
     }
     let mut because = vec![id];
@@ -106,7 +121,7 @@ fn in_dialogue(ev: &Evidence<'_>) -> Option<Claim> {
     let broken = broken(ev)?;
     let End::Silent { waited_ms, received } = broken.end else { return None };
     let (dialogue, to) = (broken.dialogue, broken.dialogue.to.to_string());
-    let elsewhere = speaks_tls(ev).is_some() || another_protocol(ev).is_some();
+    let elsewhere = speaks_tls(ev).is_some() || another_protocol(ev).is_some() || alpn::mismatch(ev).is_some();
     if !delivered(dialogue.tcp.as_ref()) || speech::answered(ev, "clamped-mss").is_some() || elsewhere {
         return None;
     }

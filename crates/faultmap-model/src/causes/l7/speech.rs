@@ -28,12 +28,19 @@ pub(in crate::causes) fn broken<'a>(ev: &Evidence<'a>) -> Option<Broken<'a>> {
 
 /// How this conversation broke off.
 pub(in crate::causes) fn end(dialogue: &Dialogue) -> Option<End> {
+    let said = |received: u64| if only_settings(dialogue, received) { 0 } else { received };
     match dialogue.outcome {
-        DialogueOutcome::Silent { waited_ms, received_bytes } => Some(End::Silent { waited_ms, received: received_bytes }),
-        DialogueOutcome::Closed { received_bytes } => Some(End::Closed { received: received_bytes }),
-        DialogueOutcome::Reset { received_bytes } => Some(End::Reset { received: received_bytes }),
+        DialogueOutcome::Silent { waited_ms, received_bytes } => Some(End::Silent { waited_ms, received: said(received_bytes) }),
+        DialogueOutcome::Closed { received_bytes } => Some(End::Closed { received: said(received_bytes) }),
+        DialogueOutcome::Reset { received_bytes } => Some(End::Reset { received: said(received_bytes) }),
         _ => None,
     }
+}
+
+/// The opening frames of HTTP/2 (SETTINGS, WINDOW_UPDATE, acknowledgement; RFC 9113 3.4) are no answer to a gRPC call.
+fn only_settings(dialogue: &Dialogue, received: u64) -> bool {
+    const PREFACE_MOST_BYTES: u64 = 160;
+    dialogue.protocol == Spoken::Grpc && dialogue.steps.len() <= 1 && received <= PREFACE_MOST_BYTES
 }
 
 /// The conversation of this purpose that was answered.
@@ -87,6 +94,9 @@ fn speaks(own: Spoken, looks_like: &str) -> bool {
         || match own {
             Spoken::Postgres => looks_like == "postgres",
             Spoken::Smtp => looks_like == "smtp-or-ftp",
+            // An upgrade is asked for in HTTP/1.1.
+            Spoken::Websocket => matches!(looks_like, "http" | "html"),
+            Spoken::Grpc => looks_like == "http2",
             _ => false,
         }
 }

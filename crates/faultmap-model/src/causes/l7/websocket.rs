@@ -80,6 +80,7 @@ fn meaning(code: u16, dialogue: &Dialogue) -> String {
         431 => "the request's headers are too large",
         502 => "the balancer could not reach its backend",
         503 => "the balancer has no healthy backend, or the service refuses for load",
+        505 => "a proxy asks the service in HTTP/1.0, which has no upgrade",
         504 => "the backend did not answer within the balancer's time limit",
         500..=599 => "the service failed",
         _ => return String::new(),
@@ -110,13 +111,16 @@ const fn closing(code: u16) -> &'static str {
 }
 
 fn advice(dialogue: &Dialogue) -> Vec<String> {
-    let DialogueOutcome::Refused { code, .. } = &dialogue.outcome else { return Vec::new() };
+    let DialogueOutcome::Refused { code, message } = &dialogue.outcome else { return Vec::new() };
+    if message.to_lowercase().contains("subprotocol") {
+        return vec!["Name the subprotocol that the service speaks: --header 'Sec-WebSocket-Protocol: NAME'.".to_owned()];
+    }
     let versions = dialogue.fact("sec-websocket-version").filter(|versions| !versions.split(',').any(|version| version.trim() == "13"));
     if let Some(versions) = versions {
         return vec![format!("The server wants WebSocket version {versions}, and today's clients speak 13: mend the server.")];
     }
     let one = match code.as_str() {
-        "200" | "400" | "426" => {
+        "200" | "400" | "426" | "505" => {
             "If a proxy stands before the service, it most likely drops the upgrade: in nginx, set proxy_http_version 1.1 and pass Upgrade and Connection."
         }
         "401" => {

@@ -1,6 +1,8 @@
 //! The conversation over an open connection: TLS, then HTTP or another protocol; and what is tried beside it when it fails or stalls.
 
 mod dialogue;
+mod older;
+mod quic;
 mod redirects;
 mod samples;
 mod tls;
@@ -66,7 +68,7 @@ impl Check<'_> {
                 self.listen_after_connect(opened).await;
             } else {
                 self.first_conversation(opened).await;
-                self.after_conversation(to).await;
+                tokio::join!(self.after_conversation(to), self.over_quic(to));
             }
         };
         tokio::join!(conversation, quality);
@@ -268,6 +270,9 @@ impl Check<'_> {
         }
         if failed_tls == Some(true) {
             self.other_offers(to).await;
+        }
+        if self.target.scheme.uses_tls() {
+            self.ask_without_http2(to).await;
         }
         let answer = self.rec.look(|seen| {
             seen.iter().rev().find_map(|o| match &o.seen {
