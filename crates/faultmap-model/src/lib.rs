@@ -4,9 +4,11 @@
 //! The [`judge`] turns a [`Recording`] into a [`Verdict`]. Nothing here touches a socket, a file or a clock.
 
 pub mod causes;
+pub mod compare;
 pub mod evidence;
 pub mod judge;
 pub mod layer;
+pub mod many;
 pub mod observation;
 pub mod pages;
 pub mod peer;

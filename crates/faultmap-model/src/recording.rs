@@ -32,6 +32,34 @@ pub struct Header {
     /// What the user expects.
     #[serde(default)]
     pub expect: Expect,
+    /// Where it ran from, when not from the program's own surroundings.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub from: Option<Vantage>,
+}
+
+/// A place that the user chose to check from.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Vantage {
+    /// `--from-netns`: the network namespace.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub netns: Option<String>,
+    /// `--pid`: the process whose namespace it is.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub pid: Option<i32>,
+    /// The name of that process.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub program: Option<String>,
+}
+
+impl std::fmt::Display for Vantage {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match (&self.netns, self.pid, &self.program) {
+            (Some(netns), _, _) => write!(f, "network namespace {netns}"),
+            (None, Some(pid), Some(program)) => write!(f, "the network of process {pid} ({program})"),
+            (None, Some(pid), None) => write!(f, "the network of process {pid}"),
+            (None, None, _) => f.write_str("here"),
+        }
+    }
 }
 
 /// What the user expects of the answer.

@@ -2,7 +2,8 @@
 
 mod layers;
 
-use crate::observation::{NotAsked, SystemLookup};
+use crate::compare::{self, Change};
+use crate::observation::{Baseline, NotAsked, SystemLookup};
 use crate::verdict::Status;
 use crate::{Evidence, Layer, Observation, Recording, Target, Verdict};
 use serde::Serialize;
@@ -78,6 +79,26 @@ pub struct ShownTarget {
     pub port: u16,
 }
 
+/// The earlier check of `--baseline`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct ShownBaseline {
+    /// Its recording, as the user named it.
+    pub file: String,
+    /// When it began, Unix milliseconds.
+    pub started_unix_ms: i64,
+    /// How the target was.
+    pub status: Status,
+    /// The cause named then.
+    pub cause: Option<String>,
+}
+
+impl ShownBaseline {
+    fn of(baseline: &Baseline) -> Self {
+        let Baseline { file, started_unix_ms, status, cause, .. } = baseline;
+        Self { file: file.clone(), started_unix_ms: *started_unix_ms, status: *status, cause: cause.clone() }
+    }
+}
+
 /// Everything that one check found.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Report {
@@ -85,12 +106,21 @@ pub struct Report {
     pub schema: &'static str,
     /// What was checked.
     pub target: ShownTarget,
+    /// Where from, when the user chose a place.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub from: Option<crate::recording::Vantage>,
     /// What the judge says.
     pub verdict: Verdict,
     /// The seven layers, L1 first.
     pub layers: Vec<LayerReport>,
     /// Where the time went.
     pub timing: Timing,
+    /// The earlier check that this one is compared with.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub baseline: Option<ShownBaseline>,
+    /// What is different from it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub changes: Option<Vec<Change>>,
     /// The evidence.
     pub observations: Vec<Observation>,
     /// What could not be asked.
@@ -106,13 +136,17 @@ impl Report {
         let layers = layers::tower(&evidence, &verdict);
         let timing = timing(&evidence);
         let limits = limits(&evidence, &verdict);
+        let earlier = evidence.first::<Baseline>(|_| true).map(|(_, baseline)| baseline);
+        let baseline = earlier.map(ShownBaseline::of);
+        let changes = earlier.map(|baseline| compare::since(baseline, &evidence, &verdict));
+        let from = recording.header.from;
         let Target { input, scheme, host, port, .. } = recording.header.target;
         let target = ShownTarget { input, scheme, host, port };
-        Self { schema: SCHEMA, target, verdict, layers, timing, observations: recording.observations, limits }
+        Self { schema: SCHEMA, target, from, verdict, layers, timing, baseline, changes, observations: recording.observations, limits }
     }
 }
 
-fn timing(evidence: &Evidence<'_>) -> Timing {
+pub(crate) fn timing(evidence: &Evidence<'_>) -> Timing {
     let took = |id| evidence.get(id).map(|observation| observation.took_ms);
     let main = evidence.main_address();
     let connect = evidence.connected().find(|(_, connect)| Some(connect.to) == main).or_else(|| evidence.connected().next());

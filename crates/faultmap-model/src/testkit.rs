@@ -20,6 +20,7 @@ pub(crate) fn recording(target: &str, seen: Vec<Seen>) -> Recording {
             cut_short: false,
             privileges: Vec::new(),
             expect: Expect::default(),
+            from: None,
         },
         observations: observations.collect(),
     }

@@ -17,6 +17,19 @@ pub enum Status {
     Inconclusive,
 }
 
+impl Status {
+    /// As in JSON.
+    #[must_use]
+    pub const fn word(self) -> &'static str {
+        match self {
+            Self::Healthy => "healthy",
+            Self::Degraded => "degraded",
+            Self::Fault => "fault",
+            Self::Inconclusive => "inconclusive",
+        }
+    }
+}
+
 /// Where the fault sits.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]

@@ -44,6 +44,10 @@ pub struct CheckOptions {
     pub only_family: Option<Family>,
     /// `--peer`: a witness at the other end.
     pub peer: Option<crate::peer::PeerOptions>,
+    /// Trusted roots that several checks share; without them each check loads `ca_file` and the system's for itself.
+    pub store: Option<std::sync::Arc<crate::tls::TrustStore>>,
+    /// Walk the path also when all is well: for recordings that later ones will be compared with.
+    pub map_path: bool,
     /// Notified when the user interrupts: the check ends with what it has.
     pub interrupt: Option<std::sync::Arc<tokio::sync::Notify>>,
 }
@@ -87,6 +91,8 @@ impl Default for CheckOptions {
             idle: None,
             only_family: None,
             peer: None,
+            store: None,
+            map_path: false,
             interrupt: None,
         }
     }

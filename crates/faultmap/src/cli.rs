@@ -2,9 +2,13 @@
 //!
 //! No message of this file quotes a credential: clap's own messages are searched for the arguments before they are shown.
 
+mod many;
+
+pub(crate) use many::{CompareArgs, Every, Many, Until};
+
 use crate::terminal;
 use clap::error::{ContextKind, ContextValue, ErrorKind};
-use clap::{Args, CommandFactory, Parser, Subcommand, ValueEnum, ValueHint};
+use clap::{Args, CommandFactory, FromArgMatches, Parser, Subcommand, ValueEnum, ValueHint};
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -33,8 +37,13 @@ Examples:
   faultmap check https://me:secret@api.test/ --expect-status 200
   faultmap check shop.test --record bad.jsonl         keep the evidence ...
   faultmap replay bad.jsonl                           ... and judge it again, anywhere
+  faultmap check --targets hosts.txt                  many at once, the worst first
+  faultmap check shop.test --watch 10s                again and again: what changes, and when
+  faultmap check shop.test --baseline good.jsonl      what is different from last week?
+  sudo faultmap check db.test:5432 --pid 4711         as that container sees it
 
-Exit code: 0 healthy, 2 usage, 3 degraded, 4 inconclusive, 11 … 17 fault at L1 … L7.";
+Exit code: 0 healthy, 2 usage, 3 degraded, 4 inconclusive, 11 … 17 fault at L1 … L7.
+Several targets: that of the worst (fault, lowest layer first; inconclusive; degraded). --watch: that of the last round.";
 
 /// Names the network layer that failed, and the cause.
 ///
@@ -69,6 +78,8 @@ pub(crate) enum Command {
     Replay(ReplayArgs),
     /// Serve checks from afar: tell them what arrives at this host (`check --peer`)
     Witness(WitnessArgs),
+    /// Hold two recordings of a target side by side: what changed
+    Compare(CompareArgs),
     /// Teach about a layer or a cause: `explain L4`, `explain l4.port-filtered`
     Explain(ExplainArgs),
     /// List the causes that faultmap can name
@@ -102,13 +113,16 @@ pub(crate) struct Shown {
 #[derive(Debug, Args)]
 #[command(after_help = CHECK_EXAMPLES)]
 pub(crate) struct CheckArgs {
-    /// What to check: a URL, host:port, or host
-    #[arg(value_hint = ValueHint::Url)]
-    pub(crate) target: String,
+    /// What to check: a URL, host:port, or host. Several are checked side by side
+    #[arg(value_name = "TARGET", value_hint = ValueHint::Url, required_unless_present_any = ["list", "watch"])]
+    pub(crate) targets: Vec<String>,
+    #[command(flatten)]
+    pub(crate) many: Many,
 
     #[command(flatten)]
     pub(crate) shown: Shown,
-    /// Write the observations to FILE as JSON lines, for `faultmap replay`; `-` is stdout (the report goes to stderr)
+    /// Write the observations to FILE as JSON lines, for `faultmap replay`; `-` is stdout (the report goes to stderr). With several targets, or
+    /// --watch, FILE is a folder
     #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath, help_heading = "Output")]
     pub(crate) record: Option<PathBuf>,
 
@@ -364,7 +378,12 @@ pub(crate) fn definition() -> clap::Command {
 
 /// Reads the arguments of this process. `Err` is the exit code, everything else has been said.
 pub(crate) fn parse() -> Result<Cli, i32> {
-    Cli::try_parse().map_err(|error| {
+    let read = || {
+        let matches = Cli::command().try_get_matches()?;
+        many::unbroken(&matches)?;
+        Cli::from_arg_matches(&matches)
+    };
+    read().map_err(|error| {
         let code = error.exit_code();
         if error.use_stderr() {
             terminal::say(&complaint(&error));
@@ -378,7 +397,7 @@ pub(crate) fn parse() -> Result<Cli, i32> {
 /// What is wrong with the arguments. A stray word may be the second half of a secret that was not quoted: it is not repeated.
 fn complaint(error: &clap::Error) -> String {
     let stray = matches!(error.kind(), ErrorKind::UnknownArgument | ErrorKind::TooManyValues)
-        && invalid_argument(error).is_some_and(|argument| !argument.starts_with('-'));
+        && invalid_argument(error).is_none_or(|argument| !argument.starts_with('-'));
     if stray {
         return "error: one argument too many; quote values that contain spaces, such as --header 'Name: value'\n\n\
                 For more information, try '--help'.\n"

@@ -82,6 +82,30 @@ pub(crate) fn print_bytes(bytes: &[u8]) -> anyhow::Result<()> {
     forgive(written)
 }
 
+/// Writes styled text to stdout; false when the reader has gone away, and a command that goes on for ever should end.
+pub(crate) fn offer(text: &str, choice: Choice) -> anyhow::Result<bool> {
+    let mut out = anstream::AutoStream::new(io::stdout(), choice).lock();
+    taken(out.write_all(text.as_bytes()).and_then(|()| out.flush()))
+}
+
+/// The same with bytes as they are.
+pub(crate) fn offer_bytes(bytes: &[u8]) -> anyhow::Result<bool> {
+    let mut out = io::stdout().lock();
+    taken(out.write_all(bytes).and_then(|()| out.flush()))
+}
+
+fn taken(written: io::Result<()>) -> anyhow::Result<bool> {
+    let gone = written.as_ref().is_err_and(|error| error.kind() == io::ErrorKind::BrokenPipe);
+    forgive(written).map(|()| !gone)
+}
+
+/// Lines of the terminal behind stdout; `None` when it is no terminal, or one that cannot be drawn on.
+pub(crate) fn drawable_lines() -> Option<usize> {
+    let dumb = std::env::var_os("TERM").is_none_or(|term| term == "dumb");
+    let size = terminal_size::terminal_size().filter(|_| io::stdout().is_terminal() && !dumb);
+    size.map(|(_, height)| usize::from(height.0))
+}
+
 /// Writes styled text to stderr. If even that fails, there is nobody left to tell.
 pub(crate) fn say(text: &str) {
     let mut out = anstream::AutoStream::auto(io::stderr()).lock();

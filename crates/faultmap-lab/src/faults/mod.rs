@@ -108,6 +108,13 @@ pub enum Fault {
         /// The router's addresses.
         via: Vec<IpAddr>,
     },
+    /// Routes of a host that go the long way, over another router than usual; packets arrive.
+    Detour {
+        /// Destinations.
+        to: Vec<Prefix>,
+        /// The router's addresses.
+        via: Vec<IpAddr>,
+    },
     /// A host drops what comes in by an interface that it would not answer by (strict reverse path filter).
     RpFilter,
     /// A host has no route back to the client.
@@ -333,7 +340,7 @@ impl Fault {
             Fault::DuplicateAddress { of } => neighbour::duplicate_address(world, at, of),
             Fault::RouteDelete { to } => routing::delete(world, at, to),
             Fault::RouteReject { to, with } => routing::reject(world, at, to, *with),
-            Fault::RoutingLoop { to, via } => routing::redirect(world, at, to, via),
+            Fault::RoutingLoop { to, via } | Fault::Detour { to, via } => routing::redirect(world, at, to, via),
             Fault::RpFilter => routing::rp_filter(world, at),
             Fault::NoReturnRoute => routing::no_return(world, at),
             Fault::NarrowHop { mtu, icmp } => routing::narrow_hop(world, at, *mtu, *icmp),

@@ -10,8 +10,9 @@ use super::flows::Held;
 use crate::error::LabError;
 use crate::host::{Family, Host};
 use crate::nft::{self, TableFamily};
+use crate::runner::BASELINE_FILE;
 use crate::sandbox::Sandbox;
-use crate::scenario::{Placed, Scenario, address_placeholder};
+use crate::scenario::{BASELINE, Placed, Scenario, address_placeholder};
 use crate::services::{self, DnsSpec, Pki, ServiceError, ServiceHandle, ServiceSpec, SpawnIn};
 use crate::topology::Net;
 
@@ -164,7 +165,8 @@ impl World {
             let addrs = [host.addr(Family::V4), host.addr(Family::V6)].into_iter().flatten();
             addrs.map(|addr| (address_placeholder(&host.name, addr), addr.to_string())).collect::<Vec<_>>()
         });
-        hosts.chain([("ca".to_owned(), self.ca_path.clone())]).collect()
+        let baseline = std::path::Path::new(&self.ca_path).with_file_name(BASELINE_FILE).display().to_string();
+        hosts.chain([("ca".to_owned(), self.ca_path.clone()), (BASELINE.to_owned(), baseline)]).collect()
     }
 
     /// Keeps connections open until the world ends.

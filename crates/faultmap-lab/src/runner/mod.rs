@@ -1,6 +1,7 @@
 //! Runs scenarios: one fresh process per run, with faults and without, as root and without powers, several at a time.
 //! It grades the answers; it does not print.
 
+mod baseline;
 mod child;
 mod job;
 mod judgement;
@@ -23,7 +24,7 @@ use serde::Serialize;
 pub use job::{CheckJob, CheckProgram, DemoJob, Ended, Job, RunResult, UpJob, Variant};
 pub use judgement::{Candidate, Grade, Verdict, as_expected, grade};
 pub use shell::up;
-pub(crate) use stage::Stage;
+pub(crate) use stage::{BASELINE_FILE, Stage};
 pub use worker::{WorkerError, worker_main};
 pub(crate) use worker::{build, check_command, enter};
 

@@ -11,7 +11,7 @@ use nix::sys::signal::{SaFlags, SigAction, SigHandler, SigSet, Signal, sigaction
 use super::job::{Job, UpJob, Variant};
 use super::witness::FarWitness;
 use super::worker::{WorkerError, apply_all, build, enter};
-use super::{Stage, Worker};
+use super::{Stage, Worker, baseline};
 use crate::error::LabError;
 use crate::faults::World;
 use crate::host::{Family, Host};
@@ -34,6 +34,7 @@ pub(super) fn live(job: &UpJob, out: &mut dyn Write) -> Result<i32, WorkerError>
     let sandbox = enter()?;
     let stage = Stage::mount(&[&job.program.path])?;
     let mut world = build(&scenario, &sandbox, &stage)?;
+    baseline::record(&world, &job.program, &scenario, job.privilege, &stage)?;
     let far = FarWitness::start(&scenario, &world, &job.program, job.privilege, &stage)?;
     let _witnesses = match job.variant {
         Variant::Faulty => apply_all(&scenario, &mut world)?,

@@ -11,6 +11,9 @@ use crate::error::LabError;
 /// Folders that exist on every system and that nothing in a lab needs.
 const CANDIDATES: [&str; 4] = ["/mnt", "/media", "/srv", "/opt"];
 
+/// The recording that stands for `{baseline}`, beside the root certificate.
+pub(crate) const BASELINE_FILE: &str = "baseline.jsonl";
+
 /// A mounted scratch folder.
 #[derive(Debug)]
 pub(crate) struct Stage {

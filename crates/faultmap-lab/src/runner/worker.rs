@@ -15,7 +15,7 @@ use serde::Deserialize;
 use super::job::{CheckJob, CheckProgram, Ended, Job, RunResult, Variant};
 use super::judgement::Verdict;
 use super::witness::FarWitness;
-use super::{Stage, child, shell};
+use super::{Stage, baseline, child, shell};
 use crate::demo;
 use crate::error::LabError;
 use crate::faults::{FaultError, World};
@@ -116,6 +116,7 @@ fn check(job: &CheckJob) -> Result<RunResult, WorkerError> {
     let stage = Stage::mount(&[&job.program.path, record])?;
     let mut world = build(&scenario, &sandbox, &stage)?;
     let build_ms = millis(started.elapsed());
+    baseline::record(&world, &job.program, &scenario, job.privilege, &stage)?;
     // Before anything breaks, as in life.
     let far = FarWitness::start(&scenario, &world, &job.program, job.privilege, &stage)?;
     let witnesses = match job.variant {

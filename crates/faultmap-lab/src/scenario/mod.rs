@@ -187,6 +187,11 @@ impl Scenario {
         self
     }
 
+    /// Whether an argument names [`BASELINE`], a recording of the healthy network.
+    pub(crate) fn wants_baseline(&self) -> bool {
+        self.args.iter().any(|arg| placeholders(arg).any(|name| name == BASELINE))
+    }
+
     /// What `lab list` says about it.
     pub fn summary(&self) -> Summary {
         Summary { id: self.id.clone(), name: self.name.clone(), cause: self.expect.cause.clone(), topology: self.topology.clone() }
@@ -274,8 +279,11 @@ fn check_place(topology: &Topology, place: Place, name: &str) -> Result<(), Stri
     Err(format!("{name:?} is no {kind} of the topology; it has {}", known.join(", ")))
 }
 
-/// Replaces `{name}` by its value: `{ca}` is the path of the lab's root certificate, `{HOST.v4}` and `{HOST.v6}` are
-/// the addresses of a host. What is not known stays as it is.
+/// The placeholder of a recording of the healthy network. An argument that holds it makes the runner check before anything breaks.
+pub(crate) const BASELINE: &str = "baseline";
+
+/// Replaces `{name}` by its value: `{ca}` is the path of the lab's root certificate, `{baseline}` that of a recording made before anything
+/// broke, `{HOST.v4}` and `{HOST.v6}` are the addresses of a host. What is not known stays as it is.
 pub fn expand(text: &str, values: &BTreeMap<String, String>) -> String {
     let mut out = String::with_capacity(text.len());
     let mut rest = text;
@@ -302,7 +310,7 @@ pub(crate) fn address_placeholder(host: &str, addr: IpAddr) -> String {
 
 fn placeholder_names(topology: &Topology) -> Vec<String> {
     let hosts = topology.hosts.iter().flat_map(|h| [format!("{}.v4", h.name), format!("{}.v6", h.name)]);
-    std::iter::once("ca".to_owned()).chain(hosts).collect()
+    ["ca".to_owned(), BASELINE.to_owned()].into_iter().chain(hosts).collect()
 }
 
 fn placeholders(mut text: &str) -> impl Iterator<Item = &str> {

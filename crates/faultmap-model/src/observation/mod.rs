@@ -3,6 +3,7 @@
 //! One file per subject. Every payload is plain data that serde can write and read again, so that a recording is
 //! the whole evidence and a verdict can be replayed from it.
 
+mod baseline;
 mod dialogue;
 mod dns;
 mod dns_trace;
@@ -18,6 +19,7 @@ mod session;
 mod tls;
 mod transport;
 
+pub use baseline::*;
 pub use dialogue::*;
 pub use dns::*;
 pub use dns_trace::*;
@@ -161,6 +163,8 @@ seen! {
     Dialogue(Dialogue) = "service.dialogue" @ L7,
     /// What a witness at the other end saw.
     PeerReport(PeerReport) = "peer.report" @ L4,
+    /// What an earlier check of the same target saw (`--baseline`).
+    Baseline(Baseline) = "baseline" @ L7,
     /// A question that was not asked, and why.
     NotAsked(NotAsked) = "not-asked" @ L7,
 }

@@ -8,6 +8,7 @@ mod datagram;
 mod edns;
 mod fragments;
 mod local;
+mod map_path;
 mod peer;
 mod proxy;
 mod quality;
@@ -26,6 +27,7 @@ use faultmap_model::{Recording, Scheme, Target};
 use std::cell::{Cell, OnceCell, RefCell};
 use std::net::IpAddr;
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 /// Time that is kept at the end of the budget for the last readings of the kernel.
@@ -43,7 +45,7 @@ struct Check<'a> {
     deadline: Instant,
     raw: bool,
     approaches: RefCell<Vec<local::Approach>>,
-    store: OnceCell<TrustStore>,
+    store: OnceCell<Arc<TrustStore>>,
     /// Connects to the target that are under way, with the time of their first SYN.
     pending: RefCell<Vec<(std::net::SocketAddr, Instant)>>,
     /// Packets received and not delivered since boot, at the start; IPv4, IPv6.
@@ -92,6 +94,7 @@ pub async fn check(target: &Target, options: &CheckOptions, listener: Option<Lis
         cut_short,
         privileges,
         expect: expectations(options),
+        from: None,
     };
     Ok(Recording { header, observations: recorder.finish() })
 }
@@ -116,7 +119,11 @@ impl Check<'_> {
         let ca_file = self.options.ca_file.clone();
         let store = async {
             if self.target.scheme.uses_tls() || self.target.scheme.upgrades_to_tls() {
-                let _ = self.store.set(load_store(ca_file).await?);
+                let store = match &self.options.store {
+                    Some(shared) => Arc::clone(shared),
+                    None => Arc::new(load_store(ca_file).await?),
+                };
+                let _ = self.store.set(store);
             }
             Ok::<(), ProbeError>(())
         };
@@ -145,6 +152,7 @@ impl Check<'_> {
         self.try_what_dns_says(&resolved.addresses, &resolved.direct).await;
         self.bypass_unreached().await;
         self.provoke_for_peer().await;
+        self.map_path(&resolved.addresses).await;
         Ok(())
     }
 
@@ -172,7 +180,7 @@ impl Check<'_> {
     }
 
     fn store(&self) -> Option<&TrustStore> {
-        self.store.get()
+        self.store.get().map(Arc::as_ref)
     }
 }
 

@@ -1,26 +1,30 @@
 //! `faultmap check`: asks, judges, prints. The asking is the probe's, the judging the model's.
 
-use super::credentials;
+use super::credentials::{self, Secrets};
 use super::file::Sink;
-use super::{Way, deliver};
+use super::targets::{self, Written};
+use super::{Way, deliver, many, place, watch};
 use crate::cli::{CheckArgs, EXIT_FAILED, without_credentials};
 use crate::render::Progress;
 use crate::terminal::{self, Choice as Colours, Terminal};
 use anyhow::{Context as _, bail};
+use faultmap_model::compare;
 use faultmap_model::observation::{
-    ConnectOutcome, DnsOutcome, DnsQuery, HostTables, NotAsked, RecordType, Role, SystemLookup, TcpConnect, Transport,
+    Baseline, ConnectOutcome, DnsOutcome, DnsQuery, HostTables, NotAsked, RecordType, Role, SystemLookup, TcpConnect, Transport,
 };
-use faultmap_model::recording::{Expect, Header, SCHEMA};
+use faultmap_model::recording::{Expect, Header, SCHEMA, Vantage};
 use faultmap_model::target::TargetError;
 use faultmap_model::{Observation, Recording, Report, Seen, Target};
 use faultmap_probe::options::Family;
 use faultmap_probe::proxy::{Choice, choose};
+use faultmap_probe::recorder::Listener;
 use faultmap_probe::{CheckOptions, ProbeError};
 use std::cell::Cell;
 use std::fs::File;
 use std::io::{self, Read as _};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::os::fd::AsFd as _;
+use std::path::Path;
 use std::sync::Arc;
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
 use tokio::sync::Notify;
@@ -28,28 +32,34 @@ use tokio::sync::Notify;
 /// Largest body that is sent.
 const DATA_LIMIT: u64 = 16 << 20;
 /// What a shell says of a program that SIGINT ended (128 + 2).
-const EXIT_INTERRUPTED: i32 = 130;
+pub(super) const EXIT_INTERRUPTED: i32 = 130;
 /// errno of a process, and of a system, that has no file descriptor left (Linux, asm-generic/errno-base.h).
 const NO_DESCRIPTOR: [(i32, &str); 2] = [(24, "EMFILE"), (23, "ENFILE")];
 
 pub(super) fn run(args: &CheckArgs, choice: Colours) -> anyhow::Result<i32> {
-    let target = target(&args.target)?;
-    let mut options = options(args, &target)?;
-    let secrets = credentials::secrets(&args.target, &target, &options);
-    credentials::authorize(&args.target, &target, &mut options);
-    let sink = Sink::prepare(args.record.as_deref(), args.shown.json)?;
+    let written = targets::all(&args.targets, &args.many)?;
+    // Before the first thread: a namespace is entered by the whole process or by a part of it.
+    let from = place::enter(&args.many)?;
+    let plans = plans(args, &written, from.as_ref())?;
+    match (&args.many.watch, plans.as_slice()) {
+        (None, [plan]) if args.many.list.is_none() => one(args, plan, choice),
+        (None, plans) => many::run(args, plans, choice),
+        (Some(_), plans) => watch::run(args, plans, choice),
+    }
+}
 
+/// One target, once.
+fn one(args: &CheckArgs, plan: &Plan, choice: Colours) -> anyhow::Result<i32> {
+    let sink = Sink::prepare(args.record.as_deref(), args.shown.json)?;
     let progress = Progress::begin(
         terminal::watched() && !args.shown.quiet && !args.shown.json,
         Terminal::of_environment(),
-        &format!("asking about {}", target.input),
+        &format!("asking about {}", plan.target.input),
     );
-    let mut recording = witness(&target, &options, &progress)?;
+    let recording = witness(plan, &progress)?;
     progress.end();
     tell_of_lost_peer(&recording);
-    secrets.scrub(&mut recording);
-    let (recording, bytes) = as_recorded(recording)?;
-    let report = Report::new(recording);
+    let (report, bytes) = plan.conclude(recording)?;
     let code = i32::from(report.verdict.exit_code());
 
     let recorded = sink.write(&bytes);
@@ -73,6 +83,66 @@ fn tell_of_lost_peer(recording: &Recording) {
     }
 }
 
+/// A target and all that is needed to check it, as often as one likes.
+pub(super) struct Plan {
+    pub(super) target: Target,
+    pub(super) options: CheckOptions,
+    secrets: Secrets,
+    baseline: Option<Baseline>,
+    from: Option<Vantage>,
+}
+
+/// What is to be checked. Every mistake is told before the first packet.
+fn plans(args: &CheckArgs, written: &[Written], from: Option<&Vantage>) -> anyhow::Result<Vec<Plan>> {
+    let data = args.data.as_deref().map(body).transpose()?;
+    let mut plans = Vec::with_capacity(written.len());
+    for Written { text, place } in written {
+        let target = target(text);
+        let target = match place {
+            Some(place) => target.with_context(|| place.clone())?,
+            None => target?,
+        };
+        let mut options = options(args, &target, data.clone())?;
+        let secrets = credentials::secrets(text, &target, &options);
+        credentials::authorize(text, &target, &mut options);
+        plans.push(Plan { target, options, secrets, baseline: None, from: from.cloned() });
+    }
+    if let Some(path) = &args.many.baseline {
+        let [plan] = plans.as_mut_slice() else { bail!("--baseline is the recording of one target; check that one alone") };
+        plan.baseline = Some(baseline(path, &plan.target)?);
+    }
+    if plans.len() > 1 && plans.iter().any(|plan| plan.target.scheme.uses_tls() || plan.target.scheme.upgrades_to_tls()) {
+        let store = Arc::new(faultmap_probe::tls::TrustStore::load(args.ca.as_deref())?);
+        plans.iter_mut().for_each(|plan| plan.options.store = Some(Arc::clone(&store)));
+    }
+    Ok(plans)
+}
+
+impl Plan {
+    /// Judges. What is judged is what is recorded.
+    pub(super) fn conclude(&self, mut recording: Recording) -> anyhow::Result<(Report, Vec<u8>)> {
+        self.secrets.scrub(&mut recording);
+        recording.header.from.clone_from(&self.from);
+        if let Some(baseline) = &self.baseline {
+            let id = recording.observations.last().map_or(0, |last| last.id).saturating_add(1);
+            let (at_ms, seen) = (recording.header.total_ms, Seen::from(baseline.clone()));
+            recording.observations.push(Observation { id, layer: seen.layer(), at_ms, took_ms: 0.0, seen });
+        }
+        let (recording, bytes) = as_recorded(recording)?;
+        Ok((Report::new(recording), bytes))
+    }
+}
+
+/// The earlier recording, which must be of the same target.
+fn baseline(path: &Path, target: &Target) -> anyhow::Result<Baseline> {
+    let recording = super::replay::read(path).context("--baseline")?;
+    let earlier = &recording.header.target;
+    if (earlier.scheme, &earlier.host, earlier.port) != (target.scheme, &target.host, target.port) {
+        bail!("--baseline {}: it is a recording of {}, not of {}", path.display(), earlier.input, target.input);
+    }
+    Ok(compare::baseline(&recording, &path.display().to_string()))
+}
+
 /// The target. A text with credentials is not quoted, for what is wrong with it may be within them.
 fn target(text: &str) -> anyhow::Result<Target> {
     match Target::parse(text) {
@@ -94,8 +164,7 @@ fn quotes(error: &TargetError) -> bool {
     }
 }
 
-fn options(args: &CheckArgs, target: &Target) -> anyhow::Result<CheckOptions> {
-    let data = args.data.as_deref().map(body).transpose()?;
+fn options(args: &CheckArgs, target: &Target, data: Option<Vec<u8>>) -> anyhow::Result<CheckOptions> {
     let usual = if data.is_some() { "POST" } else { "GET" };
     let options = CheckOptions {
         budget: args.budget,
@@ -121,6 +190,8 @@ fn options(args: &CheckArgs, target: &Target) -> anyhow::Result<CheckOptions> {
             _ => None,
         },
         peer: super::secret::peer(args)?,
+        store: None,
+        map_path: args.record.is_some() || args.many.baseline.is_some(),
         interrupt: Some(Arc::new(Notify::new())),
     };
     faultmap_probe::http::validate(&options.method, &options.headers).context("the request cannot be made")?;
@@ -165,8 +236,26 @@ fn body(given: &str) -> anyhow::Result<Vec<u8>> {
     Ok(bytes)
 }
 
-/// Lets the probe ask. Without a file descriptor nothing can be asked, and that is the finding.
-fn witness(target: &Target, options: &CheckOptions, progress: &Progress) -> anyhow::Result<Recording> {
+/// Lets the probe ask, with Ctrl-C heard.
+fn witness(plan: &Plan, progress: &Progress) -> anyhow::Result<Recording> {
+    let listener = Box::new(|seen: &Observation| progress.heard(seen));
+    let interrupted = Cell::new(false);
+    let recording = asked(plan, Some(listener), interrupts(plan.options.interrupt.as_deref(), &interrupted, progress));
+    if interrupted.get() {
+        progress.end();
+        terminal::say("faultmap: interrupted; the verdict rests on what was seen until then\n");
+    }
+    recording
+}
+
+/// Asks on a runtime of its own. Without a file descriptor nothing can be asked, and that is the finding. `beside` runs beside the check, and
+/// ends it if it ends.
+pub(super) fn asked(
+    plan: &Plan,
+    listener: Option<Listener<'_>>,
+    beside: impl Future<Output = Result<Recording, ProbeError>>,
+) -> anyhow::Result<Recording> {
+    let Plan { target, options, .. } = plan;
     let (started, clock) = (SystemTime::now(), Instant::now());
     let room = room_for_runtime();
     let runtime = match room.and_then(|()| tokio::runtime::Builder::new_current_thread().enable_all().build()) {
@@ -176,24 +265,28 @@ fn witness(target: &Target, options: &CheckOptions, progress: &Progress) -> anyh
             return Ok(nothing_asked(target, options, errno, started, clock));
         }
     };
-    let listener = Box::new(|seen: &Observation| progress.heard(seen));
-    let interrupted = Cell::new(false);
     let checked = runtime.block_on(async {
         tokio::select! {
-            checked = faultmap_probe::check(target, options, Some(listener)) => checked,
-            never = interrupts(options.interrupt.as_deref(), &interrupted, progress) => never,
+            checked = faultmap_probe::check(target, options, listener) => checked,
+            ended = beside => ended,
         }
     });
-    if interrupted.get() {
-        progress.end();
-        terminal::say("faultmap: interrupted; the verdict rests on what was seen until then\n");
-    }
     // Not dropped: that would wait for a thread that still is in getaddrinfo.
     runtime.shutdown_background();
+    outcome(plan, checked, started, clock)
+}
+
+/// What came of a check that began then.
+pub(super) fn outcome(
+    plan: &Plan,
+    checked: Result<Recording, ProbeError>,
+    started: SystemTime,
+    clock: Instant,
+) -> anyhow::Result<Recording> {
     match checked {
         Ok(recording) => Ok(recording),
         Err(ProbeError::File { source, .. } | ProbeError::Own { source, .. }) if no_descriptor(&source).is_some() => {
-            Ok(nothing_asked(target, options, no_descriptor(&source).unwrap_or("EMFILE"), started, clock))
+            Ok(nothing_asked(&plan.target, &plan.options, no_descriptor(&source).unwrap_or("EMFILE"), started, clock))
         }
         Err(error) => Err(error.into()),
     }
@@ -269,6 +362,7 @@ fn nothing_asked(target: &Target, options: &CheckOptions, errno: &str, started: 
         cut_short: false,
         privileges: faultmap_host::privileges(),
         expect: Expect { status: options.expect_status, body: options.expect_body.is_some(), media_type: None },
+        from: None,
     };
     Recording { header, observations }
 }

@@ -2,14 +2,21 @@
 
 mod causes;
 mod check;
+pub(crate) mod clock;
+mod compare;
 mod completions;
 mod credentials;
+mod crew;
 mod explain;
 mod file;
 pub(crate) mod lab;
 mod man;
+mod many;
+mod place;
 mod replay;
 mod secret;
+mod targets;
+mod watch;
 mod witness;
 
 use crate::cli::{Cli, Command, EXIT_FAILED, Shown};
@@ -29,6 +36,7 @@ pub(crate) fn run(cli: Cli) -> i32 {
         Command::Check(args) => check::run(&args, choice),
         Command::Replay(args) => replay::run(&args, choice),
         Command::Witness(args) => witness::run(&args),
+        Command::Compare(args) => compare::run(&args, choice),
         Command::Explain(args) => explain::run(&args, choice),
         Command::Causes(args) => causes::run(&args, choice),
         Command::Lab(args) => lab::run(args, choice),

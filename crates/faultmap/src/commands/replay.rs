@@ -15,7 +15,8 @@ pub(super) fn run(args: &ReplayArgs, choice: Choice) -> anyhow::Result<i32> {
     Ok(i32::from(report.verdict.exit_code()))
 }
 
-fn read(path: &Path) -> anyhow::Result<Recording> {
+/// Reads a recording; `-` is stdin.
+pub(super) fn read(path: &Path) -> anyhow::Result<Recording> {
     if path == Path::new("-") {
         return Recording::read(io::stdin().lock()).context("cannot read the recording on stdin");
     }

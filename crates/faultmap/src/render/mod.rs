@@ -1,17 +1,25 @@
 //! How things look on a terminal. Pure: a report in, styled text out; nothing is judged and nothing is written here.
 
+mod comparison;
+mod history;
 mod observations;
 mod pages;
 mod paper;
 mod progress;
 mod sentence;
+mod table;
 mod tcpip;
 mod tower;
+mod watch;
 mod waterfall;
 
+pub(crate) use comparison::comparison;
+pub(crate) use history::Track;
 pub(crate) use pages::{cause, causes, layer, layers};
 pub(crate) use paper::{BOLD, CYAN, DIM, GREEN, PLAIN, Paper, RED, YELLOW, guard};
 pub(crate) use progress::Progress;
+pub(crate) use table::table;
+pub(crate) use watch::{round_line, run_line, watch_head, watch_summary, watch_table};
 
 use crate::cli::Shown;
 use crate::terminal::Terminal;
@@ -36,6 +44,7 @@ pub(crate) fn report(report: &Report, shown: Shown, terminal: Terminal) -> Strin
         tower::tower(&mut paper, report);
     }
     waterfall::waterfall(&mut paper, report);
+    comparison::since_baseline(&mut paper, report);
     if !healthy {
         sentence::remaining(&mut paper, report);
         sentence::because(&mut paper, report);

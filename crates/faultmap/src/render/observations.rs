@@ -77,6 +77,7 @@ pub(super) fn words(seen: &Seen) -> String {
         Seen::Http3Exchange(it) => http3::words(it),
         Seen::Dialogue(it) => dialogue::words(it),
         Seen::PeerReport(it) => peer::words(it),
+        Seen::Baseline(it) => format!("{}: {}", it.file, it.status.word()),
         Seen::NotAsked(it) => not_asked(it),
     }
 }

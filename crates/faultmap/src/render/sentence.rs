@@ -21,7 +21,9 @@ pub(super) fn header(paper: &mut Paper, report: &Report) {
     if paper.room() > place.len() + 3 {
         paper.blank(2).put(DIM, &place);
     }
-    paper.end().end();
+    paper.end();
+    super::comparison::vantage(paper, report);
+    paper.end();
 }
 
 /// State, layer, cause, confidence and place on one line, then the sentence.

@@ -19,6 +19,7 @@ fn recording(target: &str, seen: Vec<Seen>) -> Recording {
         cut_short: true,
         privileges: Vec::new(),
         expect: Expect::default(),
+        from: None,
     };
     Recording { header, observations: observations.collect() }
 }

@@ -1,9 +1,10 @@
 //! Distance, or a detour: the round trip alone explains the slowness.
 
 use crate::causes::{Cause, Claim, Tool};
-use crate::observation::{ConnectOutcome, Echo, Walk};
+use crate::compare;
+use crate::observation::{Baseline, ConnectOutcome, Echo, Facts, Walk};
 use crate::verdict::Where;
-use crate::{Evidence, Layer};
+use crate::{Evidence, Layer, ObservationId};
 use std::net::IpAddr;
 
 /// A round trip from which each exchange is felt: half the earth, or a detour. Within a continent it stays below 80 ms.
@@ -36,6 +37,9 @@ fn claim(ev: &Evidence<'_>) -> Option<Claim> {
     })?;
     let echoed = ev.all::<Echo>().filter(|(_, echo)| echo.to == main.ip()).flat_map(|(_, echo)| echo.rtts_ms.iter().copied());
     let smallest = echoed.fold(rtt, f64::min);
+    if let Some(claim) = detour(ev, main.ip(), id) {
+        return Some(claim);
+    }
     if smallest < FAR_MS {
         return None;
     }
@@ -44,6 +48,41 @@ fn claim(ev: &Evidence<'_>) -> Option<Claim> {
     let at = jump.map_or_else(|| format!("between here and {}", main.ip()), |(_, _, router)| format!("before {router}"));
     let summary = format!("The path to {} is long: {smallest:.0} ms for each round trip{place}.", main.ip());
     Some(Claim::degrades(0.92, Where::Path, at, summary).citing([id]).citing(jump.map(|(id, _, _)| id)))
+}
+
+/// The path is another one than in the baseline, and each round trip on it takes longer: a detour, however near the target is.
+fn detour(ev: &Evidence<'_>, ip: IpAddr, connected: ObservationId) -> Option<Claim> {
+    let (baseline_id, baseline) = ev.first::<Baseline>(|_| true)?;
+    let (before, after) = (&baseline.facts, &compare::facts_of(ev));
+    let (was, is) = compare::round_trip_rose(before, after)?;
+    let change = compare::path_change(before, after)?;
+    let (hop, router) = new_router_with_most_delay(before, after).or(change.reroute.map(|(ttl, _, now)| (ttl, now)))?;
+    let length = change.length.map_or_else(String::new, |(then, now)| format!(" has {now} hops instead of {then} and"));
+    let summary = format!(
+        "The path to {ip} is another one than in the baseline: it{length} goes through {router} at hop {hop}, and each round trip takes {is:.0} ms \
+         instead of {was:.0}."
+    );
+    let walk = ev.walks(ip).next().map(|(id, _)| id);
+    let claim = Claim::degrades(0.92, Where::Path, format!("hop {hop} ({router})"), summary).citing([connected, baseline_id]).citing(walk);
+    Some(claim.advising(format!("Ask the operator of the path why traffic to {ip} goes through {router}: a failed link, a changed route.")))
+}
+
+/// Of the routers that the baseline's path did not have, the one before which the round trip rises most.
+fn new_router_with_most_delay(before: &Facts, after: &Facts) -> Option<(u8, IpAddr)> {
+    let known = |router: &IpAddr| before.hops.iter().any(|hop| hop.routers.contains(router));
+    let mut earlier_ms = 0.0;
+    let mut best: Option<(f64, u8, IpAddr)> = None;
+    for (ttl, hop) in (1_u8..).zip(&after.hops) {
+        let Some(best_ms) = hop.best_ms else { continue };
+        let rise = best_ms - earlier_ms;
+        if let Some(router) = hop.routers.iter().find(|router| !known(router))
+            && best.is_none_or(|(most, ..)| rise > most)
+        {
+            best = Some((rise, ttl, *router));
+        }
+        earlier_ms = best_ms;
+    }
+    best.map(|(_, ttl, router)| (ttl, router))
 }
 
 /// The hop whose best round trip exceeds that of all hops before it by the most.
@@ -65,9 +104,42 @@ fn jump(ev: &Evidence<'_>, ip: IpAddr) -> Option<(u32, u8, IpAddr)> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::Seen;
     use crate::causes::tests_support::{connect, route_via};
-    use crate::observation::Role;
-    use crate::testkit::{claims, recording};
+    use crate::observation::{Hop, HopAnswer, HopSaid, IcmpError, Role, WalkProtocol};
+    use crate::testkit::{claims, plus, recording};
+
+    /// A walk whose routers answer after so many milliseconds, to a destination after `rtt_ms`.
+    fn walked(routers: &[(&str, f64)], rtt_ms: f64) -> Vec<Seen> {
+        let answer = |from: &str, said, rtt_ms| HopAnswer { from: from.parse().expect("ip"), said, rtt_ms };
+        let expired = |from: &str| HopSaid::Icmp(IcmpError { icmp_type: 11, code: 0, from: from.parse().expect("ip"), mtu: None });
+        let mut hops: Vec<Hop> = (1..)
+            .zip(routers)
+            .map(|(ttl, (from, rtt_ms))| Hop { ttl, sent: 1, answers: vec![answer(from, expired(from), *rtt_ms)] })
+            .collect();
+        let end = u8::try_from(hops.len()).expect("few") + 1;
+        hops.push(Hop { ttl: end, sent: 1, answers: vec![answer("10.2.0.10", HopSaid::Reached, rtt_ms)] });
+        let to = "10.2.0.10:80".parse().expect("addr");
+        let walk = Walk { to, role: Role::Control, protocol: WalkProtocol::Tcp, hops, reached_ttl: Some(end) };
+        let outcome = ConnectOutcome::Connected { rtt_ms, retransmits: 0, mss: 1448, pmtu: 1500 };
+        vec![route_via("10.2.0.10"), connect("10.2.0.10:80", Role::Target, outcome), Seen::Walk(walk)]
+    }
+
+    #[test]
+    fn a_detour_against_the_baseline_degrades_and_neither_half_of_it_does() {
+        const USUAL: &[(&str, f64)] = &[("10.1.0.1", 0.3), ("10.9.0.2", 2.0)];
+        const LONGER: &[(&str, f64)] = &[("10.1.0.1", 0.3), ("10.8.0.9", 25.0), ("10.9.0.2", 49.0)];
+        let check = |routers, rtt_ms, expect| {
+            let earlier = recording("tcp://10.2.0.10:80", walked(USUAL, 2.4));
+            let later = recording("tcp://10.2.0.10:80", walked(routers, rtt_ms));
+            let later = plus(later, compare::baseline(&earlier, "good.jsonl"));
+            assert_eq!(claims(&CAUSE, &later), expect, "{routers:?} {rtt_ms}");
+        };
+        check(LONGER, 50.0, Some((0.92, false)));
+        check(LONGER, 3.0, None);
+        check(USUAL, 50.0, None);
+        check(USUAL, 2.9, None);
+    }
 
     #[test]
     fn a_round_trip_across_the_earth_degrades() {
