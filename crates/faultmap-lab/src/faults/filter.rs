@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use super::neighbour;
 use super::world::{FaultError, World};
-use crate::fabric::middlebox::{self, Action, Firewall, Interposer, Middlebox, Proto};
+use crate::fabric::middlebox::{self, Action, Diverter, Firewall, Interposer, Middlebox, Proto};
 use crate::host::Family;
 use crate::nft::{Chain, Hook, Match, Rule, Unreachable, Verdict, ct_state};
 use crate::oracle::{Sight, Witness};
@@ -273,4 +273,14 @@ pub(super) fn interpose(world: &mut World, at: &str, clients: &str) -> Result<Wi
         let answered = proxy.counters().get("interposed").copied();
         Ok(Sight::count(&what, answered.unwrap_or(0)))
     }))
+}
+
+pub(super) fn divert(world: &mut World, at: &str, clients: &str, ports: &[u16], to: &str) -> Result<Witness, FaultError> {
+    let hosts = world.net.host(to)?.addrs().collect();
+    let link = world.net.link(at)?;
+    let missing = || FaultError::Impossible { reason: format!("{at} does not lead to {clients}") };
+    let diverter = Diverter::new("diverter", link.direction_from(clients).ok_or_else(missing)?, ports.to_vec(), hosts);
+    link.add(Box::new(diverter.clone()));
+    let what = format!("packets sent to {to} by the box on {at}");
+    Ok(Witness::new(move |_| Ok(Sight::count(&what, diverter.counters().get("diverted").copied().unwrap_or(0)))))
 }

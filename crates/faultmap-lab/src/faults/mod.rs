@@ -220,6 +220,15 @@ pub enum Fault {
         /// The host or switch on whose side of the cable the clients are.
         clients: String,
     },
+    /// A box in the path sends connections to some ports to a host of its own, whatever address they were meant for.
+    Diverted {
+        /// The host or switch on whose side of the cable the clients are.
+        clients: String,
+        /// The ports.
+        ports: Vec<u16>,
+        /// The host that answers in everybody's name.
+        to: String,
+    },
     // ---- L5 to L7: at a host
     /// A service behaves differently.
     Service {
@@ -288,7 +297,8 @@ impl Fault {
             | Fault::NarrowHop { .. }
             | Fault::FamilyBlocked { .. }
             | Fault::Firewall { .. }
-            | Fault::InterposedProxy { .. } => Place::Link,
+            | Fault::InterposedProxy { .. }
+            | Fault::Diverted { .. } => Place::Link,
             Fault::ConntrackFull { .. } | Fault::SnatPortsExhausted { .. } | Fault::NatIdleTimeout { .. } => Place::Middlebox,
             Fault::FdExhausted { .. } | Fault::Environment { .. } | Fault::NameMoved { .. } => Place::Nowhere,
             _ => Place::Host,
@@ -303,6 +313,7 @@ impl Fault {
             | Fault::DuplicateAddress { of: host }
             | Fault::AcceptQueueFull { from: host, .. }
             | Fault::SynBacklogFull { from: host, .. }
+            | Fault::Diverted { to: host, .. }
             | Fault::EphemeralPortsExhausted { to: host, .. } => vec![(Place::Host, host)],
             _ => Vec::new(),
         }
@@ -349,6 +360,7 @@ impl Fault {
             Fault::Firewall { rules } => filter::on_link(world, at, rules),
             Fault::KernelFirewall { hook, rules } => filter::in_kernel(world, at, hook.hook(), rules),
             Fault::InterposedProxy { clients } => filter::interpose(world, at, clients),
+            Fault::Diverted { clients, ports, to } => filter::divert(world, at, clients, ports, to),
             Fault::AcceptQueueFull { port, backlog, filled, from } => queues::accept_queue(world, at, *port, (*backlog, *filled), from),
             Fault::SynBacklogFull { port, backlog, from } => queues::syn_backlog(world, at, *port, *backlog, from),
             Fault::ConntrackFull { capacity, echo_port } => states::table_full(world, at, *capacity, *echo_port),

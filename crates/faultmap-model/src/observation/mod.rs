@@ -153,6 +153,8 @@ seen! {
     TlsHandshake(TlsHandshake) = "tls.handshake" @ L6,
     /// The certificate chain as the server sent it.
     TlsChain(TlsChain) = "tls.chain" @ L6,
+    /// A handshake as a control: who makes certificates on the way?
+    TlsControl(TlsControl) = "tls.control" @ L6,
     /// One request and its answer.
     HttpExchange(HttpExchange) = "http.exchange" @ L7,
     /// How often each outcome came in N equal requests.

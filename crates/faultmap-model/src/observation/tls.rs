@@ -8,7 +8,8 @@ use std::net::SocketAddr;
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct TlsOffer {
     /// Why this offer: `default`; `only-tls1.0`, `only-tls1.1`, `only-tls1.2`, `only-tls1.3`; `all-ciphers`; `no-sni`; `no-alpn`; `other-sni`;
-    /// `short-hello`; `clamped-mss`; `second-try`; `plain-request`: no hello, a request in plain text.
+    /// `short-hello`; `clamped-mss`; `second-try`; `long-hello` and `long-hello-clamped`: as long as one with a post-quantum key share; `split-hello`: in
+    /// two segments; `ordinary`: an ordinary one beside those; `plain-request`: no hello, a request in plain text.
     pub name: String,
     /// SNI sent, if any.
     pub sni: Option<String>,
@@ -107,6 +108,22 @@ pub enum TlsOutcome {
         /// errno name or `timeout`.
         errno: String,
     },
+}
+
+/// A handshake that no server of the target's would answer in the target's way: for a name that cannot exist, or to an address that nobody
+/// has. It shows who makes certificates on the way.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct TlsControl {
+    /// Where to.
+    pub to: SocketAddr,
+    /// `other-name`: the target's address (or the proxy's tunnel); `nobody`: an address reserved for documentation.
+    pub purpose: String,
+    /// The name asked for (RFC 6761: under `.invalid`).
+    pub name: String,
+    /// The chain that came, leaf first; empty when none came.
+    pub certificates: Vec<Certificate>,
+    /// The leaf holds that name.
+    pub name_matches: bool,
 }
 
 /// One certificate as sent.

@@ -9,6 +9,7 @@ mod edns;
 mod fragments;
 mod local;
 mod map_path;
+mod meddling;
 mod peer;
 mod proxy;
 mod quality;
@@ -150,6 +151,7 @@ impl Check<'_> {
             () = &mut rest => walk.await,
         }
         self.try_what_dns_says(&resolved.addresses, &resolved.direct).await;
+        self.portal_control().await;
         self.bypass_unreached().await;
         self.provoke_for_peer().await;
         self.map_path(&resolved.addresses).await;

@@ -214,7 +214,7 @@ impl Check<'_> {
         if !routed {
             return;
         }
-        let nobody: IpAddr = if to.is_ipv4() { [192, 0, 2, 1].into() } else { [0x2001, 0xdb8, 0, 0, 0, 0, 0, 1].into() };
+        let nobody = nobody_of(to.ip());
         let wait = Duration::from_millis(400);
         tokio::join!(
             self.control_connect(SocketAddr::new(to.ip(), CONTROL_PORTS[3]), wait),
@@ -325,6 +325,11 @@ fn answers_for(observation: &Observation, ip: IpAddr) -> bool {
         Seen::AckProbe(ack) => ack.to.ip() == ip && ack.resets > 0,
         _ => false,
     }
+}
+
+/// An address of the same family that nobody has: RFC 5737, RFC 3849.
+pub(super) fn nobody_of(beside: IpAddr) -> IpAddr {
+    if beside.is_ipv4() { [192, 0, 2, 1].into() } else { [0x2001, 0xdb8, 0, 0, 0, 0, 0, 1].into() }
 }
 
 fn flip_last(ip: IpAddr, bits: u8) -> IpAddr {

@@ -36,6 +36,8 @@ pub(super) struct Hello<'a> {
     pub(super) ciphers: Vec<u16>,
     pub(super) sni: Option<&'a str>,
     pub(super) alpn: &'a [&'a str],
+    /// Fill it up to a record of so many bytes (RFC 7685); 0: as long as it is.
+    pub(super) fill_to: usize,
 }
 
 impl Hello<'_> {
@@ -45,6 +47,13 @@ impl Hello<'_> {
 
     /// The record that carries it.
     pub(super) fn record(&self) -> Vec<u8> {
+        let bare = self.filled_by(None);
+        // The extension's own head has four bytes.
+        let room = self.fill_to.saturating_sub(bare.len());
+        if room < 4 { bare } else { self.filled_by(Some(room - 4)) }
+    }
+
+    fn filled_by(&self, padding: Option<usize>) -> Vec<u8> {
         let highest = self.versions.iter().max().copied().unwrap_or(TlsVersion::V12);
         let mut body = highest.min(TlsVersion::V12).code().to_be_bytes().to_vec();
         body.extend(random());
@@ -53,7 +62,11 @@ impl Hello<'_> {
         vector8(&mut body, &session);
         vector16(&mut body, &codes(&self.ciphers));
         vector8(&mut body, &[0]);
-        vector16(&mut body, &self.extensions());
+        let mut extensions = self.extensions();
+        if let Some(bytes) = padding {
+            extension(&mut extensions, 21, &vec![0; bytes]);
+        }
+        vector16(&mut body, &extensions);
         let mut message = vec![1, 0];
         vector16(&mut message, &body);
         // Old servers refuse a record version that they do not know.

@@ -18,6 +18,11 @@ const MOST: usize = 32 * 1024;
 /// A name that is surely not the target's (RFC 2606).
 const OTHER_NAME: &str = "example.com";
 
+/// X25519MLKEM768 adds 1184 bytes to an ordinary hello; browsers come to 1.7 to 1.9 KiB.
+const LONG: usize = 1_800;
+/// So long that the two parts of a hello are two segments (the socket has `TCP_NODELAY`).
+const BETWEEN_SEGMENTS: Duration = Duration::from_millis(20);
+
 /// A TLS version.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum TlsVersion {
@@ -58,6 +63,12 @@ pub enum OfferKind {
     NoAlpn,
     /// Under 256 bytes with a name of ordinary length: fits where large hellos are lost.
     ShortHello,
+    /// An ordinary offer, filled up (RFC 7685) to the length of one with a post-quantum key share: more than one segment.
+    LongHello,
+    /// An ordinary offer in two segments.
+    SplitHello,
+    /// An ordinary offer, beside others.
+    Ordinary,
     /// An ordinary offer, on a socket with a small `TCP_MAXSEG`.
     ClampedMss,
     /// An ordinary offer again.
@@ -78,6 +89,9 @@ impl OfferKind {
             Self::OtherSni => "other-sni",
             Self::NoAlpn => "no-alpn",
             Self::ShortHello => "short-hello",
+            Self::LongHello => "long-hello",
+            Self::SplitHello => "split-hello",
+            Self::Ordinary => "ordinary",
             Self::ClampedMss => "clamped-mss",
             Self::SecondTry => "second-try",
         }
@@ -139,11 +153,14 @@ pub async fn offer(stream: TcpStream, ask: &OfferAsk<'_>) -> TlsHandshake {
         _ => sni_of(ask.name),
     };
     let alpn = if ask.kind == OfferKind::NoAlpn { &[] } else { ask.alpn };
-    let hello = Hello { versions: ask.kind.versions(), ciphers: ask.kind.ciphers(), sni: sni.as_deref(), alpn };
+    let fill_to = if ask.kind == OfferKind::LongHello { LONG } else { 0 };
+    let hello = Hello { versions: ask.kind.versions(), ciphers: ask.kind.ciphers(), sni: sni.as_deref(), alpn, fill_to };
     let record = hello.record();
-    let outcome = converse(stream, &record, ask.wait).await;
+    let parts = if ask.kind == OfferKind::SplitHello { record.split_at(record.len() / 2) } else { (record.as_slice(), [].as_slice()) };
+    let outcome = converse(stream, parts, ask.wait).await;
+    let clamped = if ask.kind == OfferKind::LongHello && ask.clamped_mss.is_some() { "-clamped" } else { "" };
     let offer = TlsOffer {
-        name: ask.kind.name().to_owned(),
+        name: format!("{}{clamped}", ask.kind.name()),
         alpn: alpn.iter().map(|name| (*name).to_owned()).collect(),
         versions: hello.versions.iter().map(|version| version_name(version.code())).collect(),
         sni,
@@ -154,10 +171,10 @@ pub async fn offer(stream: TcpStream, ask: &OfferAsk<'_>) -> TlsHandshake {
     TlsHandshake { to: ask.to, role: ask.role, offer, outcome, tcp }
 }
 
-async fn converse(stream: TcpStream, record: &[u8], wait: Duration) -> TlsOutcome {
+async fn converse(stream: TcpStream, parts: (&[u8], &[u8]), wait: Duration) -> TlsOutcome {
     let started = Instant::now();
     let (mut tapped, seen) = Tap::new(stream);
-    let result = tokio::time::timeout(wait, ask_and_read(&mut tapped, record)).await;
+    let result = tokio::time::timeout(wait, ask_and_read(&mut tapped, parts)).await;
     let seen = seen.borrow();
     match result {
         Ok(Ok(flight)) => read(flight, started.elapsed(), &seen),
@@ -169,8 +186,12 @@ async fn converse(stream: TcpStream, record: &[u8], wait: Duration) -> TlsOutcom
     }
 }
 
-async fn ask_and_read(stream: &mut Tap<TcpStream>, record: &[u8]) -> io::Result<FirstFlight> {
-    let sent = stream.write_all(record).await;
+async fn ask_and_read(stream: &mut Tap<TcpStream>, (first, second): (&[u8], &[u8])) -> io::Result<FirstFlight> {
+    let mut sent = stream.write_all(first).await;
+    if sent.is_ok() && !second.is_empty() {
+        tokio::time::sleep(BETWEEN_SEGMENTS).await;
+        sent = stream.write_all(second).await;
+    }
     let mut answer = Vec::new();
     loop {
         match first_flight(&answer) {

@@ -72,6 +72,7 @@ pub(super) fn words(seen: &Seen) -> String {
         Seen::FragmentProbe(it) => names::fragments(it),
         Seen::TlsHandshake(it) => tls_handshake(it),
         Seen::TlsChain(it) => tls_chain(it),
+        Seen::TlsControl(it) => proxy::tls_control(it),
         Seen::HttpExchange(it) => http_exchange(it),
         Seen::HttpSamples(it) => http_samples(it),
         Seen::Http3Exchange(it) => http3::words(it),

@@ -1,6 +1,7 @@
 //! Boxes in the path that look into packets: filters, connection tables, address translators, impostors.
 //! A box decides about one frame at a time and has no clock of its own.
 
+mod diverter;
 mod firewall;
 mod icmp_filter;
 mod interposer;
@@ -10,6 +11,7 @@ mod seen;
 use std::collections::BTreeMap;
 use std::time::Instant;
 
+pub use diverter::Diverter;
 pub use firewall::{Action, Firewall, Proto, Rule};
 pub use icmp_filter::{IcmpFilter, IcmpMatch};
 pub use interposer::Interposer;

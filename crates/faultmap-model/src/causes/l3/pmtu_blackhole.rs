@@ -70,7 +70,15 @@ fn sizes_at_both_ends(ev: &Evidence<'_>, to: SocketAddr) -> Option<(String, Obse
 
 /// A conversation that passes only with small segments; or, where nothing was said, datagrams that pass only when small.
 pub(in crate::causes) fn size_limit(ev: &Evidence<'_>) -> Option<SizeLimit> {
-    by_conversation(ev).or_else(|| by_datagrams(ev))
+    by_conversation(ev).or_else(|| by_long_hello(ev)).or_else(|| by_datagrams(ev))
+}
+
+/// A ClientHello of more than one full-size segment vanishes, and arrives in small segments.
+fn by_long_hello(ev: &Evidence<'_>) -> Option<SizeLimit> {
+    let long = crate::causes::l6::offers::long_hello(ev)?;
+    let clamped = crate::causes::l6::offers::accepted(ev, "long-hello-clamped")?;
+    let words = format!("a ClientHello of {} bytes vanishes, and is answered when it comes in small segments", long.bytes);
+    Some(SizeLimit { to: long.to, because: long.ids.into_iter().chain([clamped.id]).collect(), words, breaks: false })
 }
 
 fn by_conversation(ev: &Evidence<'_>) -> Option<SizeLimit> {

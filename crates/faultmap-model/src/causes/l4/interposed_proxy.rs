@@ -75,7 +75,12 @@ fn mute(ev: &Evidence<'_>) -> Option<ObservationId> {
         ev.all::<SessionEnd>().find(|(_, end)| matches!(end.outcome, SessionOutcome::Closed | SessionOutcome::Reset | SessionOutcome::Open))
     };
     let own = || crate::causes::l7::speech::broken(ev).map(|broken| broken.id);
-    http.map(|(id, _)| id).or_else(own).or_else(|| tls().map(|(id, _)| id)).or_else(|| session().map(|(id, _)| id))
+    let dialogue = || ev.dialogue().filter(|(_, dialogue)| !dialogue.answered() && dialogue.first_byte_ms.is_none());
+    http.map(|(id, _)| id)
+        .or_else(|| dialogue().map(|(id, _)| id))
+        .or_else(own)
+        .or_else(|| tls().map(|(id, _)| id))
+        .or_else(|| session().map(|(id, _)| id))
 }
 
 /// Documentation addresses: RFC 5737, RFC 3849.

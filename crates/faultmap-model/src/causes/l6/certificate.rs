@@ -99,6 +99,9 @@ impl<'a> Presented<'a> {
 
     /// The first defect is this one; gives the sentence's end about the others.
     pub(super) fn led_by(&self, ev: &Evidence<'_>, defect: Defect) -> Option<String> {
+        if super::intercepted::by(ev).is_some() {
+            return None;
+        }
         let defects = self.defects(ev);
         let (first, others) = defects.split_first()?;
         let words: Vec<&str> = others.iter().map(Defect::words).collect();

@@ -66,7 +66,7 @@ fn in_handshake(ev: &Evidence<'_>) -> Option<Wanted> {
     let failed = failed(ev)?;
     let TlsOutcome::Alert { code, name, after_handshake, client_cert_requested } = failed.outcome else { return None };
     // Alerts about a certificate: a server can only mean the client's.
-    let about_certificate = matches!(*code, 41..=46 | 48 | 49 | CERTIFICATE_REQUIRED);
+    let about_certificate = matches!(*code, 41..=46 | 48 | CERTIFICATE_REQUIRED);
     let asked = *client_cert_requested || client_certificate_requested(ev);
     if !about_certificate && !asked {
         return None;
@@ -83,7 +83,7 @@ fn at_request(ev: &Evidence<'_>) -> Option<Wanted> {
     let (how, confidence) = match (&http.outcome, request) {
         (HttpOutcome::Alert { code: CERTIFICATE_REQUIRED, name }, _) => (format!("the alert {name} (116) at the first request"), 0.98),
         (HttpOutcome::Alert { code, name }, Some(_)) => (format!("the alert {name} ({code}) at the first request"), 0.95),
-        (HttpOutcome::Alert { code: code @ (41..=46 | 48 | 49), name }, None) => {
+        (HttpOutcome::Alert { code: code @ (41..=46 | 48), name }, None) => {
             (format!("the alert {name} ({code}) at the first request"), 0.9)
         }
         (HttpOutcome::Closed { .. }, Some(_)) if http.said_nothing() => ("a close at the first request".to_owned(), 0.88),

@@ -9,10 +9,12 @@ mod certificate;
 pub(in crate::causes) mod client_cert;
 mod content;
 mod date;
+mod intercepted;
 pub(in crate::causes) mod offers;
 mod plaintext_on_tls;
 pub(in crate::causes) mod sni;
 mod tls_cipher;
+mod tls_failed;
 mod tls_on_plaintext;
 mod tls_stalled;
 pub(in crate::causes) mod tls_version;
@@ -29,8 +31,10 @@ pub static CAUSES: &[&Cause] = &[
     &cert_trust::SELF_SIGNED,
     &cert_trust::UNTRUSTED_CA,
     &cert_trust::CHAIN_INCOMPLETE,
+    &intercepted::CAUSE,
     &tls_version::CAUSE,
     &tls_cipher::CAUSE,
+    &tls_failed::CAUSE,
     &alpn::CAUSE,
     &client_cert::CAUSE,
     &sni::CAUSE,

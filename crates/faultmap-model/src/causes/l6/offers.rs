@@ -77,3 +77,32 @@ pub(in crate::causes) fn client_certificate_requested(ev: &Evidence<'_>) -> bool
         matches!(tls.outcome, TlsOutcome::Done { client_cert_requested: true, .. } | TlsOutcome::Alert { client_cert_requested: true, .. })
     })
 }
+
+/// A long ClientHello that got no answer, twice, where an ordinary one beside it was taken.
+pub(in crate::causes) struct LongHello {
+    pub(in crate::causes) ids: Vec<ObservationId>,
+    pub(in crate::causes) to: SocketAddr,
+    pub(in crate::causes) bytes: u32,
+    /// In words: `silence`.
+    pub(in crate::causes) met: &'static str,
+    /// Some of it was never acknowledged: it did not arrive.
+    pub(in crate::causes) lost: bool,
+}
+
+/// The server, or a box before it, does not take long hellos.
+pub(in crate::causes) fn long_hello(ev: &Evidence<'_>) -> Option<LongHello> {
+    let ordinary = accepted(ev, "ordinary")?;
+    let tries: Vec<_> = ev.all::<crate::observation::TlsHandshake>().filter(|(_, tls)| tls.offer.name == "long-hello").collect();
+    let met = |outcome: &TlsOutcome| match outcome {
+        TlsOutcome::Silent { received_bytes: 0, .. } => Some("silence"),
+        TlsOutcome::Reset { received_bytes: 0 } => Some("a reset"),
+        TlsOutcome::Closed { received_bytes: 0 } => Some("a close"),
+        _ => None,
+    };
+    let ends: Option<Vec<&str>> = tries.iter().map(|(_, tls)| met(&tls.outcome)).collect();
+    let (_, last) = tries.last()?;
+    let met = ends.filter(|ends| ends.len() >= 2)?.pop()?;
+    let lost = last.tcp.as_ref().is_some_and(|tcp| tcp.unacked > 0);
+    let ids = tries.iter().map(|(id, _)| *id).chain([ordinary.id]).collect();
+    Some(LongHello { ids, to: last.to, bytes: last.offer.hello_bytes.unwrap_or_default(), met, lost })
+}

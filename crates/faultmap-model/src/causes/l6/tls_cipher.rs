@@ -38,8 +38,6 @@ enum Said {
     Nothing(String),
     /// A parameter is refused, whichever.
     Parameter(String),
-    /// The server failed without saying at what.
-    Unspecific(String),
 }
 
 fn claim(ev: &Evidence<'_>) -> Option<Claim> {
@@ -48,9 +46,9 @@ fn claim(ev: &Evidence<'_>) -> Option<Claim> {
     if client_certificate_requested(ev) || sni::refused(ev).is_some() || tls_version::limit(ev).is_some() {
         return None;
     }
-    let taken = accepted(ev, "all-ciphers").or_else(|| accepted(ev, "only-tls1.2")).filter(|_| !matches!(said, Said::Unspecific(_)));
+    let taken = accepted(ev, "all-ciphers").or_else(|| accepted(ev, "only-tls1.2"));
     let words = match &said {
-        Said::Nothing(words) | Said::Parameter(words) | Said::Unspecific(words) => words,
+        Said::Nothing(words) | Said::Parameter(words) => words,
     };
     let only = match &taken {
         Some(Taken { version, cipher: Some(cipher), .. }) => {
@@ -66,9 +64,6 @@ fn claim(ev: &Evidence<'_>) -> Option<Claim> {
         (Said::Nothing(_), false, true) => Claim::proven(0.9, Where::Remote, place, summary),
         (Said::Nothing(_), false, false) => Claim::likely(0.7, Where::Remote, place, summary),
         (Said::Parameter(_), false, _) => Claim::likely(0.5, Where::Remote, place, summary),
-        (Said::Unspecific(_), ..) => {
-            Claim::likely(0.3, Where::Remote, place, format!("{} fails in the TLS handshake: {words}.", failed.to))
-        }
     };
     Some(claim.citing([failed.id]).citing(taken.map(|taken| taken.id)).decided_by(
         "the server's own TLS log (nginx: error_log ... info; openssl s_server; JSSE: -Djavax.net.debug=ssl)",
@@ -86,7 +81,6 @@ fn said(outcome: &TlsOutcome) -> Option<Said> {
             match code {
                 40 | 71 => Some(Said::Nothing(words)),
                 47 | 109 | 110 => Some(Said::Parameter(words)),
-                10 | 20 | 50 | 51 | 80 => Some(Said::Unspecific(words)),
                 _ => None,
             }
         }
@@ -96,7 +90,7 @@ fn said(outcome: &TlsOutcome) -> Option<Said> {
             let ours = ["ciphersuite", "cipher suite", "kxgroup", "group", "signaturescheme", "extendedmastersecret"]
                 .iter()
                 .any(|word| lower.contains(word));
-            Some(if ours { Said::Nothing(why.clone()) } else { Said::Unspecific(why.clone()) })
+            ours.then(|| Said::Nothing(why.clone()))
         }
         _ => None,
     }
@@ -145,8 +139,8 @@ mod tests {
     }
 
     #[test]
-    fn unspecific_alerts_are_hints_only() {
-        check(vec![("default", alert(80))], Some((0.3, true)));
+    fn a_refused_parameter_is_a_hint_only() {
+        check(vec![("default", alert(80))], None);
         check(vec![("default", alert(47))], Some((0.5, true)));
         check(
             vec![("default", TlsOutcome::Rejected { why: "peer is incompatible: NoCipherSuitesInCommon".to_owned() })],

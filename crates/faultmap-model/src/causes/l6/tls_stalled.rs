@@ -1,6 +1,6 @@
 //! The ClientHello arrives and nothing comes back.
 
-use super::offers::{Failed, accepted, failed};
+use super::offers::{self, Failed, accepted, failed};
 use super::plaintext_on_tls::waited_for_text;
 use super::{sni, tls_version};
 use crate::causes::{Cause, Claim, Tool};
@@ -34,7 +34,7 @@ pub(super) static CAUSE: Cause = Cause {
 };
 
 fn claim(ev: &Evidence<'_>) -> Option<Claim> {
-    let failed = failed(ev)?;
+    let Some(failed) = failed(ev) else { return only_long(ev) };
     let TlsOutcome::Silent { waited_ms, received_bytes } = failed.outcome else { return None };
     // Names and versions that make the difference have causes of their own; so has a path that loses large packets.
     if sni::refused(ev).is_some() || tls_version::limit(ev).is_some() || accepted(ev, "clamped-mss").is_some() {
@@ -65,6 +65,33 @@ fn claim(ev: &Evidence<'_>) -> Option<Claim> {
         (None, ..) => Claim::likely(0.7, Where::Remote, place, summary),
     };
     Some(claim.citing([failed.id]).citing(again.map(|taken| taken.id)).citing(clamped_too))
+}
+
+/// An ordinary hello is answered, and one with a post-quantum key share would not be: clients of today send such.
+fn only_long(ev: &Evidence<'_>) -> Option<Claim> {
+    let long = offers::long_hello(ev)?;
+    // In small segments it arrives: the path loses large packets, whoever sends them.
+    if accepted(ev, "long-hello-clamped").is_some() {
+        return None;
+    }
+    let split_passes = accepted(ev, "split-hello");
+    let why = match (&split_passes, ev.handshake_offering("split-hello")) {
+        (Some(_), _) => "an ordinary one in two segments is answered, so that it is the length",
+        (None, Some(_)) => "an ordinary one in two segments is not answered either, so that it is the second segment",
+        (None, None) => "an ordinary one is answered",
+    };
+    let summary = format!(
+        "A ClientHello of {} bytes, as clients with post-quantum key exchange send it, meets {}; {why}. Browsers and new libraries fail here.",
+        long.bytes, long.met
+    );
+    let (side, at) = if long.lost || long.met == "a reset" || split_passes.is_none() {
+        (Where::Path, format!("between here and {}, or {} itself", long.to, long.to))
+    } else {
+        (Where::Remote, long.to.to_string())
+    };
+    let split = ev.handshake_offering("split-hello").map(|(id, _)| id);
+    let clamped = ev.handshake_offering("long-hello-clamped").map(|(id, _)| id);
+    Some(Claim::degrades(0.9, side, at, summary).citing(long.ids).citing(split).citing(clamped))
 }
 
 /// Small segments do not help, and a short hello does: it is the hello's length, not the packets'.
@@ -120,6 +147,20 @@ mod tests {
     #[test]
     fn a_short_hello_that_passes_blames_the_long_one() {
         check(&stalled(vec![("clamped-mss", silent()), ("short-hello", accepted("TLS 1.3", 0x1301))]), Some((0.88, true)));
+    }
+
+    #[test]
+    fn a_hello_that_only_fails_when_long_is_a_risk() {
+        let beside = |long: TlsOutcome, clamped: TlsOutcome, split: TlsOutcome| {
+            let offers = [("long-hello", long.clone()), ("long-hello", long), ("long-hello-clamped", clamped), ("split-hello", split)];
+            let all = [("default", done()), ("ordinary", accepted("TLS 1.3", 0x1301))].into_iter().chain(offers);
+            recording("https://shop.test/", all.map(|(offer, outcome)| tls(offer, outcome).into()).collect())
+        };
+        let taken = || accepted("TLS 1.3", 0x1301);
+        check(&beside(silent(), silent(), taken()), Some((0.9, false)));
+        check(&beside(silent(), silent(), silent()), Some((0.9, false)));
+        check(&beside(silent(), taken(), taken()), None);
+        check(&beside(taken(), taken(), taken()), None);
     }
 
     #[test]

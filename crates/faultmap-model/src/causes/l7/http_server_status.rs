@@ -92,18 +92,6 @@ pub(super) static GATEWAY_TIMEOUT: Cause = Cause {
     claim: |ev| claim_for(ev, "l7.http-gateway-timeout"),
 };
 
-/// `l7.captive-portal`
-pub(super) static CAPTIVE_PORTAL: Cause = Cause {
-    id: "l7.captive-portal",
-    layer: Layer::L7,
-    title: "a captive portal wants a login first",
-    what: "The network lets nothing through until its user has logged in or agreed to terms, and answers in the name of every server.",
-    shows: "Status 511 (RFC 6585), which only portals send. Portals that redirect in place of it are not told apart from a server's own redirect.",
-    confirm: &[Tool { run: "curl -sI http://neverssl.com/", on: "here", why: "the same answer for another host: it is the network's" }],
-    fix: &["Open the portal's page in a browser and log in.", "For machines, have their address allowed by the network's operator."],
-    claim: |ev| claim_for(ev, "l7.captive-portal"),
-};
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -128,7 +116,7 @@ mod tests {
         check(&BAD_GATEWAY, &with_status(502), Some((0.97, true)));
         check(&UNAVAILABLE, &with_status(503), Some((0.97, true)));
         check(&GATEWAY_TIMEOUT, &with_status(504), Some((0.97, true)));
-        check(&CAPTIVE_PORTAL, &with_status(511), Some((0.97, true)));
+        check(&super::super::captive_portal::CAUSE, &with_status(511), Some((0.97, true)));
     }
 
     #[test]

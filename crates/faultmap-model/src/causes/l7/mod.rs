@@ -3,6 +3,7 @@
 pub(in crate::causes) mod answer;
 pub(in crate::causes) mod auth_failed;
 pub(in crate::causes) mod backend_intermittent;
+mod captive_portal;
 pub(in crate::causes) mod clients;
 mod database_missing;
 mod dns_disagreement;
@@ -71,7 +72,7 @@ pub static CAUSES: &[&Cause] = &[
     &backend_intermittent::CAUSE,
     &service_mute::CAUSE,
     &service_slow::CAUSE,
-    &http_server_status::CAPTIVE_PORTAL,
+    &captive_portal::CAUSE,
     &grpc::NOT_SERVING,
     &grpc::UNIMPLEMENTED,
     &grpc::ERROR,

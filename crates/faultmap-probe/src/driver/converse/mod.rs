@@ -269,11 +269,12 @@ impl Check<'_> {
             tokio::join!(interposed, self.the_other_way(to, mute));
         }
         if failed_tls == Some(true) {
-            self.other_offers(to).await;
+            self.other_offers(to, mute).await;
         }
         if self.target.scheme.uses_tls() {
             self.ask_without_http2(to).await;
         }
+        tokio::join!(self.intercept_control(to), self.long_hello(to));
         let answer = self.rec.look(|seen| {
             seen.iter().rev().find_map(|o| match &o.seen {
                 Seen::HttpExchange(http) if http.purpose == "default" => Some(http.clone()),

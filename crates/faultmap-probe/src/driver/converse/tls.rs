@@ -6,7 +6,7 @@ use crate::driver::{Check, now_unix};
 use crate::http::{Connection, HttpAsk, exchange};
 use crate::tls::{OfferAsk, OfferKind, TlsAsk, TlsStream, TlsVersion, handshake, offer, plain_request};
 use faultmap_model::observation::{Role, TlsHandshake, TlsOffer, TlsOutcome, Trust};
-use faultmap_model::{Scheme, Seen};
+use faultmap_model::{Observation, Scheme, Seen};
 use futures_util::future::join_all;
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
@@ -117,20 +117,44 @@ impl Check<'_> {
         }
     }
 
-    /// One trait of the ClientHello changed at a time: version, SNI, size.
-    pub(super) async fn other_offers(&self, to: SocketAddr) {
-        let kinds = [
+    /// One trait of the ClientHello changed at a time: version, SNI, size. A service that keeps three of them waiting as it did the first gets no
+    /// more: each would stay in its queue.
+    pub(super) async fn other_offers(&self, to: SocketAddr, mute: bool) {
+        const FIRST: [OfferKind; 3] = [OfferKind::ShortHello, OfferKind::OtherSni, OfferKind::NoSni];
+        const REST: [OfferKind; 6] = [
             OfferKind::Only(TlsVersion::V10),
             OfferKind::Only(TlsVersion::V11),
             OfferKind::Only(TlsVersion::V12),
             OfferKind::Only(TlsVersion::V13),
             OfferKind::AllCiphers,
-            OfferKind::NoSni,
-            OfferKind::OtherSni,
             OfferKind::NoAlpn,
-            OfferKind::ShortHello,
         ];
-        join_all(kinds.into_iter().map(|kind| self.other_offer(to, kind))).await;
+        let offers = |kinds: &'static [OfferKind]| join_all(kinds.iter().map(|kind| self.other_offer(to, *kind)));
+        if !mute {
+            tokio::join!(offers(&FIRST), offers(&REST));
+            return;
+        }
+        offers(&FIRST).await;
+        let answered = |o: &Observation| match &o.seen {
+            Seen::TlsHandshake(tls) => {
+                FIRST.iter().any(|kind| kind.name() == tls.offer.name) && !matches!(tls.outcome, TlsOutcome::Silent { .. })
+            }
+            _ => false,
+        };
+        if self.rec.look(|seen| seen.iter().any(answered)) {
+            offers(&REST).await;
+        }
+    }
+
+    /// An offer beside a handshake that succeeded.
+    pub(in crate::driver) async fn hello(&self, to: SocketAddr, kind: OfferKind, clamped_mss: Option<u32>) -> Option<TlsOutcome> {
+        let asked = Instant::now();
+        let stream = self.reopen(to, OFFER_WAIT, clamped_mss).await?;
+        let wait = self.within(OFFER_WAIT);
+        let ask = OfferAsk { to, role: Role::Target, kind, name: &self.target.host, alpn: alpn(self.target.scheme), wait, clamped_mss };
+        let answer = offer(stream, &ask).await;
+        self.rec.note(asked, answer.clone());
+        Some(answer.outcome)
     }
 
     /// In the protocol's own way into TLS, where it has one.

@@ -1,7 +1,7 @@
-//! The lines of a check through a proxy.
+//! The lines of a check through a proxy, and of the controls that show who meddles on the way.
 
 use super::{count, list, time};
-use faultmap_model::observation::{ConnectOutcome, ProxyBypass, ProxyChoice, ProxyTunnel, TunnelOutcome};
+use faultmap_model::observation::{ConnectOutcome, ProxyBypass, ProxyChoice, ProxyTunnel, TlsControl, TunnelOutcome};
 
 /// Which proxy is used, or not.
 pub(super) fn choice(it: &ProxyChoice) -> String {
@@ -52,6 +52,16 @@ pub(super) fn bypass(it: &ProxyBypass) -> String {
     }
     let connects: Vec<String> = it.connects.iter().map(|(to, outcome)| format!("{to} {}", end(outcome))).collect();
     format!("without the proxy, {place}: {}", list(&connects))
+}
+
+/// Who has a certificate for a name that cannot exist.
+pub(super) fn tls_control(it: &TlsControl) -> String {
+    let asked = format!("{} asked for {}, which cannot exist", it.to, it.name);
+    match it.certificates.first() {
+        None => format!("{asked}: no certificate"),
+        Some(leaf) if it.name_matches => format!("{asked}: a certificate for just that name, from {}", leaf.issuer),
+        Some(leaf) => format!("{asked}: a certificate for {}, from {}", list(&leaf.names), leaf.issuer),
+    }
 }
 
 fn end(outcome: &ConnectOutcome) -> String {
