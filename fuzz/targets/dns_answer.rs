@@ -11,7 +11,7 @@ faultmap_fuzz::target!(|data| {
     assert!(texts.flat_map(|text| text.chars()).all(|c| !c.is_control()));
     if let Some((name, type_number, 1)) = &reading.question {
         let question =
-            Question { name: name.clone(), type_number: *type_number, checking_disabled: false, recursion: true, max_payload: 1232 };
+            Question { name: name.clone(), type_number: *type_number, checking_disabled: false, recursion: true, max_payload: 1232, dnssec: false };
         assert_eq!(question.answer_in(reading.id, data).as_ref(), Some(answer));
         assert_eq!(question.answer_in(!reading.id, data), None);
         assert!(question.encode(reading.id).is_some(), "a name that was read can be written");

@@ -166,10 +166,13 @@ pub(crate) fn timing(evidence: &Evidence<'_>) -> Timing {
 /// A verdict that leaves nothing open needs no further evidence: what could not be asked is then no limit.
 const SETTLED: f64 = 0.95;
 
+/// The user asked for this question by name: that it could not be asked is always told.
+const ASKED_FOR: &str = "dns.trace";
+
 fn limits(evidence: &Evidence<'_>, verdict: &Verdict) -> Vec<Limit> {
     let mut limits: Vec<Limit> = Vec::new();
     let open = verdict.status == Status::Inconclusive || verdict.confidence < SETTLED;
-    for (_, skipped) in evidence.all::<NotAsked>().filter(|_| open) {
+    for (_, skipped) in evidence.all::<NotAsked>().filter(|(_, skipped)| open || skipped.question == ASKED_FOR) {
         if skipped.would_settle.is_empty() {
             continue;
         }

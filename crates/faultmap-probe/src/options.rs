@@ -48,6 +48,10 @@ pub struct CheckOptions {
     pub store: Option<std::sync::Arc<crate::tls::TrustStore>>,
     /// Walk the path also when all is well: for recordings that later ones will be compared with.
     pub map_path: bool,
+    /// `--dns-trace`: walk from the root to the name.
+    pub dns_trace: bool,
+    /// `--dns-root ADDRESS`: the root's servers; empty for IANA's.
+    pub dns_roots: Vec<std::net::SocketAddr>,
     /// Notified when the user interrupts: the check ends with what it has.
     pub interrupt: Option<std::sync::Arc<tokio::sync::Notify>>,
 }
@@ -93,6 +97,8 @@ impl Default for CheckOptions {
             peer: None,
             store: None,
             map_path: false,
+            dns_trace: false,
+            dns_roots: Vec::new(),
             interrupt: None,
         }
     }

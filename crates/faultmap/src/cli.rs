@@ -148,6 +148,12 @@ pub(crate) struct CheckArgs {
     /// Use IPv6 only
     #[arg(short = '6', long, help_heading = "Connection")]
     pub(crate) ipv6: bool,
+    /// Walk from the root of the DNS to the name: every delegated server asked, signatures (DNSSEC) checked
+    #[arg(long, help_heading = "Connection")]
+    pub(crate) dns_trace: bool,
+    /// Begin the walk at these root servers instead of IANA's: an address, or a file of root hints; may be repeated
+    #[arg(long, value_name = "ADDRESS|FILE", requires = "dns_trace", help_heading = "Connection")]
+    pub(crate) dns_root: Vec<String>,
     /// Trust the certificates in FILE (PEM) beside the system's
     #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath, help_heading = "Connection")]
     pub(crate) ca: Option<PathBuf>,

@@ -47,6 +47,8 @@ pub struct Question {
     pub recursion: bool,
     /// EDNS payload size; 0 leaves EDNS out.
     pub max_payload: u16,
+    /// DO: signatures are wanted (RFC 3225). Needs EDNS.
+    pub dnssec: bool,
 }
 
 impl Question {
@@ -54,7 +56,7 @@ impl Question {
     #[must_use]
     pub fn new(name: &str, type_number: u16) -> Option<Self> {
         let name = wire_name(name)?;
-        Some(Self { name, type_number, checking_disabled: false, recursion: true, max_payload: 0 })
+        Some(Self { name, type_number, checking_disabled: false, recursion: true, max_payload: 0, dnssec: false })
     }
 
     /// The bytes of the question; `None` if they cannot be made, which no name that fits the wire causes.
@@ -69,7 +71,7 @@ impl Question {
         message.add_query(Query::query(self.name.clone(), RecordType::from(self.type_number)));
         if self.max_payload > 0 {
             let mut edns = Edns::new();
-            edns.set_max_payload(self.max_payload);
+            edns.set_max_payload(self.max_payload).set_dnssec_ok(self.dnssec);
             message.set_edns(edns);
         }
         message.to_vec().ok()
@@ -94,7 +96,7 @@ pub(super) fn random_id() -> u16 {
     Message::query().metadata.id
 }
 
-fn wire_name(name: &str) -> Option<Name> {
+pub(super) fn wire_name(name: &str) -> Option<Name> {
     if name == "." {
         return Some(Name::root());
     }
@@ -226,7 +228,7 @@ fn address(record: &Record<'_>) -> Option<IpAddr> {
 }
 
 /// A name as text without the final dot. A dot or backslash within a label is escaped (RFC 4343 2.1), and so is all that is not printable.
-fn shown(name: &Name) -> String {
+pub(super) fn shown(name: &Name) -> String {
     let labels: Vec<String> = name.iter().map(shown_label).collect();
     if labels.is_empty() { ".".to_owned() } else { labels.join(".") }
 }

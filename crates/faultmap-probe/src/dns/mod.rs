@@ -10,6 +10,7 @@ mod order;
 mod query;
 mod system;
 mod tcp;
+pub mod trace;
 mod udp;
 
 #[cfg(test)]

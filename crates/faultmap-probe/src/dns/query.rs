@@ -77,6 +77,8 @@ impl DnsAsk {
 pub(super) struct Exchange {
     pub(super) sent: u32,
     pub(super) outcome: DnsOutcome,
+    /// The bytes of the answer, if there is one.
+    pub(super) message: Vec<u8>,
 }
 
 /// Asks once over `ask.transport`. A name that cannot be put into a question is `Failed` with `EINVAL`.
@@ -107,7 +109,8 @@ pub async fn query(ask: &DnsAsk) -> DnsQuery {
 
 async fn exchange(ask: &DnsAsk, max_payload: u16, deadline: Instant) -> Exchange {
     let Some(question) = ask.question(max_payload) else {
-        return Exchange { sent: 0, outcome: DnsOutcome::Failed { errno: "EINVAL".to_owned(), icmp: None } };
+        let outcome = DnsOutcome::Failed { errno: "EINVAL".to_owned(), icmp: None };
+        return Exchange { sent: 0, outcome, message: Vec::new() };
     };
     match ask.transport {
         Transport::Udp => udp::exchange(ask.resolver, &question, deadline).await,

@@ -22,7 +22,7 @@ const MOST_MISMATCHED: u32 = 16;
 pub(super) async fn exchange(to: SocketAddr, question: &Question, deadline: Instant) -> Exchange {
     let started = Instant::now();
     let left = deadline.saturating_duration_since(started);
-    let mut asking = Asking { question, id: message::random_id(), sent: 0, mismatched: 0 };
+    let mut asking = Asking { question, id: message::random_id(), sent: 0, mismatched: 0, message: Vec::new() };
     let outcome = match connected(syn::connect(to, SynOptions::default(), left).await, Family::of(to.ip())) {
         Ok(mut stream) => match timeout_at(deadline, asking.ask(&mut stream)).await {
             Ok(Ok(answer)) => Some(DnsOutcome::Answer(answer)),
@@ -32,7 +32,7 @@ pub(super) async fn exchange(to: SocketAddr, question: &Question, deadline: Inst
         Err(outcome) => outcome,
     };
     let silent = || DnsOutcome::Silent { waited_ms: ms(started.elapsed()), mismatched: asking.mismatched };
-    Exchange { sent: asking.sent, outcome: outcome.unwrap_or_else(silent) }
+    Exchange { sent: asking.sent, outcome: outcome.unwrap_or_else(silent), message: asking.message }
 }
 
 /// The stream; or the outcome of a connect that failed; or nothing when it was still under way and no error had come.
@@ -70,6 +70,8 @@ struct Asking<'q> {
     id: u16,
     sent: u32,
     mismatched: u32,
+    /// The bytes of the answer.
+    message: Vec<u8>,
 }
 
 impl Asking<'_> {
@@ -84,6 +86,7 @@ impl Asking<'_> {
             let mut message = vec![0; usize::from(length)];
             stream.read_exact(&mut message).await?;
             if let Some(answer) = self.question.answer_in(self.id, &message) {
+                self.message = message;
                 return Ok(answer);
             }
             self.mismatched = self.mismatched.saturating_add(1);

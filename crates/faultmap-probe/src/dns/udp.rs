@@ -30,12 +30,12 @@ const MOST_AT_ONCE: usize = 32;
 pub(super) async fn exchange(to: SocketAddr, question: &Question, deadline: Instant) -> Exchange {
     let started = Instant::now();
     let id = message::random_id();
-    let Some(bytes) = question.encode(id) else { return Exchange { sent: 0, outcome: failed(libc::EINVAL) } };
+    let Some(bytes) = question.encode(id) else { return Exchange { sent: 0, outcome: failed(libc::EINVAL), message: Vec::new() } };
     let socket = match open(to) {
         Ok(socket) => socket,
-        Err(error) => return Exchange { sent: 0, outcome: failed(errno::of(&error)) },
+        Err(error) => return Exchange { sent: 0, outcome: failed(errno::of(&error)), message: Vec::new() },
     };
-    let mut asking = Asking { socket, question, id, mismatched: 0, buffer: vec![0; MOST_BYTES], drained: false };
+    let mut asking = Asking { socket, question, id, mismatched: 0, buffer: vec![0; MOST_BYTES], drained: false, message: Vec::new() };
     let mut sent = 0;
     for (number, at) in SENDS.iter().enumerate() {
         if number > 0 && started + *at >= deadline {
@@ -43,14 +43,14 @@ pub(super) async fn exchange(to: SocketAddr, question: &Question, deadline: Inst
         }
         match asking.send(&bytes) {
             Ok(()) => sent += 1,
-            Err(outcome) => return Exchange { sent, outcome },
+            Err(outcome) => return Exchange { sent, outcome, message: Vec::new() },
         }
         let until = SENDS.get(number + 1).map_or(deadline, |next| deadline.min(started + *next));
         if let Some(outcome) = asking.hear(until).await {
-            return Exchange { sent, outcome };
+            return Exchange { sent, outcome, message: asking.message };
         }
     }
-    Exchange { sent, outcome: DnsOutcome::Silent { waited_ms: ms(started.elapsed()), mismatched: asking.mismatched } }
+    Exchange { sent, outcome: DnsOutcome::Silent { waited_ms: ms(started.elapsed()), mismatched: asking.mismatched }, message: Vec::new() }
 }
 
 fn open(to: SocketAddr) -> io::Result<AsyncFd<Socket>> {
@@ -73,6 +73,8 @@ struct Asking<'q> {
     buffer: Vec<u8>,
     /// The socket had nothing more to read when we last looked.
     drained: bool,
+    /// The bytes of the answer.
+    message: Vec<u8>,
 }
 
 impl Asking<'_> {
@@ -127,7 +129,10 @@ impl Asking<'_> {
             }
             match self.socket.get_ref().read(&mut self.buffer) {
                 Ok(length) => match self.answer(length) {
-                    Some(answer) => return Some(DnsOutcome::Answer(answer)),
+                    Some(answer) => {
+                        self.message = self.buffer.get(..length).unwrap_or_default().to_vec();
+                        return Some(DnsOutcome::Answer(answer));
+                    }
                     None => self.mismatched = self.mismatched.saturating_add(1),
                 },
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {

@@ -17,6 +17,7 @@ mod reach;
 mod resolve;
 mod sessions;
 mod split;
+mod trace;
 
 use crate::recorder::{Listener, Recorder, ms};
 use crate::tls::TrustStore;
@@ -146,10 +147,13 @@ impl Check<'_> {
         };
         tokio::pin!(walk);
         let mut rest = resolved.rest;
-        tokio::select! {
-            () = &mut walk => { let _ = tokio::time::timeout(LATE_RESOLVERS, rest).await; }
-            () = &mut rest => walk.await,
-        }
+        let checked = async {
+            tokio::select! {
+                () = &mut walk => { let _ = tokio::time::timeout(LATE_RESOLVERS, rest).await; }
+                () = &mut rest => walk.await,
+            }
+        };
+        tokio::join!(checked, self.trace(&resolved.direct));
         self.try_what_dns_says(&resolved.addresses, &resolved.direct).await;
         self.portal_control().await;
         self.bypass_unreached().await;

@@ -41,6 +41,18 @@ pub(super) struct Direct {
     system_done: Cell<bool>,
 }
 
+impl Direct {
+    /// Keeps what the owners of the name say beside what resolvers say.
+    pub(super) fn learn(&self, addresses: &[IpAddr]) {
+        let mut known = self.addresses.borrow_mut();
+        for address in addresses {
+            if !known.contains(address) {
+                known.push(*address);
+            }
+        }
+    }
+}
+
 impl<'a> Check<'a> {
     /// Resolves a host, the target's or the proxy's; a literal needs no resolver.
     pub(super) async fn resolve<'s>(&'s self, host: &'s str) -> Resolved<'s> {
@@ -171,12 +183,7 @@ impl<'a> Check<'a> {
         if answer.rcode == 2 {
             self.ask_once(resolver, name, record_type, true, Duration::from_secs(2)).await;
         }
-        let mut known = direct.addresses.borrow_mut();
-        for address in &answer.addresses {
-            if !known.contains(address) {
-                known.push(*address);
-            }
-        }
+        direct.learn(&answer.addresses);
         Some(answer)
     }
 

@@ -29,6 +29,8 @@ use std::sync::Arc;
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
 use tokio::sync::Notify;
 
+/// Bytes of a file of root hints that are read; IANA's has 3,000.
+const HINTS_LIMIT: u64 = 1 << 20;
 /// Largest body that is sent.
 const DATA_LIMIT: u64 = 16 << 20;
 /// What a shell says of a program that SIGINT ended (128 + 2).
@@ -192,6 +194,8 @@ fn options(args: &CheckArgs, target: &Target, data: Option<Vec<u8>>) -> anyhow::
         peer: super::secret::peer(args)?,
         store: None,
         map_path: args.record.is_some() || args.many.baseline.is_some(),
+        dns_trace: args.dns_trace,
+        dns_roots: roots(&args.dns_root)?,
         interrupt: Some(Arc::new(Notify::new())),
     };
     faultmap_probe::http::validate(&options.method, &options.headers).context("the request cannot be made")?;
@@ -204,6 +208,23 @@ fn proxy(args: &CheckArgs, target: &Target) -> anyhow::Result<Choice> {
         return Ok(Choice::Direct);
     }
     Ok(choose(target, args.proxy.as_deref(), |name| std::env::var(name).ok())?)
+/// Addresses, or files of root hints.
+fn roots(given: &[String]) -> anyhow::Result<Vec<SocketAddr>> {
+    let mut roots = Vec::new();
+    for text in given {
+        let mut found = faultmap_probe::dns::trace::parse_roots(text);
+        if found.is_empty() {
+            let mut hints = String::new();
+            let read = File::open(text).and_then(|file| file.take(HINTS_LIMIT).read_to_string(&mut hints));
+            read.with_context(|| format!("--dns-root {text:?} is neither an address nor a file that can be read"))?;
+            found = faultmap_probe::dns::trace::parse_roots(&hints);
+        }
+        if found.is_empty() {
+            bail!("--dns-root {text:?} names no address; a file of root hints has lines such as: a.root-servers.net. 3600000 A 198.41.0.4");
+        }
+        roots.extend(found);
+    }
+    Ok(roots)
 }
 
 /// `Name: value`. What is wrong is told by its number, for it may be a secret.

@@ -11,6 +11,7 @@ mod table;
 mod tcpip;
 mod tower;
 mod watch;
+mod trace;
 mod waterfall;
 
 pub(crate) use comparison::comparison;
@@ -45,6 +46,7 @@ pub(crate) fn report(report: &Report, shown: Shown, terminal: Terminal) -> Strin
     }
     waterfall::waterfall(&mut paper, report);
     comparison::since_baseline(&mut paper, report);
+    trace::trace(&mut paper, report);
     if !healthy {
         sentence::remaining(&mut paper, report);
         sentence::because(&mut paper, report);

@@ -1,5 +1,6 @@
 //! Resolvers contradict each other, and the answer that the system used is the one that fails.
 
+use super::dns_trace;
 use super::lookup::{Questions, Reply, list, of_resolvers, system_failure};
 use crate::causes::{Cause, Claim, Tool};
 use crate::observation::{HostsFile, Role, SystemLookup, TcpConnect, TlsChain};
@@ -38,7 +39,43 @@ pub(super) static CAUSE: Cause = Cause {
 fn claim(ev: &Evidence<'_>) -> Option<Claim> {
     let hosts = ev.all::<HostsFile>().any(|(_, hosts)| !hosts.addresses.is_empty());
     let questions = of_resolvers(ev).filter(|_| !hosts)?;
-    denied(ev, &questions).or_else(|| misled(ev, &questions))
+    denied(ev, &questions).or_else(|| misled(ev, &questions)).or_else(|| stale(ev, &questions))
+}
+
+/// The walk from the root found other addresses than the resolver gives, or denies: an old answer is kept.
+fn stale(ev: &Evidence<'_>, questions: &Questions<'_>) -> Option<Claim> {
+    let (walk, trace) = dns_trace::found(ev)?;
+    let server = questions.servers().into_iter().next()?;
+    let who = questions.called(server);
+    let owners = list(&trace.addresses);
+    let ids = questions.answers(server).map(|(id, ..)| id).collect::<Vec<_>>();
+    if let Some((system, error)) = system_failure(ev) {
+        if !matches!(questions.reply(), Reply::NxDomain | Reply::NoData) {
+            return None;
+        }
+        let summary = format!(
+            "{who} says that {} has no address ({error}), its owners say {owners}: an old denial is kept, or the resolver sees another DNS.",
+            questions.name
+        );
+        return Some(Claim::proven(0.97, Where::Remote, who, summary).citing([walk, system]).citing(ids));
+    }
+    let (system, lookup) = ev.all::<SystemLookup>().last()?;
+    let failing: Vec<ObservationId> = lookup.addresses.iter().filter_map(|address| address_fails(ev, *address)).collect();
+    let differs = !lookup.addresses.iter().any(|address| trace.addresses.contains(address));
+    if lookup.addresses.is_empty() || !differs || failing.len() < lookup.addresses.len() {
+        return None;
+    }
+    let works = trace.addresses.iter().find_map(|address| address_works(ev, *address));
+    let summary = format!(
+        "{who} says that {} is {}, which fails; its owners say {owners}: the resolver keeps an old answer.",
+        questions.name,
+        list(&lookup.addresses)
+    );
+    let claim = match works {
+        Some(_) => Claim::proven(0.95, Where::Remote, who, summary),
+        None => Claim::likely(0.6, Where::Remote, who, summary),
+    };
+    Some(claim.citing([walk, system]).citing(failing).citing(ids).citing(works).despite_answers().misleading())
 }
 
 /// One resolver says that the name does not exist, and the system believes it.

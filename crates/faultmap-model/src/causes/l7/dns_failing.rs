@@ -1,5 +1,6 @@
 //! The resolver answers, and fails or refuses; or finds the signatures wrong.
 
+use super::dns_trace;
 use super::lookup::{Questions, Reply, capital, extended_error, failing, rcode_name, system_failure};
 use crate::causes::{Cause, Claim, Tool};
 use crate::observation::{DnsAnswer, DnsOutcome};
@@ -17,6 +18,11 @@ pub(super) static SERVFAIL: Cause = Cause {
     what: "The resolver answers that it could not find out: it cannot reach the zone's servers, they answer nonsense, or the resolver itself is broken.",
     shows: "RCODE 2 (SERVFAIL), also with checking disabled: with CD set and an answer, it would be DNSSEC. An extended error (RFC 8914) names the reason.",
     confirm: &[
+        Tool {
+            run: "faultmap check {url} --dns-trace",
+            on: "here",
+            why: "asks every server from the root down, and checks the signatures: which zone fails, and how",
+        },
         Tool {
             run: "dig @{resolver} {host} A; dig @{resolver} . NS",
             on: "here",
@@ -60,6 +66,7 @@ pub(super) static DNSSEC_BOGUS: Cause = Cause {
            then answers SERVFAIL, while others resolve the name. A wrong clock at the resolver does the same to every signed zone.",
     shows: "SERVFAIL, but an answer with checking disabled (CD, RFC 4035), or an extended error 6 to 12 that says so.",
     confirm: &[
+        Tool { run: "faultmap check {url} --dns-trace", on: "here", why: "names the zone at which the chain breaks, and how" },
         Tool { run: "dig @{resolver} +cd +dnssec {host} A", on: "here", why: "answered with +cd and not without: validation" },
         Tool {
             run: "delv @{resolver} {host} A; dig +dnssec {host} RRSIG",
@@ -79,7 +86,7 @@ pub(super) static DNSSEC_BOGUS: Cause = Cause {
 fn servfail(ev: &Evidence<'_>) -> Option<Claim> {
     let questions = failing(ev)?;
     let Reply::Failing(rcode) = questions.reply() else { return None };
-    if validation(&questions).is_some() {
+    if validation(&questions).is_some() || dns_trace::explains_failure(ev) {
         return None;
     }
     let outcome = format!("cannot resolve {}: it answers {}", questions.name, rcode_name(rcode));
@@ -94,6 +101,34 @@ fn refused(ev: &Evidence<'_>) -> Option<Claim> {
 }
 
 fn bogus(ev: &Evidence<'_>) -> Option<Claim> {
+    bogus_by_walk(ev).or_else(|| bogus_by_answer(ev))
+}
+
+/// The walk from the root names the zone, and how its signatures fail.
+fn bogus_by_walk(ev: &Evidence<'_>) -> Option<Claim> {
+    let found = dns_trace::bogus(ev)?;
+    let how = dns_trace::how(&found.broken, found.records, found.clock_unix);
+    let at = format!("the zone {}", found.zone);
+    let claim = match failing(ev).filter(|questions| matches!(questions.reply(), Reply::Failing(_))) {
+        Some(questions) => {
+            let summary = format!(
+                "The DNSSEC chain breaks at {}: {how}, as {} shows; validating resolvers answer SERVFAIL.",
+                found.zone, found.server
+            );
+            Claim::proven(0.98, Where::Remote, at, summary).citing(questions.all_answers().iter().map(|(id, ..)| *id))
+        }
+        None => {
+            let summary = format!(
+                "The DNSSEC chain breaks at {}: {how}, as {} shows. The resolver asked here does not mind; those that validate answer SERVFAIL.",
+                found.zone, found.server
+            );
+            Claim::degrades(0.88, Where::Remote, at, summary)
+        }
+    };
+    Some(claim.citing([found.id]))
+}
+
+fn bogus_by_answer(ev: &Evidence<'_>) -> Option<Claim> {
     let questions = failing(ev).filter(|questions| matches!(questions.reply(), Reply::Failing(_)))?;
     let proof = validation(&questions)?;
     let how = match &proof.unchecked {

@@ -1,5 +1,6 @@
 //! A DNS server that is asked for a name and neither owns its zone nor looks it up.
 
+use super::dns_trace::{self, LameZone};
 use super::lookup::{Reply, capital, failing};
 use crate::causes::{Cause, Claim, Tool};
 use crate::verdict::Where;
@@ -12,7 +13,7 @@ pub(super) static CAUSE: Cause = Cause {
     title: "the DNS server is not authoritative for the name",
     what: "A zone is delegated to this server, or a client is configured to ask it, and the server neither serves the zone nor looks names up for others: \
            the zone was moved or never loaded there. Who happens to ask this server fails, others do not.",
-    shows: "NOERROR without any record, neither authoritative (AA) nor offering recursion (RA). An empty answer with AA means that the name has no such \
+    shows: "With --dns-trace: a server to which the parent delegates answers REFUSED, SERVFAIL or without authority, or not at all. Without: NOERROR without any record, neither authoritative (AA) nor offering recursion (RA). An empty answer with AA means that the name has no such \
             record.",
     confirm: &[
         Tool { run: "dig @SERVER +norec NAME SOA", on: "here", why: "no SOA and no aa flag: the zone is not loaded" },
@@ -26,6 +27,41 @@ pub(super) static CAUSE: Cause = Cause {
 };
 
 fn claim(ev: &Evidence<'_>) -> Option<Claim> {
+    by_walk(ev).or_else(|| by_answer(ev))
+}
+
+/// The walk from the root names the zone and the server.
+fn by_walk(ev: &Evidence<'_>) -> Option<Claim> {
+    let LameZone { id, zone, lame, all } = dns_trace::lame(ev)?;
+    let told: Vec<String> = lame.iter().take(4).map(|server| dns_trace::words(server)).collect();
+    let first = lame.first()?;
+    let at = format!("{} ({}), delegated for {}", first.name, first.address.ip(), zone.zone);
+    let told = told.join(", ");
+    let claim = match (all, failing(ev)) {
+        (true, Some(questions)) => {
+            let summary = format!("No server of the zone {} serves it: {told}. So {} does not resolve.", zone.zone, questions.name);
+            Claim::proven(0.97, Where::Remote, at, summary).citing(questions.all_answers().iter().map(|(id, ..)| *id))
+        }
+        (true, None) => {
+            let summary =
+                format!("No server of the zone {} serves it: {told}. The name resolves from a cache, as long as that lasts.", zone.zone);
+            Claim::degrades(0.85, Where::Remote, at, summary)
+        }
+        (false, _) => {
+            let count = zone.servers.len();
+            let summary = format!(
+                "{} of {count} server addresses of the zone {} do not serve it: {told}. Resolvers that pick them wait or fail.",
+                lame.len(),
+                zone.zone
+            );
+            Claim::degrades(0.93, Where::Remote, at, summary)
+        }
+    };
+    Some(claim.citing([id]))
+}
+
+/// The server that was asked says so itself.
+fn by_answer(ev: &Evidence<'_>) -> Option<Claim> {
     let questions = failing(ev).filter(|questions| questions.reply() == Reply::Lame)?;
     let server = questions.server_replying(Reply::Lame)?;
     let answers = questions.all_answers();

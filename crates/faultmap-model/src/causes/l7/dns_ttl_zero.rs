@@ -1,13 +1,14 @@
 //! Answers that no cache may keep.
 
 use super::answer::spoken;
+use super::dns_trace;
 use super::lookup::{Questions, of_resolvers, of_target};
 use crate::causes::{Cause, Claim, Tool};
 use crate::verdict::Where;
 use crate::{Evidence, Layer};
 
 /// A lookup below this is not felt.
-const FREE_MS: f64 = 5.0;
+const FREE_MS: f64 = 20.0;
 /// Below this many seconds a cache is of no use.
 const SHORT_S: u32 = 5;
 
@@ -32,10 +33,10 @@ fn claim(ev: &Evidence<'_>) -> Option<Claim> {
     [of_resolvers(ev), of_target(ev)].into_iter().flatten().find_map(|questions| short_lived(ev, &questions))
 }
 
-/// How long a lookup takes: the slowest of the answers that matter.
+/// How long a lookup takes at its best; what is slower once may be our own scheduler.
 fn cost_ms(ev: &Evidence<'_>, questions: &Questions<'_>) -> f64 {
     let answers = questions.all_answers();
-    answers.iter().filter_map(|(id, ..)| ev.get(*id)).map(|observation| observation.took_ms).fold(0.0, f64::max)
+    answers.iter().filter_map(|(id, ..)| ev.get(*id)).map(|observation| observation.took_ms).reduce(f64::min).unwrap_or(0.0)
 }
 
 /// A resolver on this host, or one that answers from its own table (`dnsmasq --address`, a hosts file that it serves, a service catalogue):
@@ -52,8 +53,10 @@ fn short_lived(ev: &Evidence<'_>, questions: &Questions<'_>) -> Option<Claim> {
     }
     let answers: Vec<_> = questions.all_answers().into_iter().filter(|(_, _, answer)| !answer.addresses.is_empty()).collect();
     let ttls: Vec<u32> = answers.iter().filter_map(|(_, _, answer)| answer.min_ttl_s).collect();
-    let owners: Vec<u32> =
+    let walk = dns_trace::found(ev);
+    let mut owners: Vec<u32> =
         answers.iter().filter(|(_, _, answer)| answer.authoritative).filter_map(|(_, _, answer)| answer.min_ttl_s).collect();
+    owners.extend(walk.and_then(|(_, trace)| trace.ttl_s));
     let ttl = if !owners.is_empty() && owners.iter().all(|ttl| *ttl < SHORT_S) {
         owners.iter().copied().max()?
     } else if !ttls.is_empty() && ttls.iter().all(|ttl| *ttl == 0) {
@@ -64,7 +67,9 @@ fn short_lived(ev: &Evidence<'_>, questions: &Questions<'_>) -> Option<Claim> {
     let cost = if cost_ms >= FREE_MS { format!(", and waits {} for it", spoken(cost_ms)) } else { String::new() };
     let summary = format!("The addresses of {} live {ttl} s only (TTL {ttl}): every connection has to ask DNS anew{cost}.", questions.name);
     Some(
-        Claim::degrades(0.85, Where::Remote, format!("the zone of {}", questions.name), summary).citing(answers.iter().map(|(id, ..)| *id)),
+        Claim::degrades(0.85, Where::Remote, format!("the zone of {}", questions.name), summary)
+            .citing(answers.iter().map(|(id, ..)| *id))
+            .citing(walk.map(|(id, _)| id)),
     )
 }
 

@@ -16,6 +16,7 @@ mod dns_search;
 mod dns_slow;
 mod dns_tcp_blocked;
 mod dns_timeout;
+mod dns_trace;
 mod dns_ttl_zero;
 mod grpc;
 mod http_client_status;
