@@ -151,6 +151,7 @@ impl World {
         let mut spec = spec.clone();
         if let ServiceSpec::Dns(dns) = &mut spec
             && dns.records.is_empty()
+            && dns.recurse.is_empty()
         {
             let known = zone(&self.net.names())?;
             dns.zones.extend(known.zones);

@@ -35,7 +35,7 @@ use tokio::sync::mpsc;
 
 pub use self::{
     database::{Mysql, MysqlError, Postgres, PostgresError},
-    dns::{DnsAnswer, DnsBehaviour, DnsSpec, Ede, Mx, RecordSpec, Srv, Transport},
+    dns::{Digest, DnsAnswer, DnsBehaviour, DnsSpec, Ede, Mx, RecordSpec, Signatures, Srv, Transport},
     error::ServiceError,
     hostile::Hostile,
     http::{Body, Encoding, Fault as HttpFault, Grpc, HttpSpec, Pause, Redirect, Respond, Reuse, Rotation, Speak, Upstream, WebsocketFlaw},

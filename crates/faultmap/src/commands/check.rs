@@ -208,6 +208,8 @@ fn proxy(args: &CheckArgs, target: &Target) -> anyhow::Result<Choice> {
         return Ok(Choice::Direct);
     }
     Ok(choose(target, args.proxy.as_deref(), |name| std::env::var(name).ok())?)
+}
+
 /// Addresses, or files of root hints.
 fn roots(given: &[String]) -> anyhow::Result<Vec<SocketAddr>> {
     let mut roots = Vec::new();

@@ -44,7 +44,7 @@ fn zone(paper: &mut Paper, zone: &TracedZone, clock_unix: i64) {
         self::server(paper, server);
     }
     if zone.left_out > 0 {
-        paper.blank(4).wrapped(DIM, &format!("{} more not asked", count(zone.left_out, "address")), 6);
+        paper.blank(4).wrapped(DIM, &format!("{} more addresses not asked", zone.left_out), 6);
     }
     if !zone.nameless.is_empty() {
         paper.blank(4).wrapped(YELLOW, &format!("no address found for {}", names(&zone.nameless)), 6);

@@ -13,6 +13,8 @@ use hickory_proto::{
     },
 };
 
+use super::recurse::Found;
+use super::sign;
 use super::{Behaviour, DnsAnswer, DnsBehaviour, DnsPlan, Transport};
 
 /// Longest chain of aliases followed.
@@ -33,8 +35,8 @@ pub(crate) struct Reply {
     pub(crate) bites: Vec<&'static str>,
 }
 
-/// Composes the answer to `bytes`, the `number`-th query.
-pub(crate) fn answer(plan: &DnsPlan, bytes: &[u8], over: Transport, number: u64) -> Reply {
+/// Composes the answer to `bytes`, the `number`-th query; `found`: what a recursive resolver found out elsewhere.
+pub(crate) fn answer(plan: &DnsPlan, bytes: &[u8], over: Transport, number: u64, found: Option<Found>) -> Reply {
     let Ok(query) = Message::from_vec(bytes) else {
         return malformed(bytes);
     };
@@ -63,7 +65,7 @@ pub(crate) fn answer(plan: &DnsPlan, bytes: &[u8], over: Transport, number: u64)
         reply.bytes = compression_loop(&query, &question);
         return reply;
     }
-    let mut message = compose(plan, behaviour, &query, &question);
+    let mut message = compose(plan, behaviour, &query, &question, found);
     if behaviour.truncate && over == Transport::Udp {
         message = message.truncate();
     }
@@ -123,15 +125,19 @@ fn bites(b: &DnsBehaviour, over: Transport) -> Vec<&'static str> {
     all.iter().filter(|(is, _)| *is).map(|(_, name)| *name).collect()
 }
 
-fn compose(plan: &DnsPlan, behaviour: &DnsBehaviour, query: &Message, question: &Query) -> Message {
+fn compose(plan: &DnsPlan, behaviour: &DnsBehaviour, query: &Message, question: &Query, found: Option<Found>) -> Message {
     let mut message = Message::response(query.metadata.id, query.metadata.op_code);
     message.metadata = Metadata::response_from_request(&query.metadata);
     message.add_query(question.clone());
-    message.metadata.recursion_available = behaviour.recursion_available.unwrap_or(behaviour.answer != DnsAnswer::Lame);
-    message.metadata.authoritative = behaviour.authoritative.unwrap_or(false);
+    message.metadata.recursion_available = behaviour.recursion_available.unwrap_or(behaviour.answer != DnsAnswer::Lame && !plan.authority);
+    message.metadata.authoritative = behaviour.authoritative.unwrap_or(plan.authority && behaviour.answer != DnsAnswer::Lame);
     message.metadata.authentic_data = behaviour.authentic.unwrap_or(false);
     if query.metadata.op_code == OpCode::Query {
-        fill(&mut message, plan, behaviour, question);
+        fill(&mut message, plan, behaviour, question, found);
+        let wants_signatures = query.edns.as_ref().is_some_and(|edns| edns.flags().dnssec_ok);
+        if plan.signed && wants_signatures {
+            sign::sign(&mut message, plan, behaviour.signatures);
+        }
     } else {
         message.metadata.response_code = ResponseCode::NotImp;
     }
@@ -149,16 +155,20 @@ fn compose(plan: &DnsPlan, behaviour: &DnsBehaviour, query: &Message, question: 
     message
 }
 
-fn fill(message: &mut Message, plan: &DnsPlan, behaviour: &DnsBehaviour, question: &Query) {
+fn fill(message: &mut Message, plan: &DnsPlan, behaviour: &DnsBehaviour, question: &Query, found: Option<Found>) {
     let zone = plan.zones.iter().filter(|z| z.zone_of(question.name())).max_by_key(|z| z.num_labels());
     let mut answer = match behaviour.answer {
         DnsAnswer::Bogus if message.metadata.checking_disabled => DnsAnswer::Zone,
         DnsAnswer::Bogus => DnsAnswer::Servfail,
         other => other,
     };
-    let known = zone.is_some() || plan.records.contains_key(&question.name().to_lowercase());
+    let found = found.filter(|_| behaviour.addresses.is_none());
+    let known = found.is_some() || zone.is_some() || plan.records.contains_key(&question.name().to_lowercase());
     if answer == DnsAnswer::Zone && !known && behaviour.addresses.is_none() {
         answer = plan.outside;
+    }
+    if answer == DnsAnswer::Refused {
+        message.metadata.authoritative = false;
     }
     message.metadata.response_code = match answer {
         DnsAnswer::Zone | DnsAnswer::Nodata | DnsAnswer::Lame => ResponseCode::NoError,
@@ -168,15 +178,19 @@ fn fill(message: &mut Message, plan: &DnsPlan, behaviour: &DnsBehaviour, questio
         DnsAnswer::Formerr => ResponseCode::FormErr,
         DnsAnswer::Notimp => ResponseCode::NotImp,
     };
-    match answer {
-        DnsAnswer::Zone => {
+    match (answer, found) {
+        (DnsAnswer::Zone, Some(found)) => {
+            message.metadata.response_code = found.code;
+            message.add_answers(found.answers);
+        }
+        (DnsAnswer::Zone, None) => {
             message.metadata.response_code = from_records(message, plan, behaviour, question);
             if message.answers.is_empty() && message.authorities.is_empty() {
-                message.add_authority(soa(zone, plan.ttl));
+                message.add_authority(soa(zone, plan));
             }
         }
-        DnsAnswer::Nxdomain | DnsAnswer::Nodata => {
-            message.add_authority(soa(zone, plan.ttl));
+        (DnsAnswer::Nxdomain | DnsAnswer::Nodata, _) => {
+            message.add_authority(soa(zone, plan));
         }
         _ => {}
     }
@@ -203,8 +217,14 @@ fn from_records(message: &mut Message, plan: &DnsPlan, behaviour: &DnsBehaviour,
     let mut owner = question.name().clone();
     for _ in 0..=MAX_CNAMES {
         let key = owner.to_lowercase();
-        if let Some(referral) = delegation(plan, &key) {
-            message.add_authorities(referral.to_vec());
+        if let Some(owned) = of_zone(plan, &key, wanted) {
+            message.add_answers(owned);
+            return ResponseCode::NoError;
+        }
+        if let Some(referral) =
+            delegation(plan, &key).filter(|_| !(wanted == RecordType::DS && plan.authority && !plan.zones.contains(&key)))
+        {
+            refer(message, plan, referral);
             return ResponseCode::NoError;
         }
         let Some(records) = plan.records.get(&key) else {
@@ -233,6 +253,33 @@ fn from_records(message: &mut Message, plan: &DnsPlan, behaviour: &DnsBehaviour,
     ResponseCode::ServFail
 }
 
+/// What belongs to a zone as a whole: its SOA, its key, the digest of a child's key.
+fn of_zone(plan: &DnsPlan, name: &Name, wanted: RecordType) -> Option<Vec<Record>> {
+    let apex = plan.zones.iter().find(|zone| *zone == name);
+    match wanted {
+        RecordType::SOA => apex.map(|zone| vec![soa(Some(zone), plan)]),
+        RecordType::DNSKEY if plan.signed => apex.and_then(|zone| sign::key_of(zone, plan.ttl)).map(|key| vec![key]),
+        RecordType::DS => plan.digests.get(name).and_then(|which| sign::digest_of(name, *which, plan.ttl)).map(|ds| vec![ds]),
+        _ => None,
+    }
+}
+
+/// Refers to the servers of a child, with the digest of its key and the addresses that are known.
+fn refer(message: &mut Message, plan: &DnsPlan, referral: &[Record]) {
+    message.metadata.authoritative = false;
+    message.add_authorities(referral.to_vec());
+    let child = referral.first().map(|record| &record.name);
+    let digest = child.and_then(|child| Some(sign::digest_of(child, *plan.digests.get(child)?, plan.ttl)));
+    message.add_authorities(digest.flatten());
+    for record in referral {
+        if let RData::NS(server) = &record.data {
+            let glue = plan.records.get(&server.0.to_lowercase()).into_iter().flatten();
+            let address = |r: &&Record| matches!(r.record_type(), RecordType::A | RecordType::AAAA);
+            message.add_additionals(glue.filter(address).cloned());
+        }
+    }
+}
+
 /// NS records at or above `name`, but below a zone's apex.
 fn delegation<'a>(plan: &'a DnsPlan, name: &Name) -> Option<&'a [Record]> {
     let mut cut = name.clone();
@@ -252,10 +299,11 @@ fn rename(record: &Record, owner: &Name) -> Record {
     record
 }
 
-fn soa(zone: Option<&Name>, ttl: u32) -> Record {
+fn soa(zone: Option<&Name>, plan: &DnsPlan) -> Record {
+    let ttl = plan.ttl;
     let apex = zone.cloned().unwrap_or_else(Name::root);
     let of = |label: &str| Name::from_ascii(label).and_then(|n| n.append_domain(&apex)).unwrap_or_else(|_| apex.clone());
-    let data = SOA::new(of("ns"), of("hostmaster"), 1, 3600, 600, 86_400, ttl);
+    let data = SOA::new(of("ns"), of("hostmaster"), plan.serial, 3600, 600, 86_400, ttl);
     Record::from_rdata(apex.clone(), ttl, RData::SOA(data))
 }
 
@@ -310,8 +358,8 @@ mod tests {
         fn any_bytes_are_answered_or_ignored_without_panic(bytes in proptest::collection::vec(any::<u8>(), 0..400), number: u64) {
             let spec: DnsSpec = serde_json::from_str(r#"{"zones":["lab"]}"#).unwrap();
             let plan = DnsPlan::new(&DnsSpec { records: vec![RecordSpec { name: "a.lab".into(), ..RecordSpec::default() }], ..spec }).unwrap();
-            let _ = answer(&plan, &bytes, Transport::Udp, number);
-            let _ = answer(&plan, &bytes, Transport::Tcp, number);
+            let _ = answer(&plan, &bytes, Transport::Udp, number, None);
+            let _ = answer(&plan, &bytes, Transport::Tcp, number, None);
         }
     }
 }

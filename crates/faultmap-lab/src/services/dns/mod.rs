@@ -2,7 +2,9 @@
 //! zones. Answers are composed in `answer`, moved over the network in `serve`.
 
 mod answer;
+mod recurse;
 mod serve;
+mod sign;
 
 use std::{
     collections::BTreeMap,
@@ -17,6 +19,7 @@ use hickory_proto::rr::{
 use serde::{Deserialize, Serialize};
 
 pub(crate) use self::serve::{serve_tcp, serve_udp};
+pub use self::sign::{Digest, Signatures};
 use super::{error::ServiceError, tcp::yes};
 
 /// Records per server; a lab zone has a few dozen.
@@ -41,6 +44,18 @@ pub struct DnsSpec {
     /// Apexes of the zones it knows; negative answers carry their SOA.
     #[serde(default)]
     pub zones: Vec<String>,
+    /// An authoritative server: AA for what is in its zones, REFUSED for what is not, no recursion, referrals with glue.
+    #[serde(default)]
+    pub authority: bool,
+    /// Its zones are signed (DNSSEC), each with the key that its name gives.
+    #[serde(default)]
+    pub signed: bool,
+    /// Serial number of its zones.
+    #[serde(default = "one")]
+    pub serial: u32,
+    /// A recursive resolver: addresses of the root servers from which it looks up what is outside of its zones.
+    #[serde(default)]
+    pub recurse: Vec<IpAddr>,
     /// The records.
     #[serde(default)]
     pub records: Vec<RecordSpec>,
@@ -59,6 +74,10 @@ pub struct DnsSpec {
     /// Behaviours by name; `*.lab` holds for every name below `lab`. An exact name, then the longest suffix, wins.
     #[serde(default)]
     pub names: BTreeMap<String, DnsBehaviour>,
+}
+
+fn one() -> u32 {
+    1
 }
 
 fn domain() -> u16 {
@@ -96,6 +115,8 @@ pub struct RecordSpec {
     pub txt: Vec<String>,
     /// Name servers; below a zone's apex they delegate.
     pub ns: Vec<String>,
+    /// The DS record beside name servers that delegate: the child is signed.
+    pub ds: Option<Digest>,
     /// Pointers.
     pub ptr: Vec<String>,
     /// Mail exchangers.
@@ -163,6 +184,8 @@ pub struct DnsBehaviour {
     pub compression_loop: bool,
     /// Further records of 200 bytes each (TXT, additional section) to make the answer large.
     pub padding_records: u16,
+    /// How the signatures of signed zones are.
+    pub signatures: Signatures,
     /// The AA flag; absent: clear.
     pub authoritative: Option<bool>,
     /// The RA flag; absent: set.
@@ -224,6 +247,11 @@ pub struct Ede {
 pub(crate) struct DnsPlan {
     zones: Vec<Name>,
     records: BTreeMap<Name, Vec<Record>>,
+    digests: BTreeMap<Name, Digest>,
+    authority: bool,
+    signed: bool,
+    serial: u32,
+    recurse: Vec<IpAddr>,
     ttl: u32,
     outside: DnsAnswer,
     max_udp: u16,
@@ -240,8 +268,10 @@ struct Behaviour {
 impl DnsPlan {
     pub(crate) fn new(spec: &DnsSpec) -> Result<Self, ServiceError> {
         let mut records: BTreeMap<Name, Vec<Record>> = BTreeMap::new();
+        let mut digests = BTreeMap::new();
         for (i, record) in spec.records.iter().enumerate() {
             let owner = name(&record.name)?;
+            digests.extend(record.ds.map(|ds| (owner.clone(), ds)));
             let ttl = record.ttl.unwrap_or(spec.ttl);
             let made = rdata(record)?.into_iter().map(|data| Record::from_rdata(owner.clone(), ttl, data));
             records.entry(owner.clone()).or_default().extend(made);
@@ -253,8 +283,13 @@ impl DnsPlan {
         Ok(Self {
             zones: spec.zones.iter().map(|z| name(z)).collect::<Result<_, _>>()?,
             records,
+            digests,
+            authority: spec.authority,
+            signed: spec.signed,
+            serial: spec.serial,
+            recurse: spec.recurse.clone(),
             ttl: spec.ttl,
-            outside: spec.outside,
+            outside: if spec.authority { DnsAnswer::Refused } else { spec.outside },
             max_udp: spec.max_udp.max(512),
             behaviour: Behaviour::new(&spec.behaviour)?,
             names: names.collect::<Result<_, ServiceError>>()?,

@@ -8,6 +8,9 @@ use tokio::{
     time::{sleep, timeout},
 };
 
+use hickory_proto::op::Message;
+
+use super::recurse::{self, Found};
 use super::{
     DnsPlan, Transport,
     answer::{Reply, answer},
@@ -23,7 +26,8 @@ const TCP_IDLE: Duration = Duration::from_secs(30);
 
 /// Answers one datagram.
 pub(crate) async fn serve_udp(bytes: Vec<u8>, from: SocketAddr, socket: Arc<UdpSocket>, plan: &DnsPlan, ctx: &Ctx) {
-    let reply = answer(plan, &bytes, Transport::Udp, ctx.next());
+    let found = looked_up(plan, &bytes).await;
+    let reply = answer(plan, &bytes, Transport::Udp, ctx.next(), found);
     count(&reply, "udp", ctx);
     sleep(reply.delay).await;
     if let Some(bytes) = reply.bytes
@@ -34,13 +38,25 @@ pub(crate) async fn serve_udp(bytes: Vec<u8>, from: SocketAddr, socket: Arc<UdpS
     }
 }
 
+/// What a recursive resolver finds out elsewhere.
+async fn looked_up(plan: &DnsPlan, query: &[u8]) -> Option<Found> {
+    if plan.recurse.is_empty() {
+        return None;
+    }
+    let message = Message::from_vec(query).ok()?;
+    let question = message.queries.first()?;
+    let own = plan.zones.iter().any(|zone| zone.zone_of(question.name())) || plan.records.contains_key(&question.name().to_lowercase());
+    if own { None } else { Some(recurse::look_up(&plan.recurse, question).await) }
+}
+
 /// Answers the queries of one TCP session, one after the other.
 pub(crate) async fn serve_tcp(tcp: TcpStream, ctx: &Ctx) {
     let (mut io, _wire) = Metered::new(tcp, ctx.counters.clone());
     while let Some(query) = read_message(&mut io).await {
         let plan = ctx.plan();
         let Role::Dns(plan) = &plan.role else { return };
-        let reply = answer(plan, &query, Transport::Tcp, ctx.next());
+        let found = looked_up(plan, &query).await;
+        let reply = answer(plan, &query, Transport::Tcp, ctx.next(), found);
         count(&reply, "tcp", ctx);
         sleep(reply.delay).await;
         let Some(bytes) = reply.bytes else {

@@ -221,9 +221,11 @@ impl Walk<'_> {
     fn fitting(&self, zone: &Zone) -> Vec<NameServer> {
         let wanted = |server: &&NameServer| self.ask.only_v4.is_none_or(|v4| server.address.is_ipv4() == v4);
         let mut by_turns: Vec<(usize, NameServer)> = Vec::new();
-        for server in zone.servers.iter().filter(wanted) {
-            let turn = by_turns.iter().filter(|(_, other)| other.name == server.name).count();
-            by_turns.push((turn, server.clone()));
+        for (place, name) in zone.ns.iter().enumerate() {
+            let mut of_name: Vec<&NameServer> = zone.servers.iter().filter(wanted).filter(|server| server.name == *name).collect();
+            // Of every other name the other family first, so that each family is asked whatever the bound.
+            of_name.sort_by_key(|server| server.address.is_ipv4() == (place % 2 == 1));
+            by_turns.extend(of_name.into_iter().cloned().enumerate());
         }
         by_turns.sort_by_key(|(turn, _)| *turn);
         by_turns.into_iter().map(|(_, server)| server).collect()
