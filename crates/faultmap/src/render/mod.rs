@@ -10,8 +10,8 @@ mod sentence;
 mod table;
 mod tcpip;
 mod tower;
-mod watch;
 mod trace;
+mod watch;
 mod waterfall;
 
 pub(crate) use comparison::comparison;
