@@ -1,8 +1,10 @@
-//! HTTP and TLS with a peer that says given bytes, for the fuzz targets: what a server can say, however it is cut, reaches every parser
+//! HTTP, TLS and proxies with a peer that says given bytes, for the fuzz targets: what a server can say, however it is cut, reaches every parser
 //! through here. (Other protocols: [`crate::dialogue::rehearse`].) No network, no clock that matters.
 
+use crate::dialogue::Credentials;
 use crate::http::{HttpAsk, over_stream};
-use faultmap_model::observation::{Certificate, HttpExchange};
+use crate::proxy::{Proxy, TunnelAsk};
+use faultmap_model::observation::{Certificate, HttpExchange, ProxyProtocol, TunnelOutcome};
 use std::cell::OnceCell;
 use std::io::Cursor;
 use std::net::{Ipv4Addr, SocketAddr};
@@ -64,4 +66,21 @@ pub fn tls_answer(bytes: &[u8]) -> Option<&'static str> {
 #[must_use]
 pub fn certificate(der: &[u8]) -> Certificate {
     crate::tls::describe(&rustls_pki_types::CertificateDer::from(der))
+}
+
+/// A proxy's answer to the request for a tunnel; the first byte chooses its protocol and whether there is a login.
+#[must_use]
+pub fn proxy_answer(bytes: &[u8]) -> Option<TunnelOutcome> {
+    let (chosen, says) = bytes.split_first()?;
+    let login = Credentials { user: "me".to_owned(), password: Some("secret".to_owned()) };
+    let proxy = Proxy {
+        protocol: if chosen & 1 == 0 { ProxyProtocol::Http } else { ProxyProtocol::Socks5h },
+        host: "proxy.test".to_owned(),
+        port: 9,
+        credentials: (chosen & 2 == 2).then_some(login),
+        configured_by: "--proxy".to_owned(),
+        forwards: false,
+    };
+    let ask = TunnelAsk { to: TO, proxy: &proxy, host: "peer.test", port: 443, wait: WAIT, purpose: "default" };
+    wait_for(crate::proxy::negotiate(&mut peer(says), &ask))
 }

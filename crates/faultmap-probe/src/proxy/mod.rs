@@ -7,7 +7,8 @@ mod tunnel;
 
 pub use choose::{BadProxy, Choice, choose};
 pub use head::read_connect_answer;
-pub use tunnel::{TunnelAsk, alive, socks_outcome, tunnel};
+pub(crate) use tunnel::negotiate;
+pub use tunnel::{TunnelAsk, alive, tunnel};
 
 use crate::dialogue::Credentials;
 use base64::prelude::{BASE64_STANDARD, Engine as _};

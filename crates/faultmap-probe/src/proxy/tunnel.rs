@@ -9,7 +9,7 @@ use faultmap_model::observation::{ProxyProtocol, ProxyTunnel, TunnelOutcome};
 use std::io;
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio_socks::tcp::Socks5Stream;
 use tokio_socks::{Error as SocksError, TargetAddr};
@@ -45,24 +45,27 @@ impl TunnelAsk<'_> {
 
 /// Asks for the tunnel. The stream comes back exactly when it is open.
 pub async fn tunnel(mut stream: TcpStream, ask: &TunnelAsk<'_>) -> (ProxyTunnel, Option<TcpStream>) {
-    let outcome = {
-        let (mut tap, seen) = Tap::new(&mut stream);
-        let started = Instant::now();
-        let answered = match ask.proxy.protocol {
-            ProxyProtocol::Http => tokio::time::timeout(ask.wait, connect(&mut tap, ask)).await,
-            ProxyProtocol::Socks5 | ProxyProtocol::Socks5h => tokio::time::timeout(ask.wait, socks(&mut tap, ask)).await,
-        };
-        let seen = seen.borrow();
-        match answered {
-            Ok(Ok(outcome)) => outcome,
-            Ok(Err(error)) => ended(&error, &seen),
-            Err(_) => TunnelOutcome::Silent { waited_ms: ms(started.elapsed()), received_bytes: seen.received },
-        }
-    };
+    let outcome = negotiate(&mut stream, ask).await;
     let open = matches!(outcome, TunnelOutcome::Open { .. });
     let health = if open { None } else { sock::no_delay_dup(&stream).as_ref().and_then(sock::tcp_health) };
     let tunnel = ProxyTunnel { to: ask.to, destination: ask.destination(), purpose: ask.purpose.to_owned(), outcome, tcp: health };
     (tunnel, open.then_some(stream))
+}
+
+/// What the proxy says, on any stream.
+pub(crate) async fn negotiate(stream: &mut (impl AsyncRead + AsyncWrite + Unpin), ask: &TunnelAsk<'_>) -> TunnelOutcome {
+    let (mut tap, seen) = Tap::new(stream);
+    let started = Instant::now();
+    let answered = match ask.proxy.protocol {
+        ProxyProtocol::Http => tokio::time::timeout(ask.wait, connect(&mut tap, ask)).await,
+        ProxyProtocol::Socks5 | ProxyProtocol::Socks5h => tokio::time::timeout(ask.wait, socks(&mut tap, ask)).await,
+    };
+    let seen = seen.borrow();
+    match answered {
+        Ok(Ok(outcome)) => outcome,
+        Ok(Err(error)) => ended(&error, &seen),
+        Err(_) => TunnelOutcome::Silent { waited_ms: ms(started.elapsed()), received_bytes: seen.received },
+    }
 }
 
 /// Does an HTTP proxy answer at all? It must answer `OPTIONS *` with `Max-Forwards: 0` itself (RFC 9110 7.6.2), whatever it can reach.
@@ -90,7 +93,7 @@ pub async fn alive(mut stream: TcpStream, to: SocketAddr, wait: Duration) -> Pro
     ProxyTunnel { to, destination: "*".to_owned(), purpose: "alive".to_owned(), outcome, tcp: None }
 }
 
-async fn connect(stream: &mut Tap<&mut TcpStream>, ask: &TunnelAsk<'_>) -> io::Result<TunnelOutcome> {
+async fn connect(stream: &mut Tap<impl AsyncRead + AsyncWrite + Unpin>, ask: &TunnelAsk<'_>) -> io::Result<TunnelOutcome> {
     let place = ask.destination();
     let agent = concat!("faultmap/", env!("CARGO_PKG_VERSION"));
     let mut request = format!("CONNECT {place} HTTP/1.1\r\nHost: {place}\r\nUser-Agent: {agent}\r\nProxy-Connection: Keep-Alive\r\n");
@@ -114,7 +117,7 @@ async fn connect(stream: &mut Tap<&mut TcpStream>, ask: &TunnelAsk<'_>) -> io::R
 }
 
 /// Reads up to the empty line and no further, byte by byte: the next one may be the target's. Stops where it cannot be HTTP any more.
-async fn head(stream: &mut Tap<&mut TcpStream>) -> io::Result<Vec<u8>> {
+async fn head(stream: &mut Tap<impl AsyncRead + AsyncWrite + Unpin>) -> io::Result<Vec<u8>> {
     let mut bytes = Vec::with_capacity(256);
     while bytes.len() < HEAD {
         match stream.read_u8().await {
@@ -136,14 +139,14 @@ async fn head(stream: &mut Tap<&mut TcpStream>) -> io::Result<Vec<u8>> {
 }
 
 /// A little more of what is not understood: it tells what speaks there.
-async fn more(stream: &mut Tap<&mut TcpStream>) -> Vec<u8> {
+async fn more(stream: &mut Tap<impl AsyncRead + AsyncWrite + Unpin>) -> Vec<u8> {
     let mut more = vec![0_u8; 64];
     let read = tokio::time::timeout(PAGE_WAIT, stream.read(&mut more)).await;
     more.truncate(read.map_or(0, |read| read.unwrap_or(0)));
     more
 }
 
-async fn socks(stream: &mut Tap<&mut TcpStream>, ask: &TunnelAsk<'_>) -> io::Result<TunnelOutcome> {
+async fn socks(stream: &mut Tap<impl AsyncRead + AsyncWrite + Unpin>, ask: &TunnelAsk<'_>) -> io::Result<TunnelOutcome> {
     let target = match ask.host.parse() {
         Ok(ip) => TargetAddr::Ip(SocketAddr::new(ip, ask.port)),
         Err(_) => TargetAddr::Domain(ask.host.into(), ask.port),
@@ -170,8 +173,7 @@ async fn socks(stream: &mut Tap<&mut TcpStream>, ask: &TunnelAsk<'_>) -> io::Res
 }
 
 /// What a SOCKS error says (RFC 1928 3 and 6, RFC 1929 2). `None`: what came is not SOCKS.
-#[must_use]
-pub fn socks_outcome(error: &SocksError, given: bool) -> Option<TunnelOutcome> {
+fn socks_outcome(error: &SocksError, given: bool) -> Option<TunnelOutcome> {
     let reply = |code: u16, name: &str| Some(TunnelOutcome::Refused { code, name: name.to_owned(), said: None, server: None });
     match error {
         SocksError::GeneralSocksServerFailure => reply(1, "general failure"),

@@ -86,7 +86,9 @@ mod tests {
 
     #[test]
     fn a_reset_within_a_databases_own_protocol_is_too() {
-        let ended = |received_bytes| crate::testkit::spoken("mysql://db.test", "authentication", crate::observation::DialogueOutcome::Reset { received_bytes });
+        let ended = |received_bytes| {
+            crate::testkit::spoken("mysql://db.test", "authentication", crate::observation::DialogueOutcome::Reset { received_bytes })
+        };
         assert_eq!(claims(&CAUSE, &ended(80)), Some((0.92, true)));
         assert_eq!(claims(&CAUSE, &ended(0)), None);
     }

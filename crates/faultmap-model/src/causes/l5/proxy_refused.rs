@@ -217,7 +217,7 @@ fn own_words(response: &HttpResponse) -> String {
 
 /// What an HTTP proxy's status means, helped by its own words (RFC 9209 for Proxy-Status; squid's error names; what Go, nginx, tinyproxy say).
 fn of_status(code: u16, name: &str, said: Option<&str>) -> Why {
-    const NAMES: [&str; 12] = [
+    const NAMES: [&str; 13] = [
         "dns",
         "resolve",
         "no such host",
@@ -230,6 +230,7 @@ fn of_status(code: u16, name: &str, said: Option<&str>) -> Why {
         "nxdomain",
         "unable to determine",
         "name not known",
+        "name resolution",
     ];
     const REACH: [&str; 13] = [
         "connect_fail",

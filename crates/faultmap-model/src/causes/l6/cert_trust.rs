@@ -30,7 +30,8 @@ pub(super) static SELF_SIGNED: Cause = Cause {
     ],
     fix: &[
         "Install a certificate of a CA that the clients trust (certbot, or the company's CA).",
-        "If a self-signed one is meant, give it to the clients: faultmap check {url} --ca FILE, curl --cacert FILE.",
+        "If a self-signed one is meant (staging, an appliance), give it to the clients as a CA: faultmap check {url} --ca FILE, curl --cacert FILE.",
+        "Do not switch certificate checks off instead (curl -k, verify=False, NODE_TLS_REJECT_UNAUTHORIZED=0): then anybody may answer.",
         "An ingress that serves its default certificate lacks the secret named in its tls section.",
     ],
     claim: self_signed,
@@ -56,6 +57,7 @@ pub(super) static UNTRUSTED_CA: Cause = Cause {
     fix: &[
         "Put the CA's root into the trust store: copy it to /usr/local/share/ca-certificates/ and run update-ca-certificates; or pass --ca FILE.",
         "In a container install the package ca-certificates.",
+        "Do not switch certificate checks off instead (curl -k, verify=False, NODE_TLS_REJECT_UNAUTHORIZED=0): then anybody may answer.",
         "If a public CA is meant, install its certificate on the server.",
     ],
     claim: untrusted_ca,

@@ -82,7 +82,8 @@ fn unanswered_ping(ev: &Evidence<'_>) -> Option<Claim> {
     let (id, dialogue) = ev.dialogue().filter(|(_, dialogue)| dialogue.protocol == Spoken::Websocket && speech::well(dialogue))?;
     dialogue.fact("pong").filter(|pong| pong.starts_with("none"))?;
     let to = dialogue.to.to_string();
-    let summary = format!("{to} takes the WebSocket upgrade, and does not answer a ping: whoever watches the connection by pings will cut it.");
+    let summary =
+        format!("{to} takes the WebSocket upgrade, and does not answer a ping: whoever watches the connection by pings will cut it.");
     Some(Claim::degrades(0.7, Where::Remote, to, summary).citing([id]))
 }
 
