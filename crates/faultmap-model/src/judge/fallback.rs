@@ -1,7 +1,7 @@
 //! What is said when no cause claims: a healthy target, or a failure that the evidence does not explain.
 
 use crate::evidence::How;
-use crate::observation::{DialogueOutcome, HeldFor, Http3Exchange, Http3Outcome, HttpOutcome, Role, SessionIdle, TlsOutcome};
+use crate::observation::{DialogueOutcome, HeldFor, Http3Exchange, Http3Outcome, HttpOutcome, NotAsked, Role, SessionIdle, TlsOutcome};
 use crate::verdict::{Candidate, Locus, Status, Verdict, Where};
 use crate::{Evidence, Layer, ObservationId};
 
@@ -9,7 +9,12 @@ use crate::{Evidence, Layer, ObservationId};
 pub(super) fn healthy_summary(evidence: &Evidence<'_>) -> String {
     let idle = evidence.all::<SessionIdle>().filter(|(_, line)| line.purpose == HeldFor::Idle && line.survived());
     let longest = idle.map(|(_, line)| line.idle_ms.min(line.asked_ms)).reduce(f64::max);
-    let idle = longest.map_or_else(String::new, |ms| format!(" A connection lives {:.0} s without traffic.", ms / 1e3));
+    let skipped = evidence.all::<NotAsked>().find(|(_, skipped)| skipped.question == "session.idle");
+    let idle = match (longest, skipped) {
+        (Some(ms), _) => format!(" A connection lives {} s without traffic.", (ms / 1e2).round() / 10.0),
+        (None, Some((_, skipped))) => format!(" How long it may be idle was not tried: {}.", skipped.why),
+        (None, None) => String::new(),
+    };
     let sentence = format!("{}{idle}", healthy_sentence(evidence));
     match evidence.proxy() {
         Some((_, proxy)) => format!("{sentence} It was asked through the proxy {} (from {}).", proxy.host_port(), proxy.configured_by),

@@ -22,6 +22,22 @@ pub enum Spoken {
 }
 
 impl Spoken {
+    /// As recordings write it.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Grpc => "grpc",
+            Self::Websocket => "websocket",
+            Self::Postgres => "postgres",
+            Self::Mysql => "mysql",
+            Self::Redis => "redis",
+            Self::Smtp => "smtp",
+            Self::Ssh => "ssh",
+            Self::Amqp => "amqp",
+            Self::Mqtt => "mqtt",
+        }
+    }
+
     /// As its community writes it.
     #[must_use]
     pub const fn title(self) -> &'static str {

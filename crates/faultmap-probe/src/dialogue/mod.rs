@@ -15,6 +15,7 @@ mod redis;
 mod rehearsal;
 mod smtp;
 mod ssh;
+mod standing;
 mod talk;
 mod websocket;
 
@@ -22,6 +23,8 @@ mod websocket;
 mod tests;
 
 pub use rehearsal::rehearse;
+
+pub(crate) use standing::{Standing, stands, stay};
 
 use crate::http::Connection;
 use crate::sock::{no_delay_dup, tcp_health};

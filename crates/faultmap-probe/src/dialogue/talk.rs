@@ -47,6 +47,8 @@ pub(super) struct Talk {
     step_started: Instant,
     /// Bytes read beyond the last message.
     ahead: Vec<u8>,
+    /// No farewell is said: the conversation goes on later.
+    stays: bool,
     /// Our own address on this connection.
     pub(super) local: Option<IpAddr>,
     /// The conversation runs within TLS.
@@ -91,6 +93,7 @@ impl Talk {
             started: now,
             step_started: now,
             ahead: Vec::new(),
+            stays: false,
             local: None,
             encrypted: false,
             secured: None,
@@ -115,6 +118,24 @@ impl Talk {
         {
             *took_ms = took;
         }
+    }
+
+    /// From now on no farewell is said.
+    pub(super) fn stay(&mut self) {
+        self.stays = true;
+    }
+
+    /// Begins an exchange of a conversation that has stayed; the steps before it are forgotten.
+    pub(super) fn again(&mut self, wait: Duration) {
+        self.steps.clear();
+        self.ahead.clear();
+        self.wait = wait;
+        self.step("ping");
+    }
+
+    /// What passes on the stream.
+    pub(super) fn traffic(&self) -> Seen {
+        Seen::clone(&self.seen)
     }
 
     /// Keeps a fact that the server told.
@@ -236,6 +257,9 @@ impl Talk {
     /// Sends the protocol's last message and closes in order; no answer is waited for, and failing is no finding.
     pub(super) async fn farewell(&mut self, message: &[u8]) {
         self.end_step();
+        if self.stays {
+            return;
+        }
         let last = async {
             match &mut self.io {
                 Io::Plain(io) => {
@@ -250,6 +274,21 @@ impl Talk {
             }
         };
         let _ = tokio::time::timeout(FAREWELL.min(self.wait), last).await;
+    }
+
+    /// Reads and drops until the stream ends.
+    pub(super) async fn until_end(&mut self) {
+        let mut sink = [0_u8; 4096];
+        loop {
+            let read = match &mut self.io {
+                Io::Plain(io) => io.read(&mut sink).await,
+                Io::Other(io) => io.read(&mut sink).await,
+                Io::Gone => Ok(0),
+            };
+            if !matches!(read, Ok(1..)) {
+                return;
+            }
+        }
     }
 
     /// Exactly so many bytes.

@@ -6,6 +6,7 @@ use super::http2::Http2;
 use super::silent::Silent;
 use super::websocket::Websocket;
 use super::{Io, Stream};
+use crate::dialogue::Standing;
 use crate::http::Connection;
 use crate::recorder::{ms, printable};
 use crate::sock::keep_alive::{self, Silence, silence};
@@ -46,6 +47,7 @@ enum Kind {
     Http2(Http2, Request<()>, Option<Bytes>),
     Websocket(Websocket),
     Silent(Silent),
+    Dialogue(Standing),
 }
 
 /// A held connection.
@@ -65,22 +67,27 @@ pub(crate) struct Line {
 impl Line {
     /// Begins the protocol on a fresh connection.
     pub(crate) async fn open(connection: Connection, speech: Speech, wait: Duration) -> Result<Self, String> {
-        let (stream, socket, local): (Box<dyn Io>, _, _) = match connection {
-            Connection::Plain(stream) | Connection::PlainHttp2(stream) | Connection::Forwarded(stream, _) => {
-                let (socket, local) = (no_delay_dup(&stream), stream.local_addr().ok());
-                (Box::new(stream), socket, local)
-            }
-            Connection::Tls(stream) => {
-                let socket = stream.socket();
-                let local = socket.as_ref().and_then(|fd| socket2::SockRef::from(fd).local_addr().ok()).and_then(|addr| addr.as_socket());
-                (Box::new(stream), socket, local)
-            }
+        let socket = descriptor(&connection);
+        let stream: Box<dyn Io> = match connection {
+            Connection::Plain(stream) | Connection::PlainHttp2(stream) | Connection::Forwarded(stream, _) => Box::new(stream),
+            Connection::Tls(stream) => Box::new(stream),
         };
         let (stream, seen) = if matches!(speech, Speech::Http(_)) { Tap::speaking_first(stream) } else { Tap::new(stream) };
         let opening = tokio::time::timeout(wait, open(stream, speech));
         let kind = opening.await.map_err(|_| "no answer in time".to_owned())??;
+        Ok(Self::new(kind, seen, socket))
+    }
+
+    /// A conversation in another protocol, after its login. `socket`: see [`descriptor`].
+    pub(crate) fn of_dialogue(standing: Standing, socket: Option<OwnedFd>) -> Self {
+        let seen = standing.seen();
+        Self::new(Kind::Dialogue(standing), seen, socket)
+    }
+
+    fn new(kind: Kind, seen: Seen, socket: Option<OwnedFd>) -> Self {
         let now = Instant::now();
-        Ok(Self { kind, seen, socket, opened: now, used: now, local, announced_close: false })
+        let local = socket.as_ref().and_then(|fd| socket2::SockRef::from(fd).local_addr().ok()).and_then(|addr| addr.as_socket());
+        Self { kind, seen, socket, opened: now, used: now, local, announced_close: false }
     }
 
     /// How old it is.
@@ -101,6 +108,7 @@ impl Line {
                 Kind::Http2(http, ..) => http.ended().await,
                 Kind::Websocket(socket) => socket.ended().await,
                 Kind::Silent(silent) => silent.ended().await,
+                Kind::Dialogue(standing) => standing.ended().await,
             }
         };
         if tokio::time::timeout(time, ended).await.is_err() {
@@ -143,7 +151,8 @@ impl Line {
                 let asked = http.exchange(request.clone(), body.clone());
                 bounded(asked, socket, before, wait).await.map(|answer| answer.map(Some))
             }
-            Kind::Websocket(socket_) => bounded(socket_.ping(), socket, before, wait).await.map(|answer| answer.map(|()| None)),
+            Kind::Websocket(session) => bounded(session.ping(), socket, before, wait).await.map(|answer| answer.map(|()| None)),
+            Kind::Dialogue(standing) => bounded(standing.ping(wait), socket, before, wait).await.map(|answer| answer.map(|()| None)),
         };
         self.used = Instant::now();
         match outcome {
@@ -171,6 +180,7 @@ impl Line {
             Kind::Websocket(socket) => socket.last_words.clone(),
             Kind::Http2(..) => goaway(&seen.last),
             Kind::Http1(..) => status_line(&seen.last).filter(|line| line.split(' ').nth(1) == Some("408")),
+            Kind::Dialogue(standing) => standing.last_words(),
             Kind::Silent(_) => None,
         }
     }
@@ -182,7 +192,7 @@ impl Line {
 
     /// It has a ping of its own.
     pub(crate) const fn has_ping(&self) -> bool {
-        matches!(self.kind, Kind::Http2(..) | Kind::Websocket(_))
+        matches!(self.kind, Kind::Http2(..) | Kind::Websocket(_) | Kind::Dialogue(_))
     }
 
     /// Nothing is ever said on it; using it means that the kernel looks.
@@ -203,6 +213,14 @@ impl Line {
         if let (false, Some(fd)) = (lives, &self.socket) {
             let _ = socket2::SockRef::from(fd).set_linger(Some(Duration::ZERO));
         }
+    }
+}
+
+/// A second descriptor of the connection's socket.
+pub(crate) fn descriptor(connection: &Connection) -> Option<OwnedFd> {
+    match connection {
+        Connection::Plain(stream) | Connection::PlainHttp2(stream) | Connection::Forwarded(stream, _) => no_delay_dup(stream),
+        Connection::Tls(stream) => stream.socket(),
     }
 }
 

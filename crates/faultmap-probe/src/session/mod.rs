@@ -14,7 +14,7 @@ mod silent;
 mod websocket;
 
 pub(crate) use course::{Course, Wish};
-pub(crate) use line::{Line, Speech};
+pub(crate) use line::{Line, Speech, descriptor};
 pub(crate) use schedule::{gap, whole};
 
 use tokio::io::{AsyncRead, AsyncWrite};

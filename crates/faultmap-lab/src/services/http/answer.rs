@@ -61,7 +61,7 @@ async fn choose(request: Request<Incoming>, plan: &HttpPlan, conn: &Conn, number
         && let Some(key) = request.headers().get(header::SEC_WEBSOCKET_KEY).cloned()
     {
         respond.websocket_flaw.iter().for_each(|flaw| counters.bite(flaw.name()));
-        return websocket::upgrade(request, &key, respond.websocket_flaw.clone());
+        return websocket::upgrade(request, &key, respond.websocket_flaw.clone(), conn);
     }
     let (parts, body) = request.into_parts();
     let Some(body) = read_body(body).await else {

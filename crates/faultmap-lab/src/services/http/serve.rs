@@ -18,7 +18,12 @@ use hyper::{
     service::service_fn,
 };
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
-use tokio::{io::AsyncReadExt, net::TcpStream, sync::mpsc, time::timeout};
+use tokio::{
+    io::AsyncReadExt,
+    net::TcpStream,
+    sync::{mpsc, watch},
+    time::timeout,
+};
 
 use super::{
     Fault, HttpPlan, Reuse, Speak, answer,
@@ -44,12 +49,32 @@ pub(crate) struct Conn {
     pub(crate) acts: mpsc::Sender<Act>,
     pub(crate) http2: bool,
     requests: Arc<AtomicU64>,
+    /// Closed when the connection's task ends.
+    life: watch::Receiver<()>,
+}
+
+/// A session that has left HTTP. While it exists its connection's task goes on.
+pub(crate) struct Session {
+    life: watch::Receiver<()>,
+    _goes_on: mpsc::Sender<Act>,
+}
+
+impl Session {
+    /// Waits until the connection's task ends it.
+    pub(crate) async fn over(&mut self) {
+        while self.life.changed().await.is_ok() {}
+    }
 }
 
 impl Conn {
     /// Numbers the connection's requests from 1.
     pub(crate) fn next(&self) -> u64 {
         self.requests.fetch_add(1, Ordering::Relaxed) + 1
+    }
+
+    /// The connection leaves HTTP.
+    pub(crate) fn begin_session(&self) -> Session {
+        Session { life: self.life.clone(), _goes_on: self.acts.clone() }
     }
 }
 
@@ -85,7 +110,8 @@ async fn speak(io: Metered, wire: &Wire, plan: &HttpPlan, ctx: &Ctx) {
         },
     };
     let (acts, inbox) = mpsc::channel(1);
-    let conn = Conn { ctx: ctx.clone(), acts, http2, requests: Arc::default() };
+    let (_alive, life) = watch::channel(());
+    let conn = Conn { ctx: ctx.clone(), acts, http2, requests: Arc::default(), life };
     if http2 { serve_h2(stream, wire, conn, inbox).await } else { serve_h1(stream, wire, plan.spec.reuse, conn, inbox).await }
 }
 
@@ -115,8 +141,10 @@ async fn serve_h1(stream: BoxStream, wire: &Wire, reuse: Reuse, conn: Conn, mut 
         _ = &mut connection => None,
         act = inbox.recv() => act,
     };
-    if let (Some(act), Some(parts)) = (act, connection.into_parts()) {
-        act_out(parts.io.into_inner(), wire, &act).await;
+    match (act, connection.into_parts()) {
+        (Some(act), Some(parts)) => act_out(parts.io.into_inner(), wire, &act).await,
+        // A session that has left HTTP holds the other end of the inbox.
+        _ => while inbox.recv().await.is_some() {},
     }
 }
 

@@ -15,18 +15,26 @@ use super::{
     WebsocketFlaw,
     answer::with_header,
     body::{BoxBody, full},
+    serve::Conn,
 };
 use crate::services::io::{HOLD, drain};
 
-/// Switches to WebSocket.
-pub(crate) fn upgrade(request: Request<Incoming>, key: &HeaderValue, flaw: Option<WebsocketFlaw>) -> Response<BoxBody> {
+/// Switches to WebSocket. The session lives no longer than its connection's task, which knows the limits of idleness and age.
+pub(crate) fn upgrade(request: Request<Incoming>, key: &HeaderValue, flaw: Option<WebsocketFlaw>, conn: &Conn) -> Response<BoxBody> {
     let accept = match flaw {
         Some(WebsocketFlaw::WrongAccept) => derive_accept_key(b"another key"),
         _ => derive_accept_key(key.as_bytes()),
     };
+    let mut life = conn.begin_session();
     tokio::spawn(async move {
-        if let Ok(client) = hyper::upgrade::on(request).await {
-            let _ = timeout(HOLD, speak(TokioIo::new(client), flaw)).await;
+        let session = async {
+            if let Ok(client) = hyper::upgrade::on(request).await {
+                let _ = timeout(HOLD, speak(TokioIo::new(client), flaw)).await;
+            }
+        };
+        tokio::select! {
+            () = session => {}
+            () = life.over() => {}
         }
     });
     let mut switching = Response::new(full(Bytes::new()));

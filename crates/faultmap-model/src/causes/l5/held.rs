@@ -40,6 +40,8 @@ pub(in crate::causes) struct Limit<'a> {
 
 /// Idle times that differ by no more are the same.
 const ALIKE: f64 = 1.1;
+/// Servers look at their idle clients once in so long, or count in whole seconds: Redis does both.
+const SLACK_MS: f64 = 1_500.0;
 /// Ages that differ by no more are the same: clocks, round trips, the pause between two looks.
 const AGE_SHARE: f64 = 0.06;
 const AGE_MS: f64 = 300.0;
@@ -50,9 +52,10 @@ impl<'a> Limit<'a> {
     /// The limit, if the recording shows one. A single death that longer idleness survives is none.
     pub(in crate::causes) fn of(ev: &Evidence<'a>) -> Option<Self> {
         let idle: Vec<Line<'a>> = lines(ev, HeldFor::Idle).filter(|(_, line)| !line.announced_close).collect();
-        let longest = idle.iter().filter(|(_, line)| line.survived()).map(|(_, line)| line.idle_ms).fold(0.0, f64::max);
-        let mut deaths: Vec<Line<'a>> = idle.iter().copied().filter(|(_, line)| line.died() && line.idle_ms * ALIKE >= longest).collect();
+        let mut deaths: Vec<Line<'a>> = idle.iter().copied().filter(|(_, line)| line.died()).collect();
         deaths.sort_by(|a, b| a.1.idle_ms.total_cmp(&b.1.idle_ms));
+        let first = (0..deaths.len()).find(|first| is_limit(&deaths[*first..], &idle))?;
+        let deaths = deaths.split_off(first);
         let died = *deaths.first()?;
         let ending = ending(died.1)?;
         let alike = deaths.into_iter().filter(|(_, line)| self::ending(line) == Some(ending)).collect();
@@ -82,11 +85,23 @@ impl<'a> Limit<'a> {
     pub(in crate::causes) fn words(&self) -> String {
         let died = spoken(self.died.1.idle_ms);
         match (self.ending, self.survived) {
-            (Ending::Closed | Ending::Reset, _) => format!("after {died}"),
+            (Ending::Closed | Ending::Reset, _) => {
+                let longest = self.alike.iter().map(|(_, line)| line.idle_ms).fold(0.0, f64::max);
+                if longest > self.died.1.idle_ms * ALIKE { format!("after {died} to {}", spoken(longest)) } else { format!("after {died}") }
+            }
             (_, Some((_, survived))) => format!("for {died} or longer ({} is survived)", spoken(survived.idle_ms)),
             (_, None) => format!("for {died} or longer"),
         }
     }
+}
+
+/// From the first of these deaths on nothing lives longer, but for the slack of servers that look at their idle clients now and then.
+fn is_limit(deaths: &[Line<'_>], idle: &[Line<'_>]) -> bool {
+    let Some((_, first)) = deaths.first() else { return false };
+    let surely = first.idle_ms * ALIKE;
+    let beyond: Vec<f64> =
+        idle.iter().filter(|(_, line)| line.survived()).map(|(_, line)| line.idle_ms).filter(|ms| *ms > surely).collect();
+    beyond.is_empty() || (beyond.iter().all(|ms| *ms <= surely + SLACK_MS) && deaths.len() >= beyond.len() + 2)
 }
 
 /// The held connections of one kind.

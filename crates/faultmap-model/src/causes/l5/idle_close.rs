@@ -65,7 +65,7 @@ fn claim(ev: &Evidence<'_>) -> Option<Claim> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::held::kit::{Held, closed, held, ladder, lost};
+    use super::super::held::kit::{Held, answered, closed, held, ladder, lost};
     use super::*;
     use crate::observation::{HeldFor, WhileIdle};
     use crate::testkit::claims;
@@ -85,6 +85,16 @@ mod tests {
     fn a_websocket_that_is_closed_is_a_broken_conversation_and_a_channel_of_grpc_is_not() {
         check("ws://10.2.0.10/feed", ladder(20_000.0, closed), Some((0.95, true)));
         check("grpc://10.2.0.10:80", ladder(20_000.0, closed), Some((0.95, false)));
+    }
+
+    #[test]
+    fn a_server_that_looks_now_and_then_is_no_contradiction() {
+        let mut lines = ladder(20_000.0, closed);
+        lines.push(Held(HeldFor::Idle, 0.0, 22_900.0, answered()));
+        check("redis://10.2.0.10:80", lines, Some((0.95, true)));
+        let mut lines = ladder(20_000.0, closed);
+        lines.push(Held(HeldFor::Idle, 0.0, 29_000.0, answered()));
+        check("redis://10.2.0.10:80", lines, None);
     }
 
     #[test]

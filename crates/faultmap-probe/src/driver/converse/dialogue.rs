@@ -1,33 +1,24 @@
 //! A conversation in the service's own protocol, in the driver's terms: what is asked, how long, and what is recorded.
 
 use super::{HTTP_PATIENCE, OFFER_WAIT, Turn};
-use crate::dialogue::{DialogueAsk, converse, is_postgres};
+use crate::dialogue::{DialogueAsk, Standing, converse, is_postgres, stay};
 use crate::driver::Check;
 use crate::http::Connection;
 use crate::recorder::ms;
 use crate::tls::plain_request;
 use faultmap_model::observation::{Dialogue, DialogueOutcome, Spoken, TcpHealth};
 use std::net::SocketAddr;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 impl Check<'_> {
     /// Holds the conversation and records it. True when it ended in silence, or before it began.
     pub(super) async fn dialogue(&self, connection: Connection, to: SocketAddr, protocol: Spoken, turn: Turn<'_>) -> bool {
         let asked = Instant::now();
         let authority = self.host_header();
-        let ask = DialogueAsk {
-            to,
-            protocol,
-            host: &self.target.host,
-            authority: &authority,
-            path: if self.target.scheme.has_http_path() { &self.options.request_path } else { &self.target.path },
-            credentials: self.options.credentials.as_ref(),
-            headers: &self.options.headers,
-            encrypted: matches!(connection, Connection::Tls(_)),
-            tls: if self.target.scheme.upgrades_to_tls() { self.tls_ask(to, turn) } else { None },
-            purpose: turn.purpose,
-            wait: self.within(self.options.request_wait.min(HTTP_PATIENCE)),
-        };
+        let encrypted = matches!(connection, Connection::Tls(_));
+        let tls = if self.target.scheme.upgrades_to_tls() { self.tls_ask(to, turn) } else { None };
+        let wait = self.within(self.options.request_wait.min(HTTP_PATIENCE));
+        let ask = DialogueAsk { tls, purpose: turn.purpose, ..self.dialogue_ask(to, protocol, &authority, encrypted, wait) };
         let told = converse(connection, &ask).await;
         if let Some(secured) = told.secured {
             self.rec.note(secured.asked, secured.handshake);
@@ -39,6 +30,45 @@ impl Check<'_> {
         let silent = matches!(dialogue.outcome, DialogueOutcome::Silent { .. });
         self.rec.note(asked, dialogue);
         silent
+    }
+
+    /// The conversation as the target and the options describe it, without a way into TLS.
+    fn dialogue_ask<'a>(
+        &'a self,
+        to: SocketAddr,
+        protocol: Spoken,
+        authority: &'a str,
+        encrypted: bool,
+        wait: Duration,
+    ) -> DialogueAsk<'a> {
+        DialogueAsk {
+            to,
+            protocol,
+            host: &self.target.host,
+            authority,
+            path: if self.target.scheme.has_http_path() { &self.options.request_path } else { &self.target.path },
+            credentials: self.options.credentials.as_ref(),
+            headers: &self.options.headers,
+            encrypted,
+            tls: None,
+            purpose: "session",
+            wait,
+        }
+    }
+
+    /// The same conversation, which stays open after its login; not recorded.
+    pub(in crate::driver) async fn standing(
+        &self,
+        connection: Connection,
+        to: SocketAddr,
+        protocol: Spoken,
+        wait: Duration,
+    ) -> Option<Standing> {
+        let authority = self.host_header();
+        let encrypted = matches!(connection, Connection::Tls(_));
+        let tls = if self.target.scheme.upgrades_to_tls() { self.tls_ask(to, super::FIRST) } else { None };
+        let ask = DialogueAsk { tls, ..self.dialogue_ask(to, protocol, &authority, encrypted, wait) };
+        stay(connection, &ask).await
     }
 
     /// The port does not answer in the protocol that was asked for. Whether another one does is asked in the two ways that draw a word from

@@ -1,6 +1,6 @@
 //! Holds connections idle, kept alive and active, side by side, until it is known how long one may be idle and what keeps it alive.
 
-use super::speech::{can_be_active, protocol};
+use super::speech::can_be_active;
 use crate::driver::Check;
 use crate::recorder::ms;
 use crate::session::{Course, Line, Wish, gap};
@@ -37,7 +37,7 @@ impl Check<'_> {
         let tap = RefCell::new(AnswerTap::open(to.ip()).filter(|_| self.raw && !self.is_local(to.ip())));
         let hold = Hold { to, asked, stop, tap: &tap };
         let scheme = self.target.scheme;
-        let pings = matches!(scheme, Scheme::Ws | Scheme::Wss | Scheme::Grpc | Scheme::Grpcs | Scheme::Https);
+        let pings = matches!(scheme, Scheme::Https) || scheme.dialogue().is_some();
         let (mut course, mut wishes) = Course::begin(asked, can_be_active(scheme), pings);
         let mut lines = FuturesUnordered::new();
         let (mut round, mut reported) = (1_u8, 0_u32);
@@ -76,13 +76,10 @@ impl Check<'_> {
         if let Wish::Active(later) = wish {
             tokio::time::sleep(later).await;
         }
-        let connection = self.session_connection(hold.to).await?;
-        let protocol = protocol(self.target.scheme, &connection);
-        let speech = self.speech(hold.to, &connection)?;
         let wait = self.session_patience();
-        let mut line = Line::open(connection, speech, wait).await.ok()?;
+        let (mut line, protocol) = self.session_line(hold.to, wait).await?;
         // A request begins the idle time of HTTP; a connection without one is under other limits.
-        let spoken = protocol != "tcp" && protocol != "tls";
+        let spoken = !line.says_nothing();
         let first = if spoken { line.exchange(wait).await } else { OnUse::Answered { status: None, took_ms: 0.0 } };
         if wish != Wish::Fresh && !matches!(first, OnUse::Answered { .. }) {
             return None;

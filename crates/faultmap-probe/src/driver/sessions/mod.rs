@@ -17,11 +17,15 @@ impl Check<'_> {
     /// Asks what the options want to know of a conversation that went well.
     pub(super) async fn sessions(&self, to: SocketAddr) {
         let idle = self.options.idle;
+        if idle.is_some() && self.rec.look(|seen| seen.iter().any(wants_credentials)) {
+            return self.not_held("a session needs credentials, and none were given");
+        }
         if (idle.is_none() && self.options.samples < 2) || !self.rec.look(|seen| went_well(self.target.scheme, seen)) {
             return;
         }
         let reusable = self.reuse(to).await;
         match idle {
+            Some(_) if !speech::can_be_held(self.target.scheme) => self.not_held("sessions of this protocol cannot be held yet"),
             Some(asked) if reusable => self.hold(to, asked).await,
             Some(_) => self.not_held("the server keeps no connection for a second request"),
             None => {}
@@ -56,6 +60,11 @@ impl Check<'_> {
     }
 }
 
+/// The service lives, and lets nobody in without credentials.
+fn wants_credentials(observation: &Observation) -> bool {
+    matches!(&observation.seen, Seen::Dialogue(dialogue) if matches!(dialogue.outcome, DialogueOutcome::CredentialsWanted { .. }))
+}
+
 /// The target did what was asked, so that a later failure is one of the session.
 fn went_well(scheme: Scheme, seen: &[Observation]) -> bool {
     let mut last = seen.iter().rev();
@@ -80,7 +89,7 @@ fn went_well(scheme: Scheme, seen: &[Observation]) -> bool {
         }
         _ => last.any(|o| match &o.seen {
             Seen::Dialogue(dialogue) => {
-                let well = matches!(dialogue.outcome, DialogueOutcome::Done { .. } | DialogueOutcome::CredentialsWanted { .. });
+                let well = matches!(dialogue.outcome, DialogueOutcome::Done { .. });
                 dialogue.purpose == "default" && well
             }
             _ => false,

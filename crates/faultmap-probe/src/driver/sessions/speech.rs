@@ -1,10 +1,12 @@
 //! What is said on a held connection, by the target's scheme. Builds it; sends nothing.
 
+use crate::dialogue::stands;
 use crate::driver::{Check, now_unix};
 use crate::http::{Connection, HttpAsk, build_for};
-use crate::session::Speech;
+use crate::session::{Line, Speech, descriptor};
 use bytes::Bytes;
 use faultmap_model::Scheme;
+use faultmap_model::observation::Spoken;
 use http::{HeaderName, HeaderValue, Request};
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -26,12 +28,35 @@ pub(super) fn protocol(scheme: Scheme, connection: &Connection) -> &'static str 
     }
 }
 
-/// Requests can be repeated on it: it can be kept active.
+/// Something can be asked on it again and again: it can be kept active.
 pub(super) const fn can_be_active(scheme: Scheme) -> bool {
-    matches!(scheme, Scheme::Https | Scheme::Http | Scheme::Grpc | Scheme::Grpcs | Scheme::Ws | Scheme::Wss)
+    !matches!(scheme, Scheme::Tcp | Scheme::Tls)
+}
+
+/// Sessions of this scheme can be held.
+pub(super) fn can_be_held(scheme: Scheme) -> bool {
+    match scheme.dialogue() {
+        Some(Spoken::Grpc | Spoken::Websocket) => true,
+        Some(spoken) => stands(spoken),
+        None => scheme.uses_http() || matches!(scheme, Scheme::Tcp | Scheme::Tls),
+    }
 }
 
 impl Check<'_> {
+    /// A fresh session, its protocol begun, with the name of what is spoken; not recorded.
+    pub(super) async fn session_line(&self, to: SocketAddr, wait: Duration) -> Option<(Line, &'static str)> {
+        let connection = self.session_connection(to).await?;
+        if let Some(spoken) = self.target.scheme.dialogue().filter(|spoken| stands(*spoken)) {
+            let socket = descriptor(&connection);
+            let standing = self.standing(connection, to, spoken, wait).await?;
+            return Some((Line::of_dialogue(standing, socket), spoken.name()));
+        }
+        let protocol = protocol(self.target.scheme, &connection);
+        let speech = self.speech(to, &connection)?;
+        let line = Line::open(connection, speech, wait).await.ok()?;
+        Some((line, protocol))
+    }
+
     /// What to say on this connection; `None` where sessions of the scheme are not spoken.
     pub(super) fn speech(&self, to: SocketAddr, connection: &Connection) -> Option<Speech> {
         let tls = matches!(connection, Connection::Tls(_));
