@@ -237,6 +237,16 @@ pub enum Fault {
         /// The fields of its specification that change.
         change: Change,
     },
+    /// A service listens on the loopback addresses of its host only.
+    BoundToLoopback {
+        /// Its port; the host's first service if absent.
+        port: Option<u16>,
+    },
+    /// The program of a service is frozen: its kernel completes handshakes and takes data in, and nobody accepts.
+    ProgramFrozen {
+        /// Its port; the host's first service if absent.
+        port: Option<u16>,
+    },
     /// The host's resolver is somewhere else.
     Resolver {
         /// The name servers of its /etc/resolv.conf.
@@ -371,6 +381,8 @@ impl Fault {
             Fault::FdExhausted { limit } => client::fd_exhausted(world, *limit),
             Fault::Environment { set } => client::environment(world, set),
             Fault::Service { port, change } => service::alter(world, at, *port, change),
+            Fault::BoundToLoopback { port } => service::bound_to_loopback(world, at, *port),
+            Fault::ProgramFrozen { port } => service::frozen(world, at, *port),
             Fault::NameMoved { name, addrs } => names::moved(world, name, addrs),
             Fault::Resolver { servers, search, ndots } => names::resolver(world, at, servers, search, *ndots),
             Fault::HostsEntry { name, addr } => names::hosts_entry(world, at, name, *addr),

@@ -88,6 +88,7 @@ pub struct World {
     pub downed: BTreeSet<String>,
     services: Vec<Running>,
     held: Vec<Held>,
+    listeners: Vec<std::net::TcpListener>,
     ca_path: String,
     /// The network; last, so that services end before their hosts do.
     pub net: Net,
@@ -110,6 +111,7 @@ impl World {
             downed: BTreeSet::new(),
             services: Vec::new(),
             held: Vec::new(),
+            listeners: Vec::new(),
             ca_path: ca_path.to_owned(),
             net,
         };
@@ -173,6 +175,11 @@ impl World {
     /// Keeps connections open until the world ends.
     pub(super) fn keep(&mut self, held: Held) {
         self.held.push(held);
+    }
+
+    /// Keeps a socket listening until the world ends.
+    pub(super) fn keep_listening(&mut self, listener: std::net::TcpListener) {
+        self.listeners.push(listener);
     }
 
     /// Every service, the lab's own DNS server first.

@@ -5,6 +5,7 @@
 use super::Claim;
 use crate::Evidence;
 use crate::evidence::{Failure, Fate, How, Told};
+use crate::observation::{FarNeighbor, NeighborState};
 use crate::verdict::Where;
 use std::net::SocketAddr;
 
@@ -28,8 +29,12 @@ pub(super) fn told(ev: &Evidence<'_>, id: &str) -> Option<Option<Claim>> {
     if fate == Fate::NeverCame {
         return never_came(ev, &failure, &told, id);
     }
-    let proven = claim(ev, &failure, &told, &fate);
-    let (named, claim) = proven?;
+    if id == "l2.stale-neighbor"
+        && let Some(claim) = maybe_stale(&failure, &told, &fate)
+    {
+        return Some(Some(claim));
+    }
+    let (named, claim) = claim(ev, &failure, &told, &fate)?;
     if named == id {
         return Some(Some(claim));
     }
@@ -165,9 +170,7 @@ fn answer_lost(ev: &Evidence<'_>, failure: &Failure<'_>, told: &Told<'_>, left: 
     let count = left.map_or_else(|| "its answers".to_owned(), |left| format!("{left} answers of it"));
     let at = format!("on the way back from {ip}");
     let cited = [failure.id, told.id];
-    // A next hop written by hand is verified by nobody, and without CAP_NET_RAW there nobody asked: two causes remain.
-    let by_hand = told.way_back().and_then(|way| way.next_hop.as_ref());
-    let unsure = by_hand.is_some_and(|hop| hop.state == crate::observation::NeighborState::Permanent && hop.answers.is_none());
+    let unsure = unverified_next_hop(told).is_some();
     if let Some(id) = ev.host_answers(ip) {
         let summary = format!(
             "Our SYNs to {} arrive and {count} leave, yet none comes here while other answers do: a filter on the way back drops them.",
@@ -179,6 +182,24 @@ fn answer_lost(ev: &Evidence<'_>, failure: &Failure<'_>, told: &Told<'_>, left: 
     let confidence = if left.is_some() { 0.93 } else { 0.9 };
     let claim = if unsure { Claim::likely(0.6, Where::Path, at, summary) } else { Claim::proven(confidence, Where::Path, at, summary) };
     Some(("l3.no-return-route", claim.citing(cited)))
+}
+
+/// The far host's next hop toward us, if its entry was written by hand: nobody verifies it, and without CAP_NET_RAW there nobody asked.
+fn unverified_next_hop<'a>(told: &Told<'a>) -> Option<&'a FarNeighbor> {
+    let hop = told.way_back()?.next_hop.as_ref()?;
+    (hop.state == NeighborState::Permanent && hop.answers.is_none()).then_some(hop)
+}
+
+/// Answers leave toward a MAC that somebody wrote down.
+fn maybe_stale(failure: &Failure<'_>, told: &Told<'_>, fate: &Fate) -> Option<Claim> {
+    let hop = unverified_next_hop(told).filter(|_| matches!(fate, Fate::AnswerLost { .. }))?;
+    let summary = format!(
+        "{} answers us over {}, whose neighbour entry there is written by hand and never verified: its MAC may be wrong.",
+        failure.ip, hop.address
+    );
+    let at = format!("{} in the neighbour table of {}", hop.address, failure.ip);
+    let claim = Claim::likely(0.6, Where::Remote, at, summary).citing([failure.id, told.id]);
+    Some(claim.decided_by(format!("sudo arping -c 2 {}", hop.address), failure.ip.to_string(), "another MAC in the answer proves it"))
 }
 
 /// In a few words, for what is ruled out.
