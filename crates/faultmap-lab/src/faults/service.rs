@@ -47,9 +47,8 @@ pub(super) fn bound_to_loopback(world: &mut World, at: &str, port: Option<u16>) 
     let port = service.handle.spec().port();
     service.handle.alter(&change_of(json!({ "listening": false })))?;
     let host = world.net.host(at)?;
-    let open = move || {
-        [SocketAddr::from((Ipv4Addr::LOCALHOST, port)), SocketAddr::from((Ipv6Addr::LOCALHOST, port))].map(TcpListener::bind)
-    };
+    let open =
+        move || [SocketAddr::from((Ipv4Addr::LOCALHOST, port)), SocketAddr::from((Ipv6Addr::LOCALHOST, port))].map(TcpListener::bind);
     for opened in host.run(open)? {
         let kernel = |source| FaultError::Kernel { doing: "listen on loopback of", what: at.to_owned(), source };
         world.keep_listening(opened.map_err(kernel)?);
