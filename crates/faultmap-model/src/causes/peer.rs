@@ -5,7 +5,7 @@
 use super::Claim;
 use crate::Evidence;
 use crate::evidence::{Failure, Fate, How, Told};
-use crate::observation::{FarNeighbor, NeighborState};
+use crate::observation::{FarNeighbor, NeighborState, PeerReport};
 use crate::verdict::Where;
 use std::net::SocketAddr;
 
@@ -218,6 +218,19 @@ fn short(fate: &Fate) -> &'static str {
     }
 }
 
+/// The test that only the other end can make, for a claim that one end leaves open.
+pub(super) fn asking_there(ev: &Evidence<'_>, claim: Claim, ip: std::net::IpAddr) -> Claim {
+    if ev.first::<PeerReport>(|_| true).is_some() {
+        return claim;
+    }
+    let place = if ip.is_ipv6() { format!("[{ip}]") } else { ip.to_string() };
+    claim.decided_by(
+        format!("faultmap check {} --peer {place}:7317 --secret-file SECRET", ev.target().input),
+        "here, with `faultmap witness` on the target's host",
+        "the other end tells whether our packets arrive, and what becomes of the answers",
+    )
+}
+
 /// Who refused a connect, by the word of a witness.
 pub(super) enum Refusal {
     /// Nobody listens on the port there, and its own TCP said so.
@@ -294,7 +307,7 @@ mod tests {
             rose: counters(&[("Ip.InReceives", 3), ("Tcp.InSegs", 3)]),
             undelivered: Some(0),
             bound: vec![TO.parse().expect("addr")],
-            queue: Some(FarQueue { waiting: 0, room: 128 }),
+            queue: Some(FarQueue { waiting: 0, room: 128, at_end: 0 }),
             ways_back: vec![WayBack { to: "10.1.0.2".parse().expect("ip"), route, rp_filter: Some(0), next_hop: Some(hop), walk: None }],
             ..FarSide::default()
         }
@@ -343,7 +356,7 @@ mod tests {
         for tap in [true, false] {
             let full = |far: &mut FarSide| {
                 wire(far, |_| {});
-                far.queue = Some(FarQueue { waiting: 5, room: 4 });
+                far.queue = Some(FarQueue { waiting: 5, room: 4, at_end: 5 });
             };
             check_silent(true, tap, full, "l4.accept-queue-full");
         }
@@ -529,7 +542,7 @@ mod tests {
     #[test]
     fn a_healthy_target_stays_healthy_whatever_its_witness_says() {
         let mut told = far(true);
-        told.queue = Some(FarQueue { waiting: 9, room: 4 });
+        told.queue = Some(FarQueue { waiting: 9, room: 4, at_end: 9 });
         told.program = Some(FarProgram { name: "nginx".to_owned(), state: 'T' });
         told.conntrack = FarTable { count: Some(9), max: Some(9), drops: Some(9) };
         told.ways_back[0].route = RouteOutcome::NoRoute;

@@ -182,7 +182,8 @@ fn after_the_door(ev: &Evidence<'_>, failure: &Failure<'_>, told: &Told<'_>) -> 
         if let Some(fate) = no_way_out(told, came) {
             return Some(fate);
         }
-        if most_of(knocks, far.undelivered.unwrap_or(0)) {
+        // A half-open connection of ours was let in.
+        if most_of(knocks, far.undelivered.unwrap_or(0)) && far.half_open_ours == 0 {
             return Some(Fate::OwnFilter { outgoing: false });
         }
         // What it forwards (to a container, a virtual machine), it does not answer itself.
@@ -335,12 +336,12 @@ impl Evidence<'_> {
         if far.program.as_ref().is_some_and(crate::observation::FarProgram::stopped) {
             return Some((told.id, format!("{name} there is stopped (a signal, or a debugger)")));
         }
-        let waiting = far.queue.filter(|queue| queue.waiting > 0 && far.unread_bytes > 0 && far.established_ours > 0)?;
+        let queue = far.queue.filter(|queue| queue.at_end > 0 && far.unread_bytes > 0 && far.established_ours > 0)?;
         Some((
             told.id,
             format!(
                 "{name} there does not accept: {} connections wait for it, with {} bytes of ours unread",
-                waiting.waiting, far.unread_bytes
+                queue.at_end, far.unread_bytes
             ),
         ))
     }

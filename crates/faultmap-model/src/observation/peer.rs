@@ -132,6 +132,9 @@ pub struct FarQueue {
     pub waiting: u32,
     /// How many may wait; one more still fits.
     pub room: u32,
+    /// How many waited when the window closed: a program that lives has taken them by then.
+    #[serde(default)]
+    pub at_end: u32,
 }
 
 impl FarQueue {
@@ -293,7 +296,7 @@ mod tests {
 
     #[test]
     fn a_queue_holds_one_more_than_its_limit() {
-        assert!(!FarQueue { waiting: 4, room: 4 }.full());
-        assert!(FarQueue { waiting: 5, room: 4 }.full());
+        assert!(!FarQueue { waiting: 4, room: 4, at_end: 4 }.full());
+        assert!(FarQueue { waiting: 5, room: 4, at_end: 0 }.full());
     }
 }

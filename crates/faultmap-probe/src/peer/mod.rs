@@ -14,6 +14,8 @@ pub use session::{PeerError, PeerSession};
 
 pub(crate) use frame::Frames;
 pub(crate) use proof::Side;
+#[cfg(test)]
+pub(crate) use tls::connector;
 pub(crate) use tls::{acceptor, binding};
 
 use std::path::PathBuf;

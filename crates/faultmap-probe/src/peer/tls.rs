@@ -39,7 +39,7 @@ pub(crate) fn acceptor(auth: &PeerAuth) -> Result<TlsAcceptor, ProbeError> {
 }
 
 /// The check's side, and the name that it expects.
-pub(super) fn connector(auth: &PeerAuth, host: &str) -> Result<(TlsConnector, ServerName<'static>), ProbeError> {
+pub(crate) fn connector(auth: &PeerAuth, host: &str) -> Result<(TlsConnector, ServerName<'static>), ProbeError> {
     let provider = Arc::new(crypto::ring::default_provider());
     let builder = ClientConfig::builder_with_provider(Arc::clone(&provider)).with_protocol_versions(VERSIONS).map_err(own)?;
     let (config, name) = match auth {

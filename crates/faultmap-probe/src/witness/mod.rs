@@ -7,6 +7,8 @@ mod filter;
 mod gate;
 mod session;
 mod tap;
+#[cfg(test)]
+mod tests;
 mod window;
 
 use crate::ProbeError;

@@ -128,12 +128,10 @@ impl Window {
         far.established_ours = far.established_ours.max(visitors.established_from);
         far.unread_bytes = far.unread_bytes.max(visitors.unread_bytes);
         if let Some(listener) = self.listener() {
-            let fuller = self.far.queue.is_none_or(|known| {
-                u64::from(listener.waiting) * u64::from(known.room.max(1)) >= u64::from(known.waiting) * u64::from(listener.room.max(1))
-            });
-            if fuller {
-                self.far.queue = Some(FarQueue { waiting: listener.waiting, room: listener.room });
-            }
+            let (waiting, room) = (listener.waiting, listener.room);
+            let share = |waiting: u32, room: u32| u64::from(waiting).saturating_mul(1_000) / u64::from(room.max(1));
+            let known = self.far.queue.filter(|known| share(known.waiting, known.room) > share(waiting, room));
+            self.far.queue = Some(known.map_or(FarQueue { waiting, room, at_end: waiting }, |known| FarQueue { at_end: waiting, ..known }));
         }
     }
 

@@ -5,6 +5,7 @@
 mod check;
 mod killed;
 mod recordings;
+mod witness;
 mod words;
 
 use std::io::Write as _;

@@ -49,7 +49,7 @@ fn claim(ev: &Evidence<'_>) -> Option<Claim> {
     let summary = format!("No answer from {} comes back on any port or protocol, though the road to its segment is open.", path.ip);
     let claim = Claim::likely(confidence, Where::Remote, at, summary).citing([path.failed]).citing(path.walks).citing(ids);
     let run = format!("tcpdump -ni any host {}", path.ip);
-    Some(claim.decided_by(
+    Some(crate::causes::peer::asking_there(ev, claim, path.ip).decided_by(
         run,
         path.ip.to_string(),
         "requests that arrive without answers that leave: no way back, or a filter that drops everything",

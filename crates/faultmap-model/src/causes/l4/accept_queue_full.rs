@@ -84,7 +84,7 @@ fn by_bare_ack(ev: &Evidence<'_>) -> Option<Claim> {
     if let Some(id) = ev.ack_answers(failure.ip) {
         let summary = format!("Packets reach the listener at {at}, but it answers no SYN: a listen queue there is full.");
         let claim = Claim::likely(0.62, Where::Remote, at, summary).citing([failure.id, id]);
-        return Some(decided_on_server(claim, failure.port, &failure.ip.to_string()));
+        return Some(crate::causes::peer::asking_there(ev, decided_on_server(claim, failure.port, &failure.ip.to_string()), failure.ip));
     }
     let asked = ev.first::<crate::observation::AckProbe>(|ack| ack.to.ip() == failure.ip && ack.sent > 0);
     let control = ev.host_answers(failure.ip).filter(|_| asked.is_none() && !ev.is_local(failure.ip))?;
@@ -96,7 +96,7 @@ fn by_bare_ack(ev: &Evidence<'_>) -> Option<Claim> {
         failure.ip, failure.port
     );
     let claim = Claim::likely(0.2, Where::Remote, at, summary).citing([failure.id, control]);
-    Some(decided_on_server(claim, failure.port, &failure.ip.to_string()))
+    Some(crate::causes::peer::asking_there(ev, decided_on_server(claim, failure.port, &failure.ip.to_string()), failure.ip))
 }
 
 /// SYN-ACKs reach this host: whatever drops them is here, and no queue there is full.
