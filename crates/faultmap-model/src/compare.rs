@@ -28,8 +28,8 @@ pub fn facts_of(evidence: &Evidence<'_>) -> Facts {
 /// An earlier recording as a later check keeps it.
 #[must_use]
 pub fn baseline(earlier: &Recording, file: &str) -> Baseline {
-    let Verdict { status, layer, cause, .. } = crate::judge::judge(earlier);
-    Baseline { file: file.to_owned(), started_unix_ms: earlier.header.started_unix_ms, status, layer, cause, facts: facts(earlier) }
+    let Verdict { status, cause, .. } = crate::judge::judge(earlier);
+    Baseline { file: file.to_owned(), started_unix_ms: earlier.header.started_unix_ms, status, cause, facts: facts(earlier) }
 }
 
 /// Every difference between an earlier check and this one, that of the verdicts first.
@@ -74,4 +74,27 @@ pub fn path_change(before: &Facts, after: &Facts) -> Option<PathChange> {
 pub fn round_trip_rose(before: &Facts, after: &Facts) -> Option<(f64, f64)> {
     let (before, after) = (before.rtt_ms?, after.rtt_ms?);
     changes::slower(before, after, 1.5, 15.0).then_some((before, after))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::Report;
+    use crate::testkit::{healthy_https, plus};
+
+    #[test]
+    fn a_recording_with_its_baseline_is_read_as_it_was_written() {
+        let recording = plus(healthy_https(), baseline(&healthy_https(), "good.jsonl"));
+        let mut bytes = Vec::new();
+        recording.write(&mut bytes).expect("written");
+        assert_eq!(Recording::read(bytes.as_slice()).expect("read"), recording);
+    }
+
+    #[test]
+    fn a_check_like_its_baseline_says_that_nothing_changed() {
+        let report = Report::new(plus(healthy_https(), baseline(&healthy_https(), "good.jsonl")));
+        assert_eq!(report.changes, Some(Vec::new()));
+        assert_eq!(report.baseline.map(|baseline| baseline.file).as_deref(), Some("good.jsonl"));
+        assert_eq!(Report::new(healthy_https()).changes, None);
+    }
 }

@@ -1,6 +1,5 @@
 //! An earlier check of the same target, as far as it is compared with this one.
 
-use crate::Layer;
 use crate::verdict::Status;
 use serde::{Deserialize, Serialize};
 use std::net::{IpAddr, SocketAddr};
@@ -14,8 +13,6 @@ pub struct Baseline {
     pub started_unix_ms: i64,
     /// How the target was.
     pub status: Status,
-    /// The layer named then.
-    pub layer: Option<Layer>,
     /// The cause named then.
     pub cause: Option<String>,
     /// What was seen then.

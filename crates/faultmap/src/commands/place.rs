@@ -39,7 +39,7 @@ fn enter_netns(name: &str) -> anyhow::Result<Vantage> {
         std::io::ErrorKind::NotFound if !by_path => anyhow!("there is no network namespace {name:?}; {}", existing()),
         _ => anyhow!("cannot open the network namespace {}: {error}", path.display()),
     })?;
-    join(&namespace, None, &format!("the network namespace {name}"), "--from-netns")?;
+    join(&namespace, None, &format!("the network namespace {name}"), &format!("--net={}", path.display()))?;
     if !by_path {
         let folder = Path::new(FILES).join(name);
         let replaced = fs::read_dir(&folder).into_iter().flatten().flatten();
@@ -75,7 +75,7 @@ fn enter_process(pid: i32) -> anyhow::Result<Vantage> {
     let what = format!("the network namespace of process {pid}");
     let open = |name: &str| {
         File::open(folder.join("ns").join(name)).map_err(|error| match error.kind() {
-            std::io::ErrorKind::PermissionDenied => refused(&what, "--pid"),
+            std::io::ErrorKind::PermissionDenied => refused(&what, &format!("--net --target {pid}")),
             std::io::ErrorKind::NotFound => anyhow!("process {pid} has just ended, or is a zombie: it has no network namespace any more"),
             _ => anyhow!("cannot open {what}: {error}"),
         })
@@ -85,7 +85,7 @@ fn enter_process(pid: i32) -> anyhow::Result<Vantage> {
     let files: Vec<(PathBuf, Option<Vec<u8>>)> =
         OF_NAMES.into_iter().map(|name| (Path::new("/etc").join(name), read(&folder.join("root/etc").join(name)))).collect();
     let foreign = fs::read_link(folder.join("ns/mnt")).ok() != fs::read_link("/proc/self/ns/mnt").ok();
-    join(&network, user.as_ref(), &what, "--pid")?;
+    join(&network, user.as_ref(), &what, &format!("--net --target {pid}"))?;
     if foreign {
         private_mounts()?;
         for (to, text) in files.iter().filter(|(to, _)| to.exists()) {
@@ -104,23 +104,21 @@ fn read(path: &Path) -> Option<Vec<u8>> {
 
 /// Joins the network namespace; when that is not permitted, by way of its user namespace, which the user who made it may enter (a rootless
 /// container; user_namespaces(7)).
-fn join(network: &File, user: Option<&File>, what: &str, option: &str) -> anyhow::Result<()> {
+fn join(network: &File, user: Option<&File>, what: &str, nsenter: &str) -> anyhow::Result<()> {
     let mut done = setns(network, CloneFlags::CLONE_NEWNET);
     if let (Err(Errno::EPERM), Some(user)) = (done, user) {
         done = setns(user, CloneFlags::CLONE_NEWUSER).and_then(|()| setns(network, CloneFlags::CLONE_NEWNET));
     }
     done.map_err(|errno| match errno {
-        Errno::EPERM => refused(what, option),
+        Errno::EPERM => refused(what, nsenter),
         Errno::EINVAL => anyhow!("cannot enter {what}: it is no network namespace"),
         errno => anyhow!("cannot enter {what}: {}", errno.desc()),
     })
 }
 
-fn refused(what: &str, option: &str) -> anyhow::Error {
+fn refused(what: &str, nsenter: &str) -> anyhow::Error {
     anyhow!(
-        "cannot enter {what}: that needs CAP_SYS_ADMIN. Run the same command with sudo, or enter it first: \
-         sudo nsenter {} faultmap check …",
-        if option == "--pid" { "--net --target PID" } else { "--net=/run/netns/NAME" }
+        "cannot enter {what}: that needs CAP_SYS_ADMIN. Run the same command with sudo, or enter it first: sudo nsenter {nsenter} faultmap check …"
     )
 }
 

@@ -164,7 +164,8 @@ impl Watch<'_> {
             [plan] => plan.target.input.clone(),
             plans => render::count(plans.len() as u64, "target"),
         };
-        let every = render::time(interval.as_secs_f64() * 1e3);
+        let whole = interval.subsec_nanos() == 0;
+        let every = if whole { clock::span(interval) } else { render::time(interval.as_secs_f64() * 1e3) };
         terminal::print(&render::watch_head(&what, &every, Terminal::of_environment()), self.choice)
     }
 

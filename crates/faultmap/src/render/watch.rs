@@ -15,6 +15,8 @@ const TIME: usize = 8;
 /// A strip shorter than this says nothing.
 const SHORTEST_STRIP: usize = 8;
 const LONGEST_STRIP: usize = 60;
+/// A target cut shorter than this is not known by it.
+const SHORTEST_TARGET: usize = 20;
 
 /// `shop.test every 5 s; Ctrl-C ends`
 pub(crate) fn watch_head(what: &str, every: &str, terminal: Terminal) -> String {
@@ -51,8 +53,8 @@ pub(crate) fn run_line(track: &Track, at: &str, change: Option<&Change>, report:
     if let Some((before, lasted)) = change.and_then(|change| change.before.as_ref()) {
         let (_, style) = status_sign(&paper, state.status);
         let arrow = paper.either("→", "->").to_owned();
-        paper.blank(CLOCK).put(DIM, &called(before)).blank(1).put(BOLD, &arrow).blank(1).put(style.bold(), &called(state));
-        paper.wrapped(DIM, &format!(" after {}", crate::commands::clock::span(*lasted)), CLOCK);
+        paper.blank(CLOCK).put(DIM, &called(before)).blank(1).put(BOLD, &arrow).blank(1).put(style.bold(), &called(state)).blank(1);
+        paper.wrapped(DIM, &format!("after {}", crate::commands::clock::span(*lasted)), CLOCK);
     }
     if change.is_some() && state.status != Status::Healthy {
         paper.blank(CLOCK).wrapped(PLAIN, &report.verdict.summary, CLOCK);
@@ -145,7 +147,9 @@ fn row(paper: &mut Paper, track: &Track, cause: usize, target: usize) {
     put_status(paper, state, false);
     let room = paper.room().saturating_sub(LAYER + 8);
     let cause = cause.min(room / 2);
-    let target = target.min(room.saturating_sub(cause + 2));
+    // The history is worth a few columns of a long target.
+    let most = room.saturating_sub(cause + 2);
+    let target = target.min(if most >= SHORTEST_TARGET + SHORTEST_STRIP + 2 { most - SHORTEST_STRIP - 2 } else { most });
     paper.cell(PLAIN, &layer(state), LAYER).cell(CYAN, state.cause.as_deref().unwrap_or("-"), cause).blank(2);
     paper.cell(BOLD, &track.target, target).cell_right(DIM, &format!("{:.0} %", track.uptime()), 6).blank(2);
     let room = paper.room();

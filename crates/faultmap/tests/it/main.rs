@@ -4,6 +4,7 @@
 
 mod check;
 mod killed;
+mod many;
 mod recordings;
 mod witness;
 mod words;
