@@ -168,7 +168,7 @@ impl<'a> Check<'a> {
     async fn ask_type(&self, resolver: SocketAddr, name: &str, record_type: RecordType, direct: &Direct) -> Option<DnsAnswer> {
         let ask = DnsAsk::new(resolver, Role::Resolver, Transport::Udp, name, record_type);
         let (first, plain) = self.or_without_edns(&ask, self.ask_once(resolver, name, record_type, false, GRACE)).await;
-        let silent = first.as_ref().is_some_and(|query| edns::silent(query));
+        let silent = first.as_ref().is_some_and(edns::silent);
         let more = self.options.dns_wait.saturating_sub(GRACE);
         let last = if silent && plain.is_none() && !direct.system_done.get() && !more.is_zero() {
             self.ask_once(resolver, name, record_type, false, more).await

@@ -209,7 +209,7 @@ mod tests {
 
     fn asked(queries: Vec<DnsQuery>) -> Recording {
         let empty = crate::testkit::without::<DnsQuery>(healthy_dns());
-        queries.into_iter().fold(empty, |recording, query| plus(recording, query))
+        queries.into_iter().fold(empty, plus)
     }
 
     #[test]

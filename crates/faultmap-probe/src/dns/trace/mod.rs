@@ -19,6 +19,7 @@ use ask::Asker;
 use faultmap_model::observation::{Broken, DnsTrace, Security, ServerSaid, TraceEnd};
 use hickory_proto::op::Message;
 use hickory_proto::rr::{Name, RecordType};
+use security::{Keys, Trust};
 use std::cell::{Cell, RefCell};
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
@@ -82,6 +83,25 @@ fn doubt_the_clock(trace: &mut DnsTrace) {
         let why = "the root's own signatures are out of their time by this host's clock: it is probably wrong (timedatectl)";
         root.security = Security::Unknown { why: why.to_owned() };
     }
+}
+
+/// Reads a message in every way that a walk would: for tests and fuzzing, which want to know that no bytes make it panic. True if it can be
+/// read as a whole.
+#[must_use]
+pub fn read_any(bytes: &[u8]) -> bool {
+    let Ok(message) = Message::from_vec(bytes) else { return false };
+    let name = message.queries.first().map_or_else(Name::root, |query| absolute(query.name()));
+    let parents = (0..=usize::from(name.num_labels())).map(|labels| absolute(&name.trim_to(labels)));
+    for parent in parents.take(MOST_ZONES) {
+        let _ = zone::said(&message, &parent, &name);
+        let _ = zone::serial(&message, &parent);
+        let digests = security::digests_of(&name, &message.authorities);
+        let keys = security::keys_of(&parent, &Trust::Parent(digests), &message.answers, 0);
+        let keys = if let Keys::Good(keys) = keys { keys } else { security::published(&parent, &message.answers) };
+        let _ = security::check(&message.answers, &name, RecordType::A, &parent, &keys, 0);
+        let _ = zone::referral(&message, &parent, &name).map(|child| child.ns.len());
+    }
+    true
 }
 
 struct Walk<'a> {

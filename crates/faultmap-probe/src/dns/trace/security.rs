@@ -43,7 +43,7 @@ pub(super) enum Keys {
 
 /// The zone's keys among `records`, if `trust` vouches for one that signs them all.
 pub(super) fn keys_of(zone: &Name, trust: &Trust, records: &[Record], clock: i64) -> Keys {
-    let keys: Vec<DNSKEY> = of_zone(zone, records);
+    let keys = published(zone, records);
     let vouched: Vec<DNSKEY> = match trust {
         Trust::Nobody => return Keys::Unsigned,
         Trust::Unknown(why) => return Keys::Unknown(why.clone()),
@@ -90,7 +90,8 @@ fn verifiable(algorithm: Algorithm) -> bool {
     )
 }
 
-fn of_zone(zone: &Name, records: &[Record]) -> Vec<DNSKEY> {
+/// The zone keys in these records, whoever vouches for them.
+pub(super) fn published(zone: &Name, records: &[Record]) -> Vec<DNSKEY> {
     let keys = records.iter().filter(|record| absolute(&record.name) == *zone).filter_map(|record| match &record.data {
         RData::DNSSEC(DNSSECRData::DNSKEY(key)) if key.zone_key() && !key.revoke() => Some(key.clone()),
         _ => None,
