@@ -1,7 +1,7 @@
-//! The few rtnetlink requests the lab needs: links, addresses, routes, neighbours. Synchronous, one request at a time.
+//! The few rtnetlink requests the lab needs: links, addresses, routes, neighbours, a shaper. Synchronous, one request at a time.
 //!
-//! The messages are built by hand: seven requests do not earn a dependency whose types change every quarter.
-//! Layouts: linux/rtnetlink.h, linux/if_link.h, linux/veth.h.
+//! The messages are built by hand: eight requests do not earn a dependency whose types change every quarter.
+//! Layouts: linux/rtnetlink.h, linux/if_link.h, linux/veth.h, linux/pkt_sched.h.
 
 use std::io;
 use std::net::IpAddr;
@@ -16,6 +16,15 @@ use crate::netns::NetNs;
 use crate::topology::Prefix;
 
 const NLMSG_ERROR: u16 = 2;
+const RTM_NEWQDISC: u16 = 36;
+const TC_H_ROOT: u32 = 0xffff_ffff;
+const TCA_KIND: u16 = 1;
+const TCA_OPTIONS: u16 = 2;
+const TCA_TBF_PARMS: u16 = 1;
+const TCA_TBF_BURST: u16 = 6;
+const LINKLAYER_ETHERNET: u8 = 1;
+/// Bytes that may leave at once: one full frame.
+const SHAPER_BURST: u32 = 1_600;
 const RTM_NEWLINK: u16 = 16;
 const RTM_DELLINK: u16 = 17;
 const RTM_GETLINK: u16 = 18;
@@ -316,6 +325,30 @@ impl Rtnl {
         let mut msg = Message::new(RTM_DELNEIGH, NLM_F_REQUEST | NLM_F_ACK);
         msg.neighbour(self.index(dev)?, addr, 0);
         self.acknowledged(msg, "delete neighbour", &format!("{addr} on {dev}"))
+    }
+
+    /// Puts a token bucket before an interface's transmit queue: so many kilobits a second, and so many bytes that may wait.
+    pub fn set_shaper(&self, dev: &str, rate_kbit: u32, limit_bytes: u32) -> Result<(), LabError> {
+        let mut msg = Message::new(RTM_NEWQDISC, NLM_F_REQUEST | NLM_F_ACK | NLM_F_CREATE | NLM_F_REPLACE);
+        // struct tcmsg: family, pad, ifindex, handle, parent, info.
+        msg.raw(&[0; 4]);
+        msg.raw(&self.index(dev)?.to_ne_bytes());
+        msg.raw(&0_u32.to_ne_bytes());
+        msg.raw(&TC_H_ROOT.to_ne_bytes());
+        msg.raw(&0_u32.to_ne_bytes());
+        msg.text(TCA_KIND, "tbf");
+        msg.nest(TCA_OPTIONS, |msg| {
+            let bytes_per_second = rate_kbit.saturating_mul(125);
+            // struct tc_tbf_qopt: two tc_ratespec (cell_log, linklayer, overhead, cell_align, mpu, rate), limit, buffer, mtu.
+            let mut parameters = vec![0, LINKLAYER_ETHERNET, 0, 0, 0, 0, 0, 0];
+            parameters.extend(bytes_per_second.to_ne_bytes());
+            parameters.extend([0; 12]);
+            parameters.extend(limit_bytes.to_ne_bytes());
+            parameters.extend([0; 8]);
+            msg.attr(TCA_TBF_PARMS, &parameters);
+            msg.attr(TCA_TBF_BURST, &SHAPER_BURST.to_ne_bytes());
+        });
+        self.acknowledged(msg, "shape", dev)
     }
 
     fn acknowledged(&self, msg: Message, doing: &'static str, what: &str) -> Result<(), LabError> {

@@ -4,7 +4,9 @@
 mod client;
 mod filter;
 mod flows;
+mod limits;
 mod link;
+mod load;
 mod names;
 mod neighbour;
 mod queues;
@@ -71,7 +73,20 @@ pub enum Fault {
     },
     /// A cable impairs what it carries. Absent fields stay as they are.
     Wire(WirePatch),
+    /// A host sends more than the shaper of its first interface lets out, so that its own queue drops.
+    OverloadedQueue {
+        /// What the shaper lets out.
+        rate_kbit: u32,
+        /// Bytes that may wait.
+        limit_bytes: u32,
+        /// What the host sends beside the check.
+        offered_kbit: u32,
+        /// The host it is sent to.
+        to: String,
+    },
     // ---- L2: at a host
+    /// A host looks for more neighbours than the machine's kernel remembers. The table is shared by the whole machine.
+    NeighbourTableFull,
     /// A host answers neither ARP requests nor neighbour solicitations.
     NeighbourSilent,
     /// A host's neighbour entry for another host holds a MAC address that nobody has.
@@ -125,6 +140,11 @@ pub enum Fault {
         mtu: u32,
         /// Whether the routers' "fragmentation needed" and "packet too big" messages get through.
         icmp: bool,
+    },
+    /// A router sends an ICMP error once a second at the most, and has just used up what it may send at once.
+    IcmpLimited {
+        /// The host toward which the client has just sent.
+        toward: String,
     },
     /// One IP version does not get through a cable.
     FamilyBlocked {
@@ -324,6 +344,8 @@ impl Fault {
             | Fault::AcceptQueueFull { from: host, .. }
             | Fault::SynBacklogFull { from: host, .. }
             | Fault::Diverted { to: host, .. }
+            | Fault::OverloadedQueue { to: host, .. }
+            | Fault::IcmpLimited { toward: host }
             | Fault::EphemeralPortsExhausted { to: host, .. } => vec![(Place::Host, host)],
             _ => Vec::new(),
         }
@@ -356,6 +378,11 @@ impl Fault {
             Fault::CarrierOff => link::carrier_off(world, at),
             Fault::CarrierFlap { down_ms, up_ms, before, during } => link::carrier_flap(world, at, (*down_ms, *up_ms), *before, *during),
             Fault::Wire(patch) => link::wire(world, at, patch),
+            Fault::OverloadedQueue { rate_kbit, limit_bytes, offered_kbit, to } => {
+                load::overloaded_queue(world, at, (*rate_kbit, *limit_bytes), *offered_kbit, to)
+            }
+            Fault::IcmpLimited { toward } => limits::icmp_limited(world, at, toward),
+            Fault::NeighbourTableFull => load::neighbour_table(world, at),
             Fault::NeighbourSilent => neighbour::silent(world, at),
             Fault::WrongMac { of, permanent } => neighbour::wrong_mac(world, at, of, *permanent),
             Fault::DuplicateAddress { of } => neighbour::duplicate_address(world, at, of),

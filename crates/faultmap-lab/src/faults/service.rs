@@ -14,12 +14,17 @@ pub(super) fn alter(world: &mut World, at: &str, port: Option<u16>, change: &Cha
     let service = world.service(index)?;
     service.handle.alter(change)?;
     let silent = change.0.get("listening").and_then(serde_json::Value::as_bool) == Some(false);
+    let accept = change.0.get("listen").and_then(|listen| listen.get("accept")).and_then(|accept| accept.get("kind"));
+    let never_accepts = accept.and_then(serde_json::Value::as_str) == Some("never");
     let before = service.handle.stats();
     let name = format!("{} on port {} of {at}", service.kind(), service.handle.spec().port());
     Ok(Witness::new(move |world| {
         let after = world.running(index).map(|service| service.handle.stats()).unwrap_or_default();
         if silent {
             return Ok(Sight::state(format!("{name} does not listen"), true));
+        }
+        if never_accepts {
+            return Ok(Sight::state(format!("{name} does not accept"), true));
         }
         let bites = after.bitten().saturating_sub(before.bitten());
         let met = traffic(&after).saturating_sub(traffic(&before));

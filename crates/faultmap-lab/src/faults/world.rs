@@ -44,6 +44,9 @@ pub enum FaultError {
     },
 }
 
+/// About 24 kB: more than a small window and a first burst, less than what servers take in a header.
+const FILLER_WORDS: usize = 3_400;
+
 /// A service and where it runs.
 #[derive(Debug)]
 pub struct Running {
@@ -169,7 +172,8 @@ impl World {
             addrs.map(|addr| (address_placeholder(&host.name, addr), addr.to_string())).collect::<Vec<_>>()
         });
         let baseline = std::path::Path::new(&self.ca_path).with_file_name(BASELINE_FILE).display().to_string();
-        hosts.chain([("ca".to_owned(), self.ca_path.clone()), (BASELINE.to_owned(), baseline)]).collect()
+        let filler = "filler ".repeat(FILLER_WORDS).trim().to_owned();
+        hosts.chain([("ca".to_owned(), self.ca_path.clone()), (BASELINE.to_owned(), baseline), ("filler".to_owned(), filler)]).collect()
     }
 
     /// Keeps connections open until the world ends.

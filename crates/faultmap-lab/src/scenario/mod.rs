@@ -283,7 +283,7 @@ fn check_place(topology: &Topology, place: Place, name: &str) -> Result<(), Stri
 pub(crate) const BASELINE: &str = "baseline";
 
 /// Replaces `{name}` by its value: `{ca}` is the path of the lab's root certificate, `{baseline}` that of a recording made before anything
-/// broke, `{HOST.v4}` and `{HOST.v6}` are the addresses of a host. What is not known stays as it is.
+/// broke, `{filler}` a long text, `{HOST.v4}` and `{HOST.v6}` are the addresses of a host. What is not known stays as it is.
 pub fn expand(text: &str, values: &BTreeMap<String, String>) -> String {
     let mut out = String::with_capacity(text.len());
     let mut rest = text;
@@ -310,7 +310,7 @@ pub(crate) fn address_placeholder(host: &str, addr: IpAddr) -> String {
 
 fn placeholder_names(topology: &Topology) -> Vec<String> {
     let hosts = topology.hosts.iter().flat_map(|h| [format!("{}.v4", h.name), format!("{}.v6", h.name)]);
-    ["ca".to_owned(), BASELINE.to_owned()].into_iter().chain(hosts).collect()
+    ["ca", BASELINE, "filler"].into_iter().map(str::to_owned).chain(hosts).collect()
 }
 
 fn placeholders(mut text: &str) -> impl Iterator<Item = &str> {

@@ -10,6 +10,8 @@ const BUILTIN: &[(&str, &str)] = &[
     ("two-routers-two-paths", include_str!("../../topologies/two-routers-two-paths.toml")),
     ("nat", include_str!("../../topologies/nat.toml")),
     ("balancer", include_str!("../../topologies/balancer.toml")),
+    ("two-regions", include_str!("../../topologies/two-regions.toml")),
+    ("cdn", include_str!("../../topologies/cdn.toml")),
 ];
 
 /// The topology of that name.
