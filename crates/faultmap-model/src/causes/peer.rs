@@ -315,7 +315,17 @@ mod tests {
 
     fn report(far: FarSide, silent: u32, failed: u32) -> Seen {
         let to = TO.parse().expect("addr");
-        let provoked = TcpRepeat { to, tried: silent + failed, connected: 0, connected_late: 0, failed, silent, waited_ms: 700.0 };
+        let provoked = TcpRepeat {
+            to,
+            tried: silent + failed,
+            connected: 0,
+            connected_late: 0,
+            failed,
+            silent,
+            waited_ms: 700.0,
+            order: String::new(),
+            icmp: None,
+        };
         let peer = "192.168.254.2:7317".parse().expect("addr");
         Seen::PeerReport(PeerReport { peer, to, provoked: Some(provoked), far: Box::new(far) })
     }

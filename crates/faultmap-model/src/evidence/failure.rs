@@ -5,7 +5,9 @@
 //! reached, the failed attempt is the one at the resolver, so that the causes of L1 to L4 judge the way to the resolver as any other.
 
 use super::Evidence;
-use crate::observation::{ConnectOutcome, DnsOutcome, DnsQuery, Echo, IcmpError, Role, TcpConnect, UdpOutcome, UdpProbe};
+use crate::observation::{
+    ConnectOutcome, DnsOutcome, DnsQuery, Echo, HopSaid, IcmpError, IcmpMeaning, Role, TcpConnect, TcpRepeat, UdpOutcome, UdpProbe, Walk,
+};
 use crate::{ObservationId, Scheme};
 use std::net::IpAddr;
 
@@ -102,13 +104,13 @@ impl<'a> Evidence<'a> {
             return None;
         }
         if !attempts.is_empty() {
-            return furthest(attempts);
+            return furthest(attempts).map(|failure| self.with_report(failure));
         }
         let at_resolvers = self.attempts(Role::Resolver);
         if self.sought_literal().is_some() || at_resolvers.iter().any(Option::is_none) || !self.name_unresolved() {
             return None;
         }
-        furthest(at_resolvers)
+        furthest(at_resolvers).map(|failure| self.with_report(failure))
     }
 
     /// Failed attempts at addresses of the target although another address of it works.
@@ -150,7 +152,54 @@ impl<'a> Evidence<'a> {
     }
 }
 
+/// More controls than this were refused aloud, and the failing port never: then they are treated differently.
+const FEW_REPORTS: usize = 2;
+
 impl<'a> Evidence<'a> {
+    /// A router sends an ICMP error only once a second (net.ipv4.icmp_ratelimit), so that a silent attempt may have been refused all the same:
+    /// what another packet to the same port was told, or, where nothing of the host answers, a packet to the same host, holds for it too.
+    fn with_report(&self, failure: Failure<'a>) -> Failure<'a> {
+        if !failure.silent() {
+            return failure;
+        }
+        let report = self.report_to_port(&failure).or_else(|| self.report_to_host(failure.ip));
+        report.map_or(failure, |icmp| Failure { how: How::Icmp(icmp), ..failure })
+    }
+
+    /// What other packets to the failing port were told.
+    fn report_to_port(&self, failure: &Failure<'_>) -> Option<IcmpError> {
+        let to = std::net::SocketAddr::new(failure.ip, failure.port);
+        let again = self.all::<TcpRepeat>().filter(|(_, repeat)| repeat.to == to && failure.protocol == Protocol::Tcp);
+        let again = again.filter_map(|(_, repeat)| repeat.icmp).find(|icmp| icmp.meaning() != IcmpMeaning::TtlExceeded);
+        if again.is_some() {
+            return again;
+        }
+        let (_, walk) = self.failed_walk(failure.ip).filter(|(_, walk)| walk.reached_ttl.is_none() && walk.to.port() == failure.port)?;
+        reports_of(walk).find(|icmp| icmp.from != failure.ip || icmp.meaning() != IcmpMeaning::PortUnreachable)
+    }
+
+    /// What the host's other ports were told, where it does not answer at all.
+    fn report_to_host(&self, ip: IpAddr) -> Option<IcmpError> {
+        if self.host_answers(ip).is_some() {
+            return None;
+        }
+        let connects = self.control_connects(ip).filter_map(|(_, connect)| connect.outcome.icmp());
+        let datagrams = self.all::<UdpProbe>().filter(|(_, udp)| udp.to.ip() == ip).filter_map(|(_, udp)| match udp.outcome {
+            UdpOutcome::Failed { icmp, .. } => icmp,
+            _ => None,
+        });
+        let walked = self.control_walks(ip).flat_map(|(_, walk)| reports_of(walk));
+        let of_host =
+            |icmp: &IcmpError| matches!(icmp.meaning(), IcmpMeaning::NoRoute | IcmpMeaning::HostUnreachable | IcmpMeaning::Prohibited);
+        // Sent with full time to live, and yet used up: a loop.
+        let looped = |icmp: &IcmpError| icmp.meaning() == IcmpMeaning::TtlExceeded;
+        let reports: Vec<IcmpError> = connects.chain(datagrams).filter(|icmp| of_host(icmp) || looped(icmp)).collect();
+        if reports.len() > FEW_REPORTS {
+            return None;
+        }
+        reports.first().copied().or_else(|| walked.filter(of_host).last())
+    }
+
     /// Without the right to send echo requests, other questions to the host stand in for them: any answer shows that it is reached.
     fn substitutes_for_echo(&self) -> Vec<Option<Failure<'a>>> {
         let controls = self.all::<UdpProbe>().filter(|(_, udp)| udp.role == Role::Control);
@@ -160,6 +209,15 @@ impl<'a> Evidence<'a> {
         };
         controls.map(reading).collect()
     }
+}
+
+/// Refusals that a walk met, other than the end of a packet's time to live.
+fn reports_of(walk: &Walk) -> impl Iterator<Item = IcmpError> {
+    let answers = walk.hops.iter().flat_map(|hop| &hop.answers);
+    answers.filter_map(|answer| match answer.said {
+        HopSaid::Icmp(icmp) if !matches!(icmp.meaning(), IcmpMeaning::TtlExceeded | IcmpMeaning::TooBig | IcmpMeaning::Other) => Some(icmp),
+        _ => None,
+    })
 }
 
 fn furthest(attempts: Vec<Option<Failure<'_>>>) -> Option<Failure<'_>> {

@@ -3,7 +3,7 @@
 use super::Evidence;
 use crate::ObservationId;
 use crate::observation::{
-    AckProbe, DnsOutcome, DnsQuery, Echo, HopSaid, IcmpMeaning, Link, PeerReport, Role, TcpConnect, UdpOutcome, UdpProbe, Walk,
+    AckProbe, DnsOutcome, DnsQuery, Echo, HopAnswer, HopSaid, IcmpMeaning, Link, PeerReport, Role, TcpConnect, UdpOutcome, UdpProbe, Walk,
 };
 use std::net::IpAddr;
 
@@ -97,18 +97,20 @@ impl<'a> Evidence<'a> {
         hops.filter_map(|hop| hop.routers().first().map(|router| (hop.ttl, *router))).max_by_key(|(ttl, _)| *ttl)
     }
 
-    /// Hops to the destination: the TTL at which it answered the walk that came farthest. (Somebody who answers in its name answers sooner.)
+    /// A RST answered the failing port from a hop at which other packets to the same host found a router: it cannot have reached the host.
+    /// Gives the walk and the hop. A host that forwards some of its ports (a container's, a balanced service's) is itself the router of
+    /// those: where it answers for itself at that hop, or names its own address, the RST may well be its own.
     #[must_use]
-    pub fn distance(&self, ip: IpAddr) -> Option<u8> {
-        self.walks(ip).filter_map(|(_, walk)| walk.reached_ttl).max()
-    }
-
-    /// An answer of "reset" came at a TTL with which the packet cannot have reached the destination.
-    #[must_use]
-    pub fn reset_before(&self, ip: IpAddr, distance: u8) -> Option<(ObservationId, u8)> {
-        self.walks(ip).find_map(|(id, walk)| {
-            let early = walk.hops.iter().find(|hop| hop.ttl < distance && hop.answers.iter().any(|a| a.said == HopSaid::Reset));
-            early.map(|hop| (id, hop.ttl))
-        })
+    pub fn reset_before_host(&self, ip: IpAddr) -> Option<(ObservationId, u8)> {
+        let (id, walk) = self.failed_walk(ip)?;
+        let reset = |answer: &HopAnswer| answer.said == HopSaid::Reset;
+        let ttl = walk.hops.iter().find(|hop| hop.answers.iter().any(reset))?.ttl;
+        let others: Vec<&HopAnswer> =
+            self.control_walks(ip).flat_map(|(_, walk)| &walk.hops).filter(|hop| hop.ttl == ttl).flat_map(|hop| &hop.answers).collect();
+        let by_router = |answer: &&&HopAnswer| {
+            answer.from != ip && matches!(answer.said, HopSaid::Icmp(icmp) if icmp.meaning() == IcmpMeaning::TtlExceeded)
+        };
+        let routers = others.iter().filter(by_router).count();
+        (routers > 0 && routers == others.len()).then_some((id, ttl))
     }
 }

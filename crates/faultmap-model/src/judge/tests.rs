@@ -52,7 +52,17 @@ fn warnings() -> Vec<Seen> {
         connect("10.2.0.10:22", Role::Control, silent()),
         connect("10.2.0.10:22", Role::Control, icmp_from("10.9.0.2", 3, 13)),
         Seen::UdpProbe(udp),
-        Seen::TcpRepeat(TcpRepeat { to, tried: 10, connected: 9, connected_late: 1, failed: 0, silent: 0, waited_ms: 900.0 }),
+        Seen::TcpRepeat(TcpRepeat {
+            to,
+            tried: 10,
+            connected: 9,
+            connected_late: 1,
+            failed: 0,
+            silent: 0,
+            waited_ms: 900.0,
+            order: String::new(),
+            icmp: None,
+        }),
         Seen::HostTables(HostTables {
             neighbor_table_fulls: Some(4),
             conntrack_count: Some(10),

@@ -108,9 +108,22 @@ pub struct TcpRepeat {
     pub silent: u32,
     /// How long each was given.
     pub waited_ms: f64,
+    /// One sign for each connect, in order: `.` answered at once (by SYN-ACK or RST), `l` answered after a SYN sent again, `?` silent.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub order: String,
+    /// The first ICMP error that ended one of them.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub icmp: Option<IcmpError>,
 }
 
 impl TcpRepeat {
+    /// Connects that hung although a later one was answered: loss strikes anywhere, a limit on new connections only after the first few.
+    #[must_use]
+    pub fn hung_between(&self) -> usize {
+        let last = self.order.rfind('.').unwrap_or(0);
+        self.order.get(..last).map_or(0, |before| before.matches(['l', '?']).count())
+    }
+
     /// Connects that passed, at once or late.
     #[must_use]
     pub const fn passed(&self) -> u32 {

@@ -126,7 +126,7 @@ fn path_line(evidence: &Evidence<'_>) -> (Option<String>, Option<f64>) {
         RouteOutcome::Rejected { route_type, .. } => format!("a {route_type} route covers {ip}"),
         RouteOutcome::Unknown { why } => format!("route to {ip} unknown: {why}"),
     };
-    let hops = evidence.distance(ip).map(|ttl| format!(", {ttl} hops"));
+    let hops = evidence.walks(ip).filter_map(|(_, walk)| walk.reached_ttl).max().map(|ttl| format!(", {ttl} hops"));
     let last = || {
         let walked = evidence.all::<Walk>().any(|(_, walk)| walk.to.ip() == ip);
         let router = evidence.last_router(ip).filter(|_| walked);

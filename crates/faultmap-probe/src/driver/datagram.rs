@@ -34,9 +34,9 @@ impl Check<'_> {
 
     /// A datagram's port is silent or refused: the same controls as for TCP.
     async fn split_datagram(&self, to: SocketAddr, role: Role) {
-        tokio::join!(self.controls(to, Duration::from_millis(900)), self.walk(to, WalkProtocol::Udp, role, 3), async {
+        tokio::join!(self.controls(to, Duration::from_millis(900)), self.walk(to, WalkProtocol::Udp, role, (1, 3)), async {
             let control = split::CONTROL_PORTS.into_iter().find(|port| *port != to.port()).unwrap_or(9);
-            self.walk(SocketAddr::new(to.ip(), control), WalkProtocol::Tcp, Role::Control, 2).await;
+            self.walk(SocketAddr::new(to.ip(), control), WalkProtocol::Tcp, Role::Control, (1, 2)).await;
         });
     }
 
@@ -66,6 +66,7 @@ impl Check<'_> {
                 to: SocketAddr::new(to, 0),
                 protocol: WalkProtocol::Icmp,
                 role: Role::Target,
+                min_ttl: 1,
                 max_ttl: 24,
                 tries: 2,
                 wait: Duration::from_millis(500),

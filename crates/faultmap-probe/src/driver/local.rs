@@ -5,7 +5,12 @@ use faultmap_host::{NeighborWatch, Snapshot};
 use faultmap_model::Seen;
 use faultmap_model::observation::{Neighbor, NeighborState, Role, Route, RouteOutcome};
 use std::net::{IpAddr, SocketAddr};
-use std::time::Instant;
+use std::time::{Duration, Instant};
+
+/// Every link loses its carrier once while it is set up.
+const LOSSES_BEFORE: u32 = 2;
+/// How long a link that lost its carrier before is watched, from the start of the check.
+const WATCHED: Duration = Duration::from_millis(1_300);
 
 /// The next hop toward an address, watched from the first packet on.
 pub(super) struct Approach {
@@ -65,6 +70,23 @@ impl Check<'_> {
         })?;
         let (state, _) = faultmap_host::neighbor(found.hop, &found.iface);
         Some((found.hop, found.iface.clone(), state))
+    }
+
+    /// A check may be over between two flaps. Where the link lost its carrier before, it is watched for a little while.
+    pub(super) async fn linger_at_unsteady_link(&self) {
+        let on_path = self.interfaces_on_path();
+        let look = || {
+            let links = Snapshot::take().links().into_iter().filter(|link| !link.loopback && on_path.contains(&link.iface));
+            links.fold((0, true), |(losses, up), link| (losses + link.carrier_down_count.unwrap_or(0), up && link.carrier != Some(false)))
+        };
+        let (known, _) = look();
+        let end = self.rec.start() + WATCHED.min(self.within(WATCHED));
+        let mut now = (known, true);
+        // Until it is lost and back again: a cable that was just pulled is another fault.
+        while known >= LOSSES_BEFORE && (now.0 == known || !now.1) && Instant::now() < end {
+            tokio::time::sleep(Duration::from_millis(40)).await;
+            now = look();
+        }
     }
 
     /// The readings that close a check: they cost little and are always taken, also when the budget ran out.

@@ -22,7 +22,7 @@ impl Check<'_> {
         let protocol = if self.target.scheme.uses_tcp() { WalkProtocol::Tcp } else { WalkProtocol::Udp };
         for _ in 0..ROUNDS {
             let asked = Instant::now();
-            let ask = WalkAsk { to, protocol, role: Role::Control, max_ttl: 24, tries: 1, wait: self.within(WAIT) };
+            let ask = WalkAsk { to, protocol, role: Role::Control, min_ttl: 1, max_ttl: 24, tries: 1, wait: self.within(WAIT) };
             let answer = walk(&ask).await;
             self.keep(asked, answer);
         }

@@ -159,6 +159,7 @@ impl Check<'_> {
         self.bypass_unreached().await;
         self.provoke_for_peer().await;
         self.map_path(&resolved.addresses).await;
+        self.linger_at_unsteady_link().await;
         Ok(())
     }
 

@@ -2,17 +2,26 @@
 
 use super::{Check, split};
 use crate::questions::{EchoAsk, WalkAsk, echo, repeat, size, walk};
-use faultmap_model::observation::{ConnectOutcome, HttpOutcome, Role, RouteOutcome, TcpHealth, WalkProtocol};
+use faultmap_model::observation::{ConnectOutcome, HttpOutcome, Role, RouteOutcome, TcpConnect, TcpHealth, WalkProtocol};
 use faultmap_model::{Observation, Scheme, Seen};
 use std::net::{IpAddr, SocketAddr};
 use std::time::{Duration, Instant};
 
 /// Round trips from this on are explained by a walk.
 const FAR_MS: f64 = 80.0;
+/// SYNs of the train that goes beside every check without the right to send echo requests.
+const LIGHT_CONNECTS: u32 = 10;
+/// ... and of the closer look.
+const CLOSE_CONNECTS: u32 = 16;
+/// Beyond the round trip: a closed port's RST needs no program.
+const SCOUT_SLACK: Duration = Duration::from_millis(40);
+/// An answer later than this was sent again, or is not coming.
+const TRAIN_SLACK: Duration = Duration::from_millis(200);
 
 impl Check<'_> {
-    /// Ten echo requests within 20 ms, where the kernel lets us send them.
-    pub(super) async fn light_train(&self, ip: IpAddr) {
+    /// Ten echo requests within 20 ms, where the kernel lets us send them; else as many SYNs to a closed port, which no program sees.
+    pub(super) async fn light_train(&self, to: SocketAddr) {
+        let ip = to.ip();
         if self.is_local(ip) {
             return;
         }
@@ -28,7 +37,9 @@ impl Check<'_> {
         };
         let train = async {
             let answer = echo(&ask).await;
-            self.keep(asked, answer);
+            if self.keep(asked, answer).is_none() {
+                self.tcp_train(to).await;
+            }
         };
         let stations = async {
             // Two stations that claim one address show only here: everything else may well work.
@@ -39,6 +50,38 @@ impl Check<'_> {
         tokio::join!(train, stations);
     }
 
+    /// SYNs to the discard port, if it answers the first of them (most hosts answer a closed port with RST). A host that drops them tells nothing.
+    async fn tcp_train(&self, to: SocketAddr) {
+        let rtt_ms = self.rec.look(|seen| {
+            seen.iter().find_map(|o| match &o.seen {
+                Seen::TcpConnect(TcpConnect { to: at, outcome: ConnectOutcome::Connected { rtt_ms, retransmits: 0, .. }, .. })
+                    if *at == to =>
+                {
+                    Some(*rtt_ms)
+                }
+                _ => None,
+            })
+        });
+        let rtt = Duration::from_secs_f64((rtt_ms.unwrap_or(50.0) / 1_000.0).clamp(0.0, 1.0));
+        let closed = SocketAddr::new(to.ip(), split::CONTROL_PORTS[3]);
+        for _ in 0..2 {
+            if closed == to || self.answering_control(to).is_some() {
+                break;
+            }
+            self.control_connect(closed, rtt * 3 + SCOUT_SLACK).await;
+        }
+        if let Some(control) = self.answering_control(to) {
+            self.rec.ask(repeat(control, LIGHT_CONNECTS, self.within(rtt * 3 + TRAIN_SLACK))).await;
+        }
+    }
+
+    /// The conversation stalls while TCP sends segments again: is it the path?
+    pub(super) async fn examine_stall(&self, to: SocketAddr, tcp: Option<TcpHealth>) {
+        if !self.is_local(to.ip()) && tcp.is_some_and(|tcp| tcp.retransmits > 0 || tcp.unacked > 0) {
+            tokio::join!(self.long_train(to.ip()), self.connect_train(to));
+        }
+    }
+
     /// After the conversation: look closer where something hints at loss, a size limit, or distance.
     pub(super) async fn examine_quality(&self, to: SocketAddr) {
         if self.is_local(to.ip()) {
@@ -46,7 +89,9 @@ impl Check<'_> {
         }
         let (lossy, far, stalled) =
             self.rec.look(|seen| (seen.iter().any(hints_at_loss), seen.iter().any(hints_at_distance), seen.iter().any(hints_at_stall)));
-        if lossy {
+        let examined =
+            self.rec.look(|seen| seen.iter().any(|o| matches!(&o.seen, Seen::TcpRepeat(train) if train.tried >= CLOSE_CONNECTS)));
+        if lossy && !examined {
             tokio::join!(self.long_train(to.ip()), self.connect_train(to), self.walk_rounds(to));
         } else if far {
             self.walk_rounds(to).await;
@@ -72,9 +117,10 @@ impl Check<'_> {
     }
 
     async fn connect_train(&self, to: SocketAddr) {
-        let control = split::CONTROL_PORTS.into_iter().rev().find(|port| *port != to.port()).unwrap_or(9);
+        let usual = split::CONTROL_PORTS.into_iter().rev().find(|port| *port != to.port()).unwrap_or(9);
+        let control = self.answering_control(to).unwrap_or(SocketAddr::new(to.ip(), usual));
         let wait = self.within(Duration::from_millis(900));
-        tokio::join!(self.rec.ask(repeat(to, 16, wait)), self.rec.ask(repeat(SocketAddr::new(to.ip(), control), 16, wait)));
+        tokio::join!(self.rec.ask(repeat(to, CLOSE_CONNECTS, wait)), self.rec.ask(repeat(control, CLOSE_CONNECTS, wait)));
     }
 
     /// Three walks: a hop that is silent in one and answers in another is lossy or rate-limited, not absent.
@@ -82,7 +128,7 @@ impl Check<'_> {
         for _ in 0..3 {
             let asked = Instant::now();
             let wait = self.within(Duration::from_millis(500));
-            let ask = WalkAsk { to, protocol: WalkProtocol::Tcp, role: Role::Target, max_ttl: 24, tries: 1, wait };
+            let ask = WalkAsk { to, protocol: WalkProtocol::Tcp, role: Role::Target, min_ttl: 1, max_ttl: 24, tries: 1, wait };
             let answer = walk(&ask).await;
             self.keep(asked, answer);
         }
@@ -106,6 +152,7 @@ fn hints_at_loss(observation: &Observation) -> bool {
             matches!(connect.outcome, ConnectOutcome::Connected { retransmits, .. } if retransmits > 0)
         }
         Seen::Echo(echo) => echo.received > 0 && echo.received < echo.sent,
+        Seen::TcpRepeat(train) => train.hung() > 0 && train.silent < train.tried,
         Seen::TlsHandshake(tls) => sick(&tls.tcp),
         Seen::HttpExchange(http) => {
             sick(&http.tcp)

@@ -4,7 +4,7 @@ use super::Check;
 use crate::questions::{ConnectAsk, connect};
 use crate::recorder::ms;
 use crate::sock::AnswerTap;
-use faultmap_model::observation::{ConnectOutcome, Role, TcpConnect};
+use faultmap_model::observation::{ConnectOutcome, IcmpMeaning, Role, TcpConnect};
 use futures_util::stream::{FuturesUnordered, StreamExt};
 use std::net::{IpAddr, SocketAddr};
 use std::time::{Duration, Instant};
@@ -15,7 +15,8 @@ const ATTEMPT_DELAY: Duration = Duration::from_millis(250);
 /// A SYN unanswered for so long is suspicious: the first retransmission comes at 1 s.
 const SUSPECT: Duration = Duration::from_millis(700);
 /// Silence is concluded no earlier: a dead neighbour is reported after 3.07 s (three solicitations, one second apart).
-const CONCLUDE: Duration = Duration::from_millis(4_200);
+/// (A SYN goes out again every second; the one at 4 s would only wake up the router that is asked for its last word.)
+const CONCLUDE: Duration = Duration::from_millis(3_700);
 
 /// A connection with its address.
 pub(super) struct Opened {
@@ -82,7 +83,8 @@ impl Check<'_> {
                 tokio::pin!(split);
                 tokio::select! {
                     done = &mut connecting => {
-                        if done.1.is_none() {
+                        // The last router has looked for the host in vain: more packets would only make it look again.
+                        if done.1.is_none() && !self.reported_missing(to.ip(), &done.0.outcome) {
                             split.await;
                         }
                         done
@@ -101,6 +103,11 @@ impl Check<'_> {
             self.split_answered(to, &outcome).await;
         }
         stream.map(|stream| Opened { to, stream })
+    }
+
+    fn reported_missing(&self, ip: IpAddr, outcome: &ConnectOutcome) -> bool {
+        let missing = outcome.icmp().is_some_and(|icmp| icmp.meaning() == IcmpMeaning::HostUnreachable && !self.is_own(icmp.from));
+        missing && self.any_router_answered(ip) && !self.host_answered(ip)
     }
 
     /// The check is cut short: connects that were still waiting are recorded as the silence they met.

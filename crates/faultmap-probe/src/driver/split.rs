@@ -24,8 +24,8 @@ const CONTROL_WAIT: Duration = Duration::from_millis(900);
 const WALK_WAIT: Duration = Duration::from_millis(500);
 /// Connects of the listen-queue test.
 const REPEATS: u32 = 10;
-/// The controls have answered by then, if they ever do.
-const SIBLING_AFTER: Duration = Duration::from_millis(950);
+/// The controls have answered by then, if they ever do, and the first walk is done.
+const SIBLING_AFTER: Duration = Duration::from_millis(1_120);
 /// A router reports a failed resolution after three seconds.
 const SIBLING_WAIT: Duration = Duration::from_millis(3_300);
 const REPEAT_WAIT: Duration = Duration::from_millis(900);
@@ -33,6 +33,16 @@ const REPEAT_WAIT: Duration = Duration::from_millis(900);
 const INGRESS_WINDOW: Duration = Duration::from_millis(220);
 /// A stale entry runs DELAY (5 s) and PROBE (3 s) before the kernel gives it up (net/core/neighbour.c).
 const STALE_RUNS_OUT: Duration = Duration::from_millis(9_300);
+
+/// The last SYN of a connect that stays silent, after its first.
+const LAST_SYN: Duration = Duration::from_millis(3_150);
+/// Two tokens of a router that refuses by a route.
+const QUIET: Duration = Duration::from_millis(2_060);
+const LAST_WORD_WAIT: Duration = Duration::from_millis(150);
+/// Hops behind the last known one that are asked once more.
+const LAST_HOPS: u8 = 3;
+/// An answer to a fresh broadcast, and to the connect behind it.
+const AFTER_GIVING_UP: Duration = Duration::from_millis(1_200);
 
 impl Check<'_> {
     /// A TCP connect stays silent.
@@ -43,22 +53,50 @@ impl Check<'_> {
             return;
         }
         let main = async {
+            let mut asked_queue = false;
             tokio::join!(
-                self.controls(to, CONTROL_WAIT),
-                self.walk(to, WalkProtocol::Tcp, Role::Target, 3),
-                self.control_walk(to),
-                self.walk(SocketAddr::new(ip, CONTROL_UDP_PORT), WalkProtocol::Udp, Role::Control, 2),
+                self.walks(to, 2),
+                async {
+                    self.controls(to, CONTROL_WAIT).await;
+                    if self.host_answered(ip) {
+                        asked_queue = true;
+                        self.listen_queue_pattern(to, REPEATS).await;
+                    }
+                },
                 self.fresh_arp(ip, Duration::from_millis(500)),
                 self.bare_ack(to),
             );
-            if self.host_answered(ip) {
+            if !asked_queue && self.host_answered(ip) {
                 self.listen_queue_pattern(to, REPEATS).await;
             }
             self.ingress_gap(to).await;
         };
         self.note_quiet_period(ip.is_ipv6());
         tokio::join!(main, self.sibling_walk(ip));
+        self.last_word(to).await;
         self.wait_for_stale_neighbor(ip).await;
+    }
+
+    /// A router that refuses by a route may be out of errors: each costs it two of five tokens, of which it gets one a second, and each packet
+    /// that meets it in between takes one in vain (`ip_error`, net/ipv4/route.c). After two quiet seconds it can speak again.
+    async fn last_word(&self, to: SocketAddr) {
+        let ip = to.ip();
+        let routed = matches!(self.approach(ip, Role::Target), RouteOutcome::Found { gateway: Some(_), .. });
+        let dead = |state| matches!(state, NeighborState::Failed | NeighborState::Incomplete | NeighborState::None);
+        if self.host_answered(ip) || !routed || self.next_hop(ip).is_some_and(|(_, _, state)| dead(state)) {
+            return;
+        }
+        let quiet_since = self.pending.borrow().iter().find(|(pending, _)| *pending == to).map(|(_, asked)| *asked + LAST_SYN);
+        let Some(at) = quiet_since.map(|since| since + QUIET) else { return };
+        tokio::time::sleep_until(at.into()).await;
+        self.control_connect(to, LAST_WORD_WAIT).await;
+        let from = self.first_unknown_hop(ip);
+        let asked = Instant::now();
+        let max_ttl = from.saturating_add(LAST_HOPS);
+        let wait = self.within(LAST_WORD_WAIT);
+        let ask = WalkAsk { to, protocol: WalkProtocol::Tcp, role: Role::Target, min_ttl: from, max_ttl, tries: 1, wait };
+        let answer = walk(&ask).await;
+        self.keep(asked, answer);
     }
 
     /// When nothing of the host answers: does the road to its segment carry packets? One address beside the target's is walked to;
@@ -69,16 +107,20 @@ impl Check<'_> {
         if self.host_answered(ip) || !routed {
             return;
         }
-        let walk_to = |sibling: Option<IpAddr>, wait| async move {
+        let min_ttl = self.first_unknown_hop(ip);
+        // The segment's router may be the last one that was seen.
+        let at_last = min_ttl.saturating_sub(1).max(1);
+        let walk_to = |sibling: Option<IpAddr>, min_ttl: u8, wait| async move {
             let Some(sibling) = sibling else { return };
             let asked = Instant::now();
-            let to = SocketAddr::new(sibling, CONTROL_PORTS[3]);
-            let ask =
-                WalkAsk { to, protocol: WalkProtocol::Tcp, role: Role::Control, max_ttl: MOST_HOPS, tries: 1, wait: self.within(wait) };
+            // A datagram is sent once; a SYN would be sent again every second, and each costs the router an error.
+            let to = SocketAddr::new(sibling, CONTROL_UDP_PORT);
+            let wait = self.within(wait);
+            let ask = WalkAsk { to, protocol: WalkProtocol::Udp, role: Role::Control, min_ttl, max_ttl: MOST_HOPS, tries: 1, wait };
             let answer = walk(&ask).await;
             self.keep(asked, answer);
         };
-        tokio::join!(walk_to(self.sibling_of(ip), SIBLING_WAIT), walk_to(first_of_segment(ip), WALK_WAIT * 2));
+        tokio::join!(walk_to(self.sibling_of(ip), min_ttl, SIBLING_WAIT), walk_to(first_of_segment(ip), at_last, WALK_WAIT * 2));
     }
 
     /// An address of the same small block that is neither ours nor a router we know.
@@ -102,20 +144,74 @@ impl Check<'_> {
         let from_self = outcome.icmp().is_some_and(|icmp| self.is_own(icmp.from));
         if outcome.reset() {
             let wait = Duration::from_millis(350);
-            tokio::join!(
-                self.controls(to, wait),
-                self.walk(to, WalkProtocol::Tcp, Role::Target, 1),
-                self.control_walk(to),
-                self.fresh_arp(ip, Duration::from_millis(60))
-            );
+            tokio::join!(self.controls(to, wait), self.walks_of_reset(to), self.fresh_arp(ip, Duration::from_millis(60)));
         } else if from_self || outcome.icmp().is_none() {
             // Our own kernel said no: a control tells whether it says so to every port.
             self.controls(to, Duration::from_millis(300)).await;
         } else {
             let looping = outcome.icmp().is_some_and(|icmp| icmp.meaning() == IcmpMeaning::TtlExceeded);
             let rounds = if looping { 1 } else { 2 };
-            tokio::join!(self.controls(to, Duration::from_millis(700)), self.walk(to, WalkProtocol::Tcp, Role::Target, rounds));
+            tokio::join!(self.few_controls(to, Duration::from_millis(700)), self.walk(to, WalkProtocol::Tcp, Role::Target, (1, rounds)));
         }
+    }
+
+    /// The failing port's path first; what is compared with it starts where its routers are no longer known.
+    async fn walks(&self, to: SocketAddr, rounds: u32) {
+        self.walk(to, WalkProtocol::Tcp, Role::Target, (1, rounds)).await;
+        let from = self.first_unknown_hop(to.ip());
+        let udp = SocketAddr::new(to.ip(), CONTROL_UDP_PORT);
+        tokio::join!(self.control_walk(to, from), self.walk(udp, WalkProtocol::Udp, Role::Control, (from, 2)));
+    }
+
+    /// Where does the RST come from, and where does the host answer? If the host seems farther away than the RST, UDP is asked as well: a host
+    /// that forwards some of its ports has them one hop behind itself.
+    async fn walks_of_reset(&self, to: SocketAddr) {
+        self.walk(to, WalkProtocol::Tcp, Role::Target, (1, 1)).await;
+        let from = self.first_unknown_hop(to.ip());
+        self.control_walk(to, from).await;
+        let reached = |role: Role| {
+            self.rec.look(|seen| {
+                let walks = seen.iter().filter_map(|o| match &o.seen {
+                    Seen::Walk(walk) if walk.to.ip() == to.ip() && walk.role == role => walk.reached_ttl,
+                    _ => None,
+                });
+                walks.max()
+            })
+        };
+        if matches!((reached(Role::Target), reached(Role::Control)), (Some(reset), Some(host)) if reset < host) {
+            let udp = SocketAddr::new(to.ip(), CONTROL_UDP_PORT);
+            self.walk(udp, WalkProtocol::Udp, Role::Control, (from, 1)).await;
+        }
+    }
+
+    /// The hop after the last router that any walk toward the address has seen.
+    fn first_unknown_hop(&self, ip: IpAddr) -> u8 {
+        let last = self.rec.look(|seen| {
+            let walks = seen.iter().filter_map(|o| match &o.seen {
+                Seen::Walk(walk) if walk.to.ip() == ip => Some(walk),
+                _ => None,
+            });
+            walks.flat_map(|walk| &walk.hops).filter(|hop| !hop.routers().is_empty()).map(|hop| hop.ttl).max()
+        });
+        last.unwrap_or(0).saturating_add(1)
+    }
+
+    /// A router or host refuses by ICMP, of which it sends two to six at once and then one in a second or two (`ip_error`, net/ipv4/route.c;
+    /// `inet_peer_xrlim_allow`, net/ipv4/inetpeer.c): one port first, the rest only while the host has not answered.
+    async fn few_controls(&self, to: SocketAddr, wait: Duration) {
+        let ip = to.ip();
+        let first = if to.port() == CONTROL_PORTS[2] { CONTROL_PORTS[0] } else { CONTROL_PORTS[2] };
+        self.control_connect(SocketAddr::new(ip, first), wait).await;
+        if self.host_answered(ip) {
+            return;
+        }
+        let rest = CONTROL_PORTS.into_iter().filter(|port| *port != to.port() && *port != first);
+        let datagram = async {
+            let to = SocketAddr::new(ip, CONTROL_UDP_PORT);
+            self.rec.ask(udp(to, Role::Control, &[0], 2, Duration::from_millis(300), self.within(wait))).await;
+        };
+        let connects = join_all(rest.map(|port| self.control_connect(SocketAddr::new(ip, port), wait)));
+        tokio::join!(datagram, connects, self.echo_control(ip, wait));
     }
 
     /// A resolver is silent, or the question could not be sent: its path is examined like any other.
@@ -137,8 +233,8 @@ impl Check<'_> {
             over_tcp,
             same_over_tcp,
             self.controls(resolver, CONTROL_WAIT),
-            self.walk(resolver, WalkProtocol::Udp, Role::Resolver, 3),
-            self.walk(SocketAddr::new(ip, CONTROL_PORTS[0]), WalkProtocol::Tcp, Role::Control, 2),
+            self.walk(resolver, WalkProtocol::Udp, Role::Resolver, (1, 3)),
+            self.walk(SocketAddr::new(ip, CONTROL_PORTS[0]), WalkProtocol::Tcp, Role::Control, (1, 2)),
             self.fresh_arp(ip, Duration::from_millis(500)),
         );
         if !self.host_answered(ip) {
@@ -158,7 +254,7 @@ impl Check<'_> {
         tokio::join!(connects, datagram, self.echo_control(ip, wait));
     }
 
-    async fn control_connect(&self, to: SocketAddr, wait: Duration) {
+    pub(super) async fn control_connect(&self, to: SocketAddr, wait: Duration) {
         let ask = ConnectAsk::new(to, Role::Control, self.within(wait));
         self.rec.ask(async { connect(&ask).await.0 }).await;
     }
@@ -178,17 +274,18 @@ impl Check<'_> {
         self.keep(asked, answer);
     }
 
-    pub(super) async fn walk(&self, to: SocketAddr, protocol: WalkProtocol, role: Role, tries: u32) {
+    /// `(lowest TTL, rounds)`.
+    pub(super) async fn walk(&self, to: SocketAddr, protocol: WalkProtocol, role: Role, (min_ttl, tries): (u8, u32)) {
         let asked = Instant::now();
-        let ask = WalkAsk { to, protocol, role, max_ttl: MOST_HOPS, tries, wait: self.within(WALK_WAIT) };
+        let ask = WalkAsk { to, protocol, role, min_ttl, max_ttl: MOST_HOPS, tries, wait: self.within(WALK_WAIT) };
         let answer = walk(&ask).await;
         self.keep(asked, answer);
     }
 
     /// The walk to compare with: another well-known port of the same host.
-    async fn control_walk(&self, to: SocketAddr) {
+    async fn control_walk(&self, to: SocketAddr, from: u8) {
         let port = CONTROL_PORTS.into_iter().find(|port| *port != to.port()).unwrap_or(9);
-        self.walk(SocketAddr::new(to.ip(), port), WalkProtocol::Tcp, Role::Control, 2).await;
+        self.walk(SocketAddr::new(to.ip(), port), WalkProtocol::Tcp, Role::Control, (from, 2)).await;
     }
 
     /// Who answers ARP for the next hop now?
@@ -222,8 +319,30 @@ impl Check<'_> {
         );
     }
 
+    /// Do several connects at once pass? Beside them as many to a port of the same host that is known to answer: what hangs there too is no
+    /// listener's queue.
     pub(super) async fn listen_queue_pattern(&self, to: SocketAddr, connects: u32) {
-        self.rec.ask(repeat(to, connects, self.within(REPEAT_WAIT))).await;
+        let wait = self.within(REPEAT_WAIT);
+        let control = async {
+            if let Some(control) = self.answering_control(to) {
+                self.rec.ask(repeat(control, REPEATS, wait)).await;
+            }
+        };
+        tokio::join!(self.rec.ask(repeat(to, connects, wait)), control);
+    }
+
+    /// Another port of the host that answered at once, by SYN-ACK or RST.
+    pub(super) fn answering_control(&self, to: SocketAddr) -> Option<SocketAddr> {
+        self.rec.look(|seen| {
+            let connects = seen.iter().filter_map(|o| match &o.seen {
+                Seen::TcpConnect(connect) if connect.to.ip() == to.ip() && connect.to.port() != to.port() => Some(connect),
+                _ => None,
+            });
+            let mut answered: Vec<_> = connects.filter(|c| c.outcome.reset() || c.outcome.connected()).collect();
+            // A closed port costs its owner nothing.
+            answered.sort_by_key(|connect| connect.outcome.connected());
+            answered.first().map(|connect| connect.to)
+        })
     }
 
     /// Packets that reach this host's IP layer and are not delivered, while the target is provoked against while it is not.
@@ -236,7 +355,7 @@ impl Check<'_> {
         let provoked = 4;
         let pattern = repeat(to, provoked, INGRESS_WINDOW).await;
         let Some(end) = undelivered(v6) else { return };
-        if pattern.connected > 0 {
+        if pattern.connected > 0 || pattern.failed > 0 {
             self.rec.note(asked, pattern);
             return;
         }
@@ -278,12 +397,16 @@ impl Check<'_> {
             return;
         }
         let end = self.rec.start() + STALE_RUNS_OUT;
-        while Instant::now() < end {
+        let aging = |state| matches!(state, NeighborState::Stale | NeighborState::Delay | NeighborState::Probe);
+        while Instant::now() < end && self.next_hop(ip).is_some_and(|(_, _, state)| aging(state)) {
             tokio::time::sleep(Duration::from_millis(200)).await;
-            match self.next_hop(ip) {
-                Some((_, _, NeighborState::Stale | NeighborState::Delay | NeighborState::Probe)) => {}
-                _ => break,
-            }
+        }
+        // The old MAC is given up. Who answers now? The next packet makes the kernel ask everybody.
+        let given_up = self.next_hop(ip).is_some_and(|(_, _, state)| matches!(state, NeighborState::Failed | NeighborState::None));
+        if given_up {
+            // Not recorded: an answer now says nothing of the time before.
+            let ask = ConnectAsk::new(SocketAddr::new(ip, CONTROL_PORTS[3]), Role::Control, self.within(AFTER_GIVING_UP));
+            drop(connect(&ask).await);
         }
     }
 
@@ -291,7 +414,7 @@ impl Check<'_> {
         ip.is_loopback() || matches!(self.approach(ip, Role::Target), RouteOutcome::Found { local: true, .. })
     }
 
-    fn is_own(&self, ip: IpAddr) -> bool {
+    pub(super) fn is_own(&self, ip: IpAddr) -> bool {
         matches!(faultmap_host::route(ip, Role::Control).outcome, RouteOutcome::Found { local: true, .. })
     }
 
@@ -307,7 +430,7 @@ impl Check<'_> {
         self.rec.look(|seen| seen.iter().any(|o| answers_for(o, ip)))
     }
 
-    fn any_router_answered(&self, ip: IpAddr) -> bool {
+    pub(super) fn any_router_answered(&self, ip: IpAddr) -> bool {
         self.rec.look(|seen| seen.iter().any(|o| matches!(&o.seen, Seen::Walk(walk) if walk.to.ip() == ip && walk.last_answer_ttl() > 0)))
     }
 }

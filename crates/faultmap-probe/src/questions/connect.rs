@@ -38,7 +38,7 @@ impl ConnectAsk {
 /// Connects once. The stream is `Some` exactly when the outcome is `Connected`; it has `TCP_NODELAY` and no longer reports ICMP errors, so
 /// that a soft error never ends a later read. `answer_ttl` is left to the caller, who may hold an `AnswerTap`.
 pub async fn connect(ask: &ConnectAsk) -> (TcpConnect, Option<TcpStream>) {
-    let how = SynOptions { ttl: ask.ttl, max_seg: ask.max_seg, first_error_ends: false };
+    let how = SynOptions { ttl: ask.ttl, max_seg: ask.max_seg, ..SynOptions::default() };
     let syn = syn::connect(ask.to, how, ask.wait).await;
     let local = syn.local;
     let (outcome, stream) = outcome(syn, Family::of(ask.to.ip()));

@@ -3,7 +3,7 @@
 
 use crate::recorder::ms;
 use crate::sock::syn::{self, Syn, SynEnd, SynOptions};
-use crate::sock::tcp_info;
+use crate::sock::{error_queue, tcp_info};
 use faultmap_model::observation::TcpRepeat;
 use futures_util::future::join_all;
 use std::net::SocketAddr;
@@ -23,7 +23,17 @@ pub async fn repeat(to: SocketAddr, tries: u32, wait: Duration) -> TcpRepeat {
         syn::connect(to, SynOptions::default(), wait).await
     });
     let ended = join_all(connects).await;
-    let mut seen = TcpRepeat { to, tried: 0, connected: 0, connected_late: 0, failed: 0, silent: 0, waited_ms: ms(wait) };
+    let mut seen = TcpRepeat {
+        to,
+        tried: 0,
+        connected: 0,
+        connected_late: 0,
+        failed: 0,
+        silent: 0,
+        waited_ms: ms(wait),
+        order: String::new(),
+        icmp: None,
+    };
     ended.iter().filter(|syn| syn.sent).for_each(|syn| count(&mut seen, syn));
     seen
 }
@@ -38,4 +48,15 @@ fn count(seen: &mut TcpRepeat, syn: &Syn) {
         SynEnd::Failed(_) => seen.failed += 1,
         SynEnd::Pending => seen.silent += 1,
     }
+    seen.icmp = seen.icmp.or_else(|| error_queue::newest(&syn.errors));
+    let late = match &syn.end {
+        SynEnd::Connected(socket) => tcp_info::read(socket).is_some_and(|raw| raw.info.tcpi_total_retrans > 0),
+        SynEnd::Failed(_) => syn.retransmits > 0,
+        SynEnd::Pending => false,
+    };
+    seen.order.push(match &syn.end {
+        SynEnd::Pending => '?',
+        _ if late => 'l',
+        _ => '.',
+    });
 }

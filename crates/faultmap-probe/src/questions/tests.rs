@@ -177,7 +177,7 @@ async fn a_mute_udp_port_is_asked_again_and_stays_silent() {
 async fn check_walk(protocol: WalkProtocol, peer: Peer, wait: Duration, expected: fn(&Walk) -> bool) {
     for at in loopbacks() {
         let (to, _held) = start(&peer, at);
-        let ask = WalkAsk { to, protocol, role: Role::Target, max_ttl: 30, tries: 2, wait };
+        let ask = WalkAsk { to, protocol, role: Role::Target, min_ttl: 1, max_ttl: 30, tries: 2, wait };
         match walk(&ask).await {
             Ok(seen) => assert!(expected(&seen), "{seen:?}"),
             Err(refused) => assert_eq!((protocol, refused.missing.as_deref()), (WalkProtocol::Icmp, Some("CAP_NET_RAW"))),

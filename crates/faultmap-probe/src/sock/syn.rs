@@ -7,6 +7,7 @@ use super::error_queue::{self, QueuedError};
 use super::options::{self, Family};
 use super::watched::watch;
 use super::{errno, tcp_info};
+use faultmap_model::observation::IcmpMeaning;
 use socket2::{Protocol, Socket, Type};
 use std::io;
 use std::net::SocketAddr;
@@ -19,9 +20,22 @@ use tokio::time::{Instant, sleep, timeout_at};
 pub(crate) struct SynOptions {
     pub(crate) ttl: Option<u8>,
     pub(crate) max_seg: Option<u32>,
-    /// End with the first ICMP error even if it is soft: a walk wants the router's word, not the connection.
-    pub(crate) first_error_ends: bool,
+    /// What an ICMP error means that the kernel kept as a soft one.
+    pub(crate) soft: SoftError,
 }
+
+/// What to make of an ICMP error that met a busy socket. On any network with a delay the same error would have ended the connect.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(crate) enum SoftError {
+    /// It ends the connect, unless an answer comes within a moment.
+    #[default]
+    Fails,
+    /// It ends the wait at once: a walk wants the router's word, not the connection.
+    Ends,
+}
+
+/// An answer may be right behind an ICMP error (two paths, one of them broken).
+const AFTER_ERROR: Duration = Duration::from_millis(25);
 
 /// How it ended.
 #[derive(Debug)]
@@ -60,7 +74,7 @@ pub(crate) async fn connect(to: SocketAddr, how: SynOptions, wait: Duration) -> 
             match direct {
                 None => {
                     syn.sent = true;
-                    syn.end = follow(socket, deadline, how.first_error_ends, &mut syn.errors, &mut syn.retransmits).await;
+                    syn.end = follow(socket, deadline, how.soft, &mut syn.errors, &mut syn.retransmits).await;
                 }
                 Some(error) => {
                     syn.errors = error_queue::drain(&socket);
@@ -95,8 +109,8 @@ fn open(to: SocketAddr, how: SynOptions) -> io::Result<(Socket, Option<i32>)> {
 
 async fn follow(
     mut socket: Socket,
-    deadline: Instant,
-    first_error_ends: bool,
+    mut deadline: Instant,
+    soft: SoftError,
     errors: &mut Vec<QueuedError>,
     retransmits: &mut u32,
 ) -> SynEnd {
@@ -118,7 +132,11 @@ async fn follow(
         match settled(&socket, errno, errors) {
             Some(Ok(())) => return SynEnd::Connected(socket),
             Some(Err(error)) => return SynEnd::Failed(error),
-            None if !in_time || (told && first_error_ends) => return SynEnd::Pending,
+            None if told && soft == SoftError::Ends => return SynEnd::Pending,
+            None if !in_time => {
+                return errors.iter().rev().find(|error| refuses(error)).map_or(SynEnd::Pending, |e| SynEnd::Failed(e.errno));
+            }
+            None if told && errors.iter().any(refuses) => deadline = deadline.min(Instant::now() + AFTER_ERROR),
             // Woken for nothing that we can name: do not turn this into a busy loop.
             None if !told => sleep(Duration::from_millis(5)).await,
             None => {}
@@ -127,6 +145,11 @@ async fn follow(
             return SynEnd::Pending;
         }
     }
+}
+
+/// The kernel ends a connect by such an error (`icmp_err_convert`, net/ipv4/icmp.c), if the socket is not busy at that moment.
+fn refuses(error: &QueuedError) -> bool {
+    error.icmp.is_some_and(|icmp| !matches!(icmp.meaning(), IcmpMeaning::Other | IcmpMeaning::TooBig))
 }
 
 /// The outcome, once there is one. The state decides: `SO_ERROR` also tells soft errors, which end nothing.

@@ -227,7 +227,7 @@ async fn stations(hop: IpAddr, iface: &str) -> Option<Vec<String>> {
 
 async fn walk_back(client: IpAddr) -> Option<Walk> {
     let to = SocketAddr::new(client, WALK_PORT);
-    let ask = WalkAsk { to, protocol: WalkProtocol::Udp, role: Role::Control, max_ttl: MOST_HOPS, tries: 1, wait: WALK_WAIT };
+    let ask = WalkAsk { to, protocol: WalkProtocol::Udp, role: Role::Control, min_ttl: 1, max_ttl: MOST_HOPS, tries: 1, wait: WALK_WAIT };
     walk(&ask).await.ok()
 }
 

@@ -29,7 +29,7 @@ fn claim(ev: &Evidence<'_>) -> Option<Claim> {
     if let Some(claim) = answered_in_its_name(ev) {
         return Some(claim);
     }
-    let (id, place, words) = by_arp(ev).or_else(|| by_entry(ev)).or_else(|| own_address(ev))?;
+    let Some((id, place, words)) = by_arp(ev).or_else(|| by_entry(ev)).or_else(|| own_address(ev)) else { return wrong_gateway(ev) };
     let summary = format!("Two stations claim the address {place}: {words}.");
     let claim = match ev.failure() {
         Some(failure) => Claim::proven(0.95, Where::Path, place, summary).citing([failure.id, id]),
@@ -54,6 +54,26 @@ fn answered_in_its_name(ev: &Evidence<'_>) -> Option<Claim> {
         format!("sudo faultmap check {}", ev.target().input),
         "here",
         "two MACs in answer to one ARP request are two stations",
+    ))
+}
+
+/// Whoever answered ARP for the gateway passes nothing on and says nothing, not even of an expired packet, as every router does. Without an ARP
+/// request of our own we cannot know whether another station would have answered too.
+fn wrong_gateway(ev: &Evidence<'_>) -> Option<Claim> {
+    let failure = ev.failure().filter(|failure| failure.silent() && failure.ip.is_ipv4())?;
+    let gateway = ev.gateway(failure.ip)?;
+    let asked = ev.first::<ArpProbe>(|probe| probe.address == gateway).is_some();
+    if asked || ev.last_router(failure.ip).is_some() || ev.host_answers(failure.ip).is_some() {
+        return None;
+    }
+    let fresh = |neighbor: &Neighbor| neighbor.mac_before.is_none() && neighbor.mac_after.is_some();
+    let (id, _) = ev.next_hop_neighbor(failure.ip).filter(|(_, neighbor)| fresh(neighbor))?;
+    let summary = format!("Whoever has the address of the gateway {gateway} passes nothing on: it may be another station's too.");
+    let claim = Claim::likely(0.4, Where::Path, gateway.to_string(), summary).citing([failure.id, id]);
+    Some(claim.decided_by(
+        format!("sudo arping -D -c 3 {gateway}"),
+        "here",
+        "answers from two MACs: two stations have the gateway's address",
     ))
 }
 

@@ -1,7 +1,7 @@
 //! The last router cannot resolve the host: it is down, or it ignores ARP.
 
 use crate::causes::{Cause, Claim, Tool};
-use crate::observation::{IcmpMeaning, TcpConnect};
+use crate::observation::{HopSaid, IcmpError, IcmpMeaning, TcpConnect};
 use crate::verdict::Where;
 use crate::{Evidence, Layer};
 use std::net::IpAddr;
@@ -38,14 +38,28 @@ fn claim(ev: &Evidence<'_>) -> Option<Claim> {
 
 /// A first resolution cannot have failed yet when a report is in hand so soon after the check began.
 const BEFORE_ANY_FAILURE_MS: f64 = 2_500.0;
+/// SYNs are sent again at whole seconds (net.ipv4.tcp_syn_linear_timeouts, RFC 6298 2): a report then answers that one.
+const SENT_AGAIN_MS: f64 = 1_000.0;
+const SOON_AFTER_MS: f64 = 60.0;
 
-/// Every attempt at the host was answered within a fraction of a second, or a report was there before a resolution could have failed.
-/// (A socket that is busy when the error arrives keeps it, and waits on: how long the connect took says nothing then.)
+/// The router reports without having looked for the host: packets are answered within a fraction of a second. A router that looks for it
+/// reports after three seconds; one that began because of an earlier check may report sooner, to all that wait, but never at once.
 pub(in crate::causes) fn reported_at_once(ev: &Evidence<'_>, ip: IpAddr) -> bool {
-    let reported = ev.all::<TcpConnect>().filter(|(_, connect)| connect.to.ip() == ip && connect.outcome.icmp().is_some());
-    let reports: Vec<_> = reported.filter_map(|(id, _)| ev.get(id)).collect();
-    let at_once = !reports.is_empty() && reports.iter().all(|report| report.took_ms < AT_ONCE_MS);
-    at_once || reports.iter().any(|report| report.took_ms > AT_ONCE_MS && report.at_ms + report.took_ms < BEFORE_ANY_FAILURE_MS)
+    let unreachable = |icmp: IcmpError| icmp.meaning() == IcmpMeaning::HostUnreachable && !ev.is_self(icmp.from);
+    let connects = ev.all::<TcpConnect>().filter(|(_, c)| c.to.ip() == ip && c.outcome.icmp().is_some_and(unreachable));
+    let waits: Vec<f64> = connects.filter_map(|(id, _)| ev.get(id)).map(|report| report.took_ms).collect();
+    let walked = ev.walks(ip).filter_map(|(id, walk)| Some((ev.get(id)?, walk)));
+    let early = walked.filter(|(seen, _)| seen.at_ms + seen.took_ms < BEFORE_ANY_FAILURE_MS).flat_map(|(_, walk)| &walk.hops);
+    let hops = early.flat_map(|hop| &hop.answers).filter(|answer| matches!(answer.said, HopSaid::Icmp(icmp) if unreachable(icmp)));
+    let (mut fast, mut slow) = (0, 0);
+    for waited in waits.into_iter().chain(hops.map(|answer| answer.rtt_ms)) {
+        if waited < AT_ONCE_MS {
+            fast += 1;
+        } else if waited >= BEFORE_ANY_FAILURE_MS || waited % SENT_AGAIN_MS > SOON_AFTER_MS {
+            slow += 1;
+        }
+    }
+    fast > 0 && slow == 0
 }
 
 #[cfg(test)]
@@ -68,22 +82,30 @@ mod tests {
         check(3_070.0, "10.1.0.2", None);
     }
 
-    #[test]
-    fn a_report_before_any_resolution_can_fail_is_a_rule_though_the_connect_waited() {
-        let seen = vec![
-            own_link("10.1.0.2"),
-            route_via("10.2.0.10"),
-            connect("10.2.0.10:443", Role::Control, icmp_from("10.9.0.2", 3, 1)),
-            connect("10.2.0.10:80", Role::Target, icmp_from("10.9.0.2", 3, 1)),
-        ];
-        let check = |control_at_ms, expect| {
-            let mut recording = recording("tcp://10.2.0.10:80", seen.clone());
-            recording.observations[2].at_ms = control_at_ms;
-            recording.observations[2].took_ms = 900.0;
-            recording.observations[3].took_ms = 5_000.0;
-            assert_eq!(claims(&CAUSE, &recording), expect);
+    /// Reports "host unreachable" to connects that waited so long.
+    fn check_waits(waits: &[f64], expect: Option<(f64, bool)>) {
+        let report = |number: usize| {
+            let role = if number == 0 { Role::Target } else { Role::Control };
+            connect(&format!("10.2.0.10:{}", 80 + number), role, icmp_from("10.9.0.2", 3, 1))
         };
-        check(704.0, None);
-        check(2_300.0, Some((0.95, true)));
+        let seen = [vec![own_link("10.1.0.2"), route_via("10.2.0.10")], (0..waits.len()).map(report).collect()].concat();
+        let mut recording = recording("tcp://10.2.0.10:80", seen);
+        for (observation, waited) in recording.observations[2..].iter_mut().zip(waits) {
+            observation.took_ms = *waited;
+        }
+        assert_eq!(claims(&CAUSE, &recording), expect);
+    }
+
+    #[test]
+    fn a_rule_reports_to_each_packet_at_once() {
+        check_waits(&[2.0, 1.5], None);
+        // The first SYN's report was left out (icmp_ratelimit); the one sent again after a second got one.
+        check_waits(&[1_003.0, 2.0], None);
+    }
+
+    #[test]
+    fn a_resolution_that_an_earlier_check_began_reports_sooner_but_not_at_once() {
+        check_waits(&[2_320.0, 1_620.0], Some((0.95, true)));
+        check_waits(&[2_320.0, 120.0], Some((0.95, true)));
     }
 }

@@ -2,7 +2,7 @@
 
 use crate::causes::{Cause, Claim, Tool};
 use crate::evidence::Failure;
-use crate::observation::{ArpProbe, Neighbor, NeighborState};
+use crate::observation::{ArpProbe, ConnectOutcome, Neighbor, NeighborState};
 use crate::verdict::Where;
 use crate::{Evidence, Layer, ObservationId};
 
@@ -32,7 +32,10 @@ fn claim(ev: &Evidence<'_>) -> Option<Claim> {
     if let Some(told) = crate::causes::peer::told(ev, CAUSE.id) {
         return told;
     }
-    let failure = ev.failure()?;
+    let Some(failure) = ev.failure() else { return corrected(ev) };
+    if ev.gateway(failure.ip).is_some() && failure.silent() && ev.last_router(failure.ip).is_some() {
+        return at_last_router(ev, &failure);
+    }
     let reported = failure.icmp().is_some_and(|icmp| ev.is_self(icmp.from));
     if !(failure.silent() || reported) || ev.host_answers(failure.ip).is_some() || ev.last_router(failure.ip).is_some() {
         return None;
@@ -55,6 +58,40 @@ fn by_fresh_arp(ev: &Evidence<'_>, failure: &Failure<'_>, id: ObservationId, nei
         probe.macs.join(", ")
     );
     Some(proven(0.96, neighbor, summary).citing([failure.id, id, arp_id]))
+}
+
+/// The connect hung until another MAC took the entry over: our own ARP request made the kernel learn it, or its probes of the old one failed.
+fn corrected(ev: &Evidence<'_>) -> Option<Claim> {
+    let main = ev.main_address()?;
+    let hung = |outcome: &ConnectOutcome| matches!(outcome, ConnectOutcome::Connected { retransmits, .. } if *retransmits > 0);
+    let (connect, _) = ev.connected().find(|(_, connect)| connect.to == main && hung(&connect.outcome))?;
+    let (id, neighbor) = ev.next_hop_neighbor(main.ip())?;
+    let (before, after) = (neighbor.mac_before.as_ref()?, neighbor.mac_after.as_ref()?);
+    let disowned = ev.all::<ArpProbe>().filter(|(_, probe)| probe.address == neighbor.address && !probe.macs.is_empty());
+    let disowned: Vec<_> = disowned.collect();
+    if before == after || disowned.iter().any(|(_, probe)| probe.macs.iter().any(|mac| mac.eq_ignore_ascii_case(before))) {
+        return None;
+    }
+    let summary = format!(
+        "The neighbour entry of {} said {before}, and nothing passed until {after} answered for it: the entry was stale.",
+        neighbor.address
+    );
+    let claim = proven(0.93, neighbor, summary).citing([connect, id]).citing(disowned.iter().map(|(id, _)| *id));
+    Some(claim.despite_answers())
+}
+
+/// The last router goes to look for a neighbouring address and says so; for the target it has an entry, and nobody answers behind it.
+fn at_last_router(ev: &Evidence<'_>, failure: &Failure<'_>) -> Option<Claim> {
+    let road = crate::causes::l3::road_is_good(ev)?;
+    let (_, router) = ev.last_router(failure.ip)?;
+    let summary = format!("{router} believes to know the MAC of {}, and nothing answers there: its entry may be stale.", failure.ip);
+    let claim = Claim::likely(0.25, Where::Path, router.to_string(), summary).citing([failure.id, road]);
+    let run = format!("ip neigh show {0}; ip neigh del {0} dev IFACE", failure.ip);
+    Some(claim.decided_by(
+        run,
+        router.to_string(),
+        "a MAC that is not the host's: the entry is stale (after a failover, a lost gratuitous ARP)",
+    ))
 }
 
 /// The kernel gave the old MAC up, and another answered.
@@ -139,5 +176,22 @@ mod tests {
     #[test]
     fn a_permanent_entry_is_suspect_when_nothing_passes() {
         check(vec![entry(NeighborState::Permanent, "02:00:00:00:00:01")], Some((0.85, true)));
+    }
+
+    #[test]
+    fn a_connect_that_hung_until_the_entry_changed_met_a_stale_entry() {
+        let hung = |retransmits| {
+            connect("10.2.0.10:80", Role::Target, ConnectOutcome::Connected { rtt_ms: 1.0, retransmits, mss: 1448, pmtu: 1500 })
+        };
+        let Seen::Neighbor(entry) = entry(NeighborState::Reachable, "02:00:00:00:00:01") else { panic!("a neighbour") };
+        let moved = Seen::Neighbor(Neighbor { mac_after: Some("02:00:00:00:00:02".to_owned()), ..entry.clone() });
+        let check = |seen: Vec<Seen>, expect| {
+            assert_eq!(claims(&CAUSE, &recording("tcp://10.2.0.10:80", [vec![route_on_link("10.2.0.10")], seen].concat())), expect);
+        };
+        check(vec![hung(1), moved.clone(), arp(&["02:00:00:00:00:02"])], Some((0.93, true)));
+        check(vec![hung(0), moved.clone(), arp(&["02:00:00:00:00:02"])], None);
+        check(vec![hung(1), Seen::Neighbor(entry), arp(&["02:00:00:00:00:01"])], None);
+        // Both answer: two stations, not a stale entry.
+        check(vec![hung(1), moved, arp(&["02:00:00:00:00:02", "02:00:00:00:00:01"])], None);
     }
 }

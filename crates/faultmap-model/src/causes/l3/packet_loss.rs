@@ -2,15 +2,20 @@
 
 use crate::causes::{Cause, Claim, Tool};
 use crate::evidence::LossByWay;
-use crate::observation::{Dialogue, Echo, HttpExchange, TcpConnect, TcpRepeat, TlsHandshake};
+use crate::observation::{Dialogue, Echo, HttpExchange, HttpOutcome, TcpConnect, TcpHealth, TcpRepeat, TlsHandshake, TlsOutcome};
 use crate::verdict::Where;
 use crate::{Evidence, Layer, ObservationId};
 use std::net::IpAddr;
 
 /// Losses that are more than an accident.
 const NOTABLE: u32 = 2;
+/// Fewer connects say nothing.
+const FEWEST: u32 = 14;
 /// Share of the train from which loss hurts TCP.
 const HURTS: f64 = 0.02;
+
+/// A loss from which a short conversation may fail altogether.
+const BREAKS_PERCENT: f64 = 10.0;
 
 /// `l3.packet-loss`
 pub(super) static CAUSE: Cause = Cause {
@@ -34,8 +39,11 @@ pub(super) static CAUSE: Cause = Cause {
 };
 
 fn claim(ev: &Evidence<'_>) -> Option<Claim> {
-    let ip = ev.main_address()?.ip();
-    ev.failure().is_none().then_some(())?;
+    let failure = ev.failure();
+    let ip = failure.map(|failure| failure.ip).or_else(|| ev.main_address().map(|main| main.ip()))?;
+    if failure.is_some_and(|failure| !failure.silent()) || ev.is_local(ip) {
+        return None;
+    }
     let by_echo = by_echo(ev, ip);
     let (lost, sent, mut because) = by_echo.or_else(|| by_connects(ev, ip))?;
     if let Some(id) = repaired(ev) {
@@ -46,8 +54,13 @@ fn claim(ev: &Evidence<'_>) -> Option<Claim> {
     let direction = by_way.map_or_else(String::new, |by_way| format!(", {}", by_way.words()));
     because.extend(by_way.map(|by_way| by_way.id));
     let summary = format!("The path to {ip} loses packets: {lost} of {sent} probes ({percent:.0} %){direction}.");
+    let at = place(ip, by_way);
+    let broken = failure.map(|failure| failure.id).or_else(|| unrepaired(ev)).filter(|_| percent >= BREAKS_PERCENT);
+    if let Some(id) = broken {
+        return Some(Claim::proven(0.88, Where::Path, at, summary).citing([id]).citing(because).despite_answers());
+    }
     let confidence = if by_echo_is_plain(lost, sent) { 0.93 } else { 0.8 };
-    Some(Claim::degrades(confidence, Where::Path, place(ip, by_way), summary).citing(because))
+    failure.is_none().then(|| Claim::degrades(confidence, Where::Path, at, summary).citing(because))
 }
 
 /// With a witness, the way that loses.
@@ -57,6 +70,14 @@ fn place(ip: IpAddr, by_way: Option<LossByWay>) -> String {
         Some(LossByWay { there: (_, lost), back: (_, 0), .. }) if lost > 0 => format!("on the way to {ip}"),
         _ => format!("between here and {ip}"),
     }
+}
+
+/// The conversation came to nothing while TCP was still sending the same segments again.
+fn unrepaired(ev: &Evidence<'_>) -> Option<ObservationId> {
+    let repairing = |tcp: &Option<TcpHealth>| tcp.as_ref().is_some_and(|tcp| tcp.retransmits > 0 && tcp.unacked > 0);
+    let http = ev.exchange().filter(|(_, http)| matches!(http.outcome, HttpOutcome::Silent { .. }) && repairing(&http.tcp));
+    let tls = || ev.handshake().filter(|(_, tls)| matches!(tls.outcome, TlsOutcome::Silent { .. }) && repairing(&tls.tcp));
+    http.map(|(id, _)| id).or_else(|| tls().map(|(id, _)| id))
 }
 
 fn by_echo_is_plain(lost: u32, sent: u32) -> bool {
@@ -73,13 +94,22 @@ fn by_echo(ev: &Evidence<'_>, ip: IpAddr) -> Option<(u32, u32, Vec<ObservationId
     (notable && tcp_suffers).then(|| (lost, sent, trains.into_iter().map(|(id, _)| id).collect()))
 }
 
-/// Connects to more than one port that needed a SYN sent again: no queue of one listener does that.
+/// Connects to more than one port that needed a SYN sent again: no queue of one listener does that. A firewall that admits so many new
+/// connections a second lets the first ones pass and no later one: loss strikes between.
 fn by_connects(ev: &Evidence<'_>, ip: IpAddr) -> Option<(u32, u32, Vec<ObservationId>)> {
     let rows: Vec<_> = ev.all::<TcpRepeat>().filter(|(_, repeat)| repeat.to.ip() == ip && repeat.silent < repeat.tried).collect();
-    let ports = rows.iter().filter(|(_, repeat)| repeat.hung() > 0).count();
-    let lost = total(rows.iter().map(|(_, repeat)| repeat.hung()));
+    let lost_of = |repeat: &TcpRepeat| repeat.hung().max(u32::try_from(repeat.order.matches(['l', '?']).count()).unwrap_or(u32::MAX));
+    let struck = |port: u16| rows.iter().any(|(_, repeat)| repeat.to.port() == port && lost_of(repeat) > 0);
+    let mut ports: Vec<u16> = rows.iter().map(|(_, repeat)| repeat.to.port()).collect();
+    ports.sort_unstable();
+    ports.dedup();
+    let between: usize = rows.iter().map(|(_, repeat)| repeat.hung_between()).sum();
+    let unordered = rows.iter().all(|(_, repeat)| repeat.order.is_empty());
+    let lost = total(rows.iter().map(|(_, repeat)| lost_of(repeat)));
     let sent = total(rows.iter().map(|(_, repeat)| repeat.tried));
-    (ports >= 2 && lost >= NOTABLE && sent >= 20).then(|| (lost, sent, rows.into_iter().map(|(id, _)| id).collect()))
+    let ports = ports.into_iter().filter(|port| struck(*port)).count();
+    let plain = ports >= 2 && lost >= NOTABLE && sent >= FEWEST && (unordered || between >= 2);
+    plain.then(|| (lost, sent, rows.into_iter().map(|(id, _)| id).collect()))
 }
 
 /// A sum that a hostile recording cannot overflow.
@@ -144,5 +174,39 @@ mod tests {
     #[test]
     fn a_limit_on_ping_alone_is_not_loss() {
         check(0, train(60, 40), None);
+    }
+
+    /// Trains of SYNs to the port and to a closed one, one sign each: `.` answered at once, `?` silent.
+    fn connects(open: &str, closed: &str, expect: Option<(f64, bool)>) {
+        let train = |port: u16, order: &str, open: bool| {
+            let of = |sign| u32::try_from(order.matches(sign).count()).expect("few");
+            let (passed, silent) = (of('.'), of('?'));
+            Seen::TcpRepeat(TcpRepeat {
+                to: format!("10.2.0.10:{port}").parse().expect("addr"),
+                tried: passed + silent,
+                connected: if open { passed } else { 0 },
+                connected_late: 0,
+                failed: if open { 0 } else { passed },
+                silent,
+                waited_ms: 900.0,
+                order: order.to_owned(),
+                icmp: None,
+            })
+        };
+        let outcome = ConnectOutcome::Connected { rtt_ms: 1.0, retransmits: 0, mss: 1448, pmtu: 1500 };
+        let seen =
+            vec![route_via("10.2.0.10"), connect("10.2.0.10:80", Role::Target, outcome), train(80, open, true), train(9, closed, false)];
+        assert_eq!(claims(&CAUSE, &recording("tcp://10.2.0.10:80", seen)), expect);
+    }
+
+    #[test]
+    fn syns_lost_on_two_ports_are_the_paths_loss() {
+        connects("..?....?....", ".?.....?....", Some((0.8, false)));
+        connects("............", ".?.....?....", None);
+    }
+
+    #[test]
+    fn a_limit_on_new_connections_strikes_after_the_first_few_only() {
+        connects(".....???????", "..??????????", None);
     }
 }

@@ -50,12 +50,11 @@ fn claim(ev: &Evidence<'_>) -> Option<Claim> {
     let (sizes, told) = sizes_at_both_ends(ev, limit.to).unzip();
     let summary = format!("The path to {} swallows large packets: {}{}.", limit.to.ip(), limit.words, sizes.unwrap_or_default());
     let at = format!("between here and {}", limit.to.ip());
-    let claim = match limit.breaks {
-        // Where packets of any size get lost, one conversation may stall and the next pass by luck.
-        true if crate::causes::l4::path_loses(ev, limit.to.ip()) => Claim::likely(0.5, Where::Path, at, summary),
-        true => Claim::proven(0.95, Where::Path, at, summary),
-        false => Claim::degrades(0.85, Where::Path, at, summary),
-    };
+    // Where packets of any size get lost, one conversation may stall and the next pass by luck.
+    if limit.breaks && crate::causes::l4::path_loses(ev, limit.to.ip()) {
+        return None;
+    }
+    let claim = if limit.breaks { Claim::proven(0.95, Where::Path, at, summary) } else { Claim::degrades(0.85, Where::Path, at, summary) };
     Some(claim.citing(limit.because).citing(told).despite_answers())
 }
 
@@ -200,9 +199,11 @@ pub(in crate::causes) mod tests {
                 failed: 16 - silent,
                 silent,
                 waited_ms: 900.0,
+                order: String::new(),
+                icmp: None,
             })
         };
-        check([vec![route_via("10.2.0.10"), closed(4)], clamped_passes()].concat(), Some((0.5, true)));
+        check([vec![route_via("10.2.0.10"), closed(4)], clamped_passes()].concat(), None);
         check([vec![route_via("10.2.0.10"), closed(0)], clamped_passes()].concat(), Some((0.95, true)));
     }
 

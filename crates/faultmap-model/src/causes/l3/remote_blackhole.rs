@@ -43,7 +43,7 @@ fn claim(ev: &Evidence<'_>) -> Option<Claim> {
         return None;
     }
     let (confidence, side_note) = match path.sibling {
-        Sibling::GoesFurther(_) => (0.93, "a neighbouring address is routed further"),
+        Sibling::GoesFurther(_) => (0.88, "a neighbouring address is routed further"),
         Sibling::RoadIsGood(_) => return None,
         // The first router needs no route back to us: it is on our own link.
         // ... unless its entry was written by hand, and the packets never got there.
@@ -111,7 +111,7 @@ mod tests {
     #[test]
     fn a_neighbouring_address_tells_where_the_road_ends() {
         check(vec![], Some((0.6, true)));
-        check(vec![walk("10.2.0.11:9", Role::Control, &["10.1.0.1", "10.9.0.2"])], Some((0.93, true)));
+        check(vec![walk("10.2.0.11:9", Role::Control, &["10.1.0.1", "10.9.0.2"])], Some((0.88, true)));
         check(vec![walk("10.2.0.11:9", Role::Control, &["10.1.0.1"])], Some((0.62, true)));
     }
 

@@ -127,7 +127,17 @@ mod tests {
 
     fn pattern(connected: u32, silent: u32) -> Seen {
         let to = "10.2.0.10:80".parse().expect("addr");
-        Seen::TcpRepeat(TcpRepeat { to, tried: connected + silent, connected, connected_late: 0, failed: 0, silent, waited_ms: 900.0 })
+        Seen::TcpRepeat(TcpRepeat {
+            to,
+            tried: connected + silent,
+            connected,
+            connected_late: 0,
+            failed: 0,
+            silent,
+            waited_ms: 900.0,
+            order: String::new(),
+            icmp: None,
+        })
     }
 
     #[test]
@@ -158,7 +168,17 @@ mod tests {
     fn a_closed_port_has_no_queue_so_its_silence_is_loss() {
         let closed = |silent| {
             let to = "10.2.0.10:9".parse().expect("addr");
-            Seen::TcpRepeat(TcpRepeat { to, tried: 16, connected: 0, connected_late: 0, failed: 16 - silent, silent, waited_ms: 900.0 })
+            Seen::TcpRepeat(TcpRepeat {
+                to,
+                tried: 16,
+                connected: 0,
+                connected_late: 0,
+                failed: 16 - silent,
+                silent,
+                waited_ms: 900.0,
+                order: String::new(),
+                icmp: None,
+            })
         };
         let check_with =
             |silent, expect| check(vec![connect("10.2.0.10:80", Role::Target, connected()), closed(silent), pattern(12, 4)], expect);

@@ -90,14 +90,13 @@ fn rejects(ev: &Evidence<'_>, failure: &Failure<'_>, meaning: IcmpMeaning, from_
 
 /// A RST that the target did not send: the observation that shows it, and why, in words.
 pub(super) fn forged_reset(ev: &Evidence<'_>, failure: &Failure<'_>) -> Option<(ObservationId, String)> {
-    if let Some(distance) = ev.distance(failure.ip)
-        && let Some((id, ttl)) = ev.reset_before(failure.ip, distance)
-    {
-        return Some((id, format!("the RST came with TTL {ttl}, and the host is {distance} hops away")));
+    if let Some((id, ttl)) = ev.reset_before_host(failure.ip) {
+        return Some((id, format!("the RST came with TTL {ttl}, where other packets to the host find a router")));
     }
     let reset = hops_of(reset_ttl(ev, failure)?);
     let (id, own) = host_ttl(ev, failure)?;
-    (hops_of(own) != reset).then(|| (id, format!("the RST has travelled {reset} hops, the host's own answers {}", hops_of(own))))
+    // From farther away it is no filter's before the host: the host forwards the port to somebody behind it.
+    (reset < hops_of(own)).then(|| (id, format!("the RST has travelled {reset} hops, the host's own answers {}", hops_of(own))))
 }
 
 /// The RST has the TTL of the host's other answers.
@@ -110,7 +109,7 @@ pub(super) fn reset_ttl_is_the_hosts(ev: &Evidence<'_>, failure: &Failure<'_>) -
 
 /// The RST answered a packet that could not leave our own link: our own host made it.
 pub(super) fn reset_at_first_hop(ev: &Evidence<'_>, failure: &Failure<'_>) -> bool {
-    ev.gateway(failure.ip).is_some() && ev.reset_before(failure.ip, 2).is_some()
+    ev.gateway(failure.ip).is_some() && ev.reset_before_host(failure.ip).is_some_and(|(_, ttl)| ttl == 1)
 }
 
 fn reset_ttl(ev: &Evidence<'_>, failure: &Failure<'_>) -> Option<u8> {
@@ -155,20 +154,66 @@ mod tests {
         check(vec![refused], None);
     }
 
+    fn walk(port: u16, role: Role, protocol: WalkProtocol, hops: &[(u8, &str, HopSaid)]) -> Seen {
+        let hop = |(ttl, from, said): &(u8, &str, HopSaid)| Hop {
+            ttl: *ttl,
+            sent: 1,
+            answers: vec![HopAnswer { from: from.parse().expect("ip"), said: *said, rtt_ms: 1.0 }],
+        };
+        let to = format!("10.2.0.10:{port}").parse().expect("addr");
+        let reached_ttl = hops.last().map(|(ttl, ..)| *ttl);
+        Seen::Walk(Walk { to, role, protocol, hops: hops.iter().map(hop).collect(), reached_ttl })
+    }
+
+    fn expired(from: &str) -> HopSaid {
+        HopSaid::Icmp(crate::observation::IcmpError { icmp_type: 11, code: 0, from: from.parse().expect("ip"), mtu: None })
+    }
+
+    fn refused_with(walks: Vec<Seen>, expect: Option<(f64, bool)>) {
+        check([vec![route_via("10.2.0.10"), connect("10.2.0.10:80", Role::Target, reset())], walks].concat(), expect);
+    }
+
     #[test]
-    fn a_reset_from_before_the_host_is_forged() {
-        let answer = |said| vec![HopAnswer { from: "10.2.0.10".parse().expect("ip"), said, rtt_ms: 1.0 }];
-        let walk = |port: u16, role, hops, reached_ttl| {
-            Seen::Walk(Walk {
-                to: format!("10.2.0.10:{port}").parse().expect("addr"),
-                role,
-                protocol: WalkProtocol::Tcp,
-                hops,
-                reached_ttl,
+    fn a_reset_from_where_others_find_a_router_is_forged() {
+        let forged = walk(80, Role::Target, WalkProtocol::Tcp, &[(2, "10.2.0.10", HopSaid::Reset)]);
+        let real = walk(22, Role::Control, WalkProtocol::Tcp, &[(2, "10.9.0.2", expired("10.9.0.2")), (3, "10.2.0.10", HopSaid::Reached)]);
+        refused_with(vec![forged, real], Some((0.92, true)));
+    }
+
+    #[test]
+    fn a_host_that_forwards_some_ports_refuses_the_others_itself() {
+        // The port of a container that is not mapped, beside one that is: the mapped one's packets expire at the host, by its own address.
+        let unmapped = walk(80, Role::Target, WalkProtocol::Tcp, &[(2, "10.2.0.10", HopSaid::Reset)]);
+        let mapped =
+            walk(443, Role::Control, WalkProtocol::Tcp, &[(2, "10.2.0.10", expired("10.2.0.10")), (3, "10.2.0.10", HopSaid::Reached)]);
+        refused_with(vec![unmapped.clone(), mapped], None);
+        // A balancer names another of its addresses, but answers UDP for itself.
+        let balanced =
+            walk(443, Role::Control, WalkProtocol::Tcp, &[(2, "10.2.0.2", expired("10.2.0.2")), (3, "10.2.0.10", HopSaid::Reached)]);
+        let own = walk(33_434, Role::Control, WalkProtocol::Udp, &[(2, "10.2.0.10", HopSaid::Reached)]);
+        refused_with(vec![unmapped, balanced, own], None);
+    }
+
+    #[test]
+    fn a_reset_from_farther_than_the_host_is_from_behind_it() {
+        let echo = |ttl| {
+            Seen::Echo(Echo {
+                to: "10.2.0.10".parse().expect("ip"),
+                role: Role::Control,
+                payload_bytes: 56,
+                dont_fragment: false,
+                sent: 3,
+                received: 3,
+                duplicates: 0,
+                rtts_ms: vec![1.0; 3],
+                reply_ttl: Some(ttl),
+                icmp: None,
+                errno: None,
             })
         };
-        let forged = walk(80, Role::Target, vec![Hop { ttl: 2, sent: 1, answers: answer(HopSaid::Reset) }], None);
-        let real = walk(22, Role::Control, vec![Hop { ttl: 3, sent: 1, answers: answer(HopSaid::Reached) }], Some(3));
-        check(vec![route_via("10.2.0.10"), connect("10.2.0.10:80", Role::Target, reset()), forged, real], Some((0.92, true)));
+        let Seen::TcpConnect(refused) = connect("10.2.0.10:80", Role::Target, reset()) else { panic!("a connect") };
+        let refused = Seen::TcpConnect(TcpConnect { answer_ttl: Some(62), ..refused });
+        check(vec![refused.clone(), echo(63)], None);
+        check(vec![refused, echo(61)], Some((0.92, true)));
     }
 }

@@ -3,7 +3,7 @@
 use super::firewall_reject::reset_at_first_hop;
 use crate::causes::{Cause, Claim, Tool};
 use crate::evidence::{Failure, How, Protocol};
-use crate::observation::{Counters, IngressGap, Role, UdpOutcome, UdpProbe, Walk};
+use crate::observation::{Counters, IngressGap, Neighbor, NeighborState, Role, UdpOutcome, UdpProbe, Walk};
 use crate::verdict::Where;
 use crate::{Evidence, Layer, ObservationId};
 use std::net::IpAddr;
@@ -45,16 +45,36 @@ type Sign = (f64, Vec<ObservationId>, String);
 
 /// The kernel says so: EPERM, or an ICMP error or RST of its own making.
 fn refused(ev: &Evidence<'_>, failure: &Failure<'_>) -> Option<Sign> {
-    use crate::observation::IcmpMeaning::{PortUnreachable, Prohibited};
+    use crate::observation::IcmpMeaning::{HostUnreachable, NoRoute, PortUnreachable, Prohibited, ProtocolUnreachable};
+    let ours = |icmp: crate::observation::IcmpError| ev.is_self(icmp.from) && !ev.is_local(failure.ip);
     match failure.how {
         How::Errno("EPERM") => Some((0.96, vec![], "the kernel refuses to send it (EPERM)".to_owned())),
-        How::Icmp(icmp) if ev.is_self(icmp.from) && !ev.is_local(failure.ip) && matches!(icmp.meaning(), PortUnreachable | Prohibited) => {
-            Some((0.95, vec![], format!("it answers with ICMP {}/{} from its own address {}", icmp.icmp_type, icmp.code, icmp.from)))
+        How::Icmp(icmp) if ours(icmp) && matches!(icmp.meaning(), PortUnreachable | Prohibited | ProtocolUnreachable) => {
+            Some((0.95, vec![], own_word(icmp)))
+        }
+        // The kernel itself says so only of a next hop that it cannot resolve.
+        How::Icmp(icmp) if ours(icmp) && matches!(icmp.meaning(), HostUnreachable | NoRoute) => {
+            let (neighbor, _) = ev.next_hop_neighbor(failure.ip).filter(|(_, neighbor)| resolved(neighbor))?;
+            Some((0.94, vec![neighbor], own_word(icmp)))
         }
         How::Reset if reset_at_first_hop(ev, failure) => {
             Some((0.88, vec![], "a RST answers even a packet that cannot leave this host (TTL 1)".to_owned()))
         }
         _ => None,
+    }
+}
+
+fn own_word(icmp: crate::observation::IcmpError) -> String {
+    format!("it answers with ICMP {}/{} from its own address {}", icmp.icmp_type, icmp.code, icmp.from)
+}
+
+/// Confirmed now, or believed for the whole check.
+fn resolved(neighbor: &Neighbor) -> bool {
+    use NeighborState::{Delay, Noarp, Permanent, Probe, Reachable, Stale};
+    match neighbor.after {
+        Reachable | Permanent | Noarp => true,
+        Stale | Delay | Probe => neighbor.mac_before.is_none() || neighbor.mac_before == neighbor.mac_after,
+        _ => false,
     }
 }
 
@@ -158,5 +178,13 @@ mod tests {
         check(vec![connect("10.2.0.10:80", Role::Target, silent()), gap(4, 4, 0)], None);
         check(vec![connect("10.2.0.10:80", Role::Target, silent()), gap(4, 0, 4)], None);
         check(vec![connect("10.2.0.10:80", Role::Target, silent()), gap(0, 0, 0)], None);
+    }
+
+    #[test]
+    fn our_own_host_unreachable_is_the_local_filter_when_the_next_hop_is_known() {
+        let gateway = |state| super::super::tests_support::neighbor("10.1.0.1", Role::Gateway, NeighborState::None, state);
+        let refused = connect("10.2.0.10:80", Role::Target, icmp_from("10.1.0.2", 3, 1));
+        check(vec![refused.clone(), gateway(NeighborState::Reachable)], Some((0.94, true)));
+        check(vec![refused, gateway(NeighborState::Failed)], None);
     }
 }

@@ -46,7 +46,7 @@ pub(super) static CAUSES: &[&Cause] = &[
     &interposed_proxy::CAUSE,
 ];
 
-use crate::observation::{Echo, HopSaid, LinkDelta, TcpRepeat};
+use crate::observation::{Echo, HopSaid, LinkDelta, TcpConnect, TcpRepeat};
 use crate::{Evidence, ObservationId};
 use std::net::IpAddr;
 
@@ -55,9 +55,29 @@ fn queue_signs(ev: &Evidence<'_>, ip: IpAddr) -> Option<ObservationId> {
     let passed_before = ev.connected().any(|(_, connect)| connect.to.ip() == ip);
     let (id, _) = ev.first::<TcpRepeat>(|repeat| {
         let passed = repeat.passed() > 0 || (passed_before && repeat.silent >= 2);
-        repeat.to.ip() == ip && repeat.failed == 0 && passed && repeat.hung() >= 2
+        repeat.to.ip() == ip && !is_control(ev, repeat) && repeat.failed == 0 && passed && repeat.hung() >= 2
     })?;
-    (!path_loses(ev, ip)).then_some(id)
+    (!path_loses(ev, ip) && !controls_hang(ev, ip)).then_some(id)
+}
+
+/// Another port than the one that was asked for.
+fn is_control(ev: &Evidence<'_>, repeat: &TcpRepeat) -> bool {
+    ev.failure()
+        .map(|failure| failure.port)
+        .or_else(|| ev.main_address().map(|main| main.port()))
+        .is_some_and(|port| port != repeat.to.port())
+}
+
+/// Connects to another port of the host hang too, though it does answer: that is no queue of one listener, but the path, or a filter that limits
+/// new connections.
+fn controls_hang(ev: &Evidence<'_>, ip: IpAddr) -> bool {
+    let answers = |port: u16| {
+        let answered = |connect: &TcpConnect| connect.outcome.connected() || connect.outcome.reset();
+        ev.control_connects(ip).any(|(_, connect)| connect.to.port() == port && answered(connect))
+    };
+    ev.all::<TcpRepeat>().any(|(_, repeat)| {
+        repeat.to.ip() == ip && is_control(ev, repeat) && repeat.hung() > 0 && (repeat.silent < repeat.tried || answers(repeat.to.port()))
+    })
 }
 
 /// From so many drops in our own queues on, silence of single connects may be theirs.
@@ -76,7 +96,16 @@ pub(in crate::causes) fn path_loses(ev: &Evidence<'_>, ip: IpAddr) -> bool {
     });
     echoes
         || own_queue
-        || ev.all::<TcpRepeat>().any(|(_, repeat)| repeat.to.ip() == ip && repeat.passed() == 0 && repeat.failed >= 5 && repeat.hung() > 0)
+        || ev.all::<TcpRepeat>().any(|(_, repeat)| {
+            let control = is_control(ev, repeat) || repeat.passed() == 0;
+            let answered = repeat.failed.saturating_add(repeat.passed()) >= 5;
+            repeat.to.ip() == ip && control && answered && late_or_silent(repeat)
+        })
+}
+
+/// A SYN of the train had to be sent again, or was never answered.
+fn late_or_silent(repeat: &TcpRepeat) -> bool {
+    repeat.hung() > 0 || repeat.order.contains('l')
 }
 
 /// The failing port's packets stop at a hop beyond which the control's packets are seen at another router: the place is on the path.

@@ -144,7 +144,17 @@ mod tests {
     #[test]
     fn some_connects_passing_refute_it() {
         let to = "10.2.0.10:80".parse().expect("addr");
-        let some = Seen::TcpRepeat(TcpRepeat { to, tried: 10, connected: 3, connected_late: 0, failed: 0, silent: 7, waited_ms: 900.0 });
+        let some = Seen::TcpRepeat(TcpRepeat {
+            to,
+            tried: 10,
+            connected: 3,
+            connected_late: 0,
+            failed: 0,
+            silent: 7,
+            waited_ms: 900.0,
+            order: String::new(),
+            icmp: None,
+        });
         check([silent_with_control(), vec![some]].concat(), None);
     }
 

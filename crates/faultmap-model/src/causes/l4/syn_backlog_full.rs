@@ -70,23 +70,29 @@ fn claim(ev: &Evidence<'_>) -> Option<Claim> {
     Some(Claim::likely(0.45, Where::Remote, to.to_string(), summary).citing([id, response]).despite_answers())
 }
 
-/// One SYN had to be sent again although the path loses nothing: the listener dropped it. Peers that got through once are let in at once
-/// (tcp_peer_is_proven, net/ipv4/tcp_metrics.c), so that later connects pass.
+/// SYNs to this port had to be sent again, and none to others, although the path loses nothing: the listener drops some. Peers that got
+/// through once are let in at once (tcp_peer_is_proven, net/ipv4/tcp_metrics.c), so that later connects mostly pass.
 fn first_syn_dropped(ev: &Evidence<'_>) -> Option<Claim> {
     let main = ev.main_address()?;
-    let (connect, _) = ev
-        .connected()
-        .find(|(_, c)| c.to == main && matches!(c.outcome, ConnectOutcome::Connected { retransmits, .. } if retransmits > 0))?;
+    let again = |outcome: &ConnectOutcome| match outcome {
+        ConnectOutcome::Connected { retransmits, .. } => *retransmits,
+        _ => 0,
+    };
+    let (connect, first) = ev.connected().find(|(_, c)| c.to == main && again(&c.outcome) > 0)?;
     let probes: Vec<_> = ev.all::<Echo>().filter(|(_, echo)| echo.to == main.ip()).collect();
     let clean_echo =
         probes.iter().map(|(_, echo)| u64::from(echo.sent)).sum::<u64>() >= 50 && probes.iter().all(|(_, echo)| echo.received == echo.sent);
     let repeats: Vec<_> = ev.all::<TcpRepeat>().filter(|(_, repeat)| repeat.to.ip() == main.ip()).collect();
-    let clean_connects = repeats.len() >= 2 && repeats.iter().all(|(_, repeat)| repeat.hung() == 0);
-    if !clean_connects || !(clean_echo || probes.is_empty()) {
+    let (here, controls): (Vec<_>, Vec<_>) = repeats.iter().partition(|(_, repeat)| repeat.to == main);
+    let dropped = here.iter().fold(again(&first.outcome), |sum, (_, repeat)| sum.saturating_add(repeat.hung()));
+    let clean_controls = controls.iter().any(|(_, repeat)| repeat.tried >= 10) && controls.iter().all(|(_, repeat)| repeat.hung() == 0);
+    // An IPv6 network that was just set up is still looking for duplicate addresses (RFC 4862 5.4) and may lose a first packet.
+    let enough = if main.is_ipv4() { 1 } else { 2 };
+    if dropped < enough || here.is_empty() || !clean_controls || !(clean_echo || probes.is_empty()) {
         return None;
     }
     let summary =
-        format!("The listener at {main} dropped our first SYN, although the path loses nothing: one of its queues is full at times.");
+        format!("The listener at {main} dropped {dropped} SYNs, although the path loses nothing: one of its queues is full at times.");
     let ids = repeats.iter().map(|(id, _)| *id).chain(probes.iter().map(|(id, _)| *id));
     Some(Claim::degrades(0.5, Where::Remote, main.to_string(), summary).citing([connect]).citing(ids))
 }
@@ -110,5 +116,33 @@ mod tests {
     fn a_good_connect_leaves_nothing_to_claim() {
         let seen = vec![connect("10.2.0.10:80", Role::Target, connected())];
         assert_eq!(claims(&CAUSE, &recording("tcp://10.2.0.10:80", seen)), None);
+    }
+
+    #[test]
+    fn syns_lost_on_one_port_alone_are_its_listeners() {
+        let train = |port: u16, silent| {
+            let (connected, failed) = if port == 443 { (16 - silent, 0) } else { (0, 16 - silent) };
+            let to = format!("10.2.0.10:{port}").parse().expect("addr");
+            Seen::TcpRepeat(TcpRepeat {
+                to,
+                tried: 16,
+                connected,
+                connected_late: 0,
+                failed,
+                silent,
+                waited_ms: 900.0,
+                order: String::new(),
+                icmp: None,
+            })
+        };
+        let late = ConnectOutcome::Connected { rtt_ms: 1.0, retransmits: 1, mss: 1448, pmtu: 1500 };
+        let check = |here, control, expect| {
+            let base = crate::testkit::but::<crate::observation::TcpConnect>(crate::testkit::healthy_http(), |c| c.outcome = late.clone());
+            let seen = crate::testkit::plus(crate::testkit::plus(base, train(443, here)), train(9, control));
+            assert_eq!(claims(&CAUSE, &seen), expect);
+        };
+        check(1, 0, Some((0.5, false)));
+        check(0, 0, Some((0.5, false)));
+        check(1, 2, None);
     }
 }

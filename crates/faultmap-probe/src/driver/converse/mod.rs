@@ -61,7 +61,7 @@ impl Check<'_> {
     /// Speaks the target's protocol over the connection, as far as its scheme goes.
     pub(super) async fn converse(&self, opened: Opened) {
         let to = opened.to;
-        let quality = self.light_train(to.ip());
+        let quality = self.light_train(to);
         let conversation = async {
             let Some(opened) = self.through_proxy(opened).await else { return };
             if self.target.scheme == Scheme::Tcp {
@@ -90,7 +90,10 @@ impl Check<'_> {
             }
             return;
         }
-        let beside = self.try_beside(to);
+        let beside = async {
+            let health = tcp.as_ref().and_then(tcp_health);
+            tokio::join!(self.try_beside(to), self.examine_stall(to, health)).0
+        };
         tokio::pin!(beside);
         let clamp_alone_passes = tokio::select! {
             () = &mut first => { beside.await; return; }

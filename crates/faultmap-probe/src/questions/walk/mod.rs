@@ -29,6 +29,9 @@ pub struct WalkAsk {
     pub protocol: WalkProtocol,
     /// Whose path it is.
     pub role: Role,
+    /// Lowest TTL: the hops below are known already, and each expired packet costs their router an error that it may send only once a
+    /// second (net.ipv4.icmp_ratelimit).
+    pub min_ttl: u8,
     /// Highest TTL; at most 30 are tried.
     pub max_ttl: u8,
     /// Rounds for hops that stay silent (1 to 5).
@@ -58,7 +61,7 @@ pub async fn walk(ask: &WalkAsk) -> Result<Walk, NotAsked> {
     let last = ask.max_ttl.clamp(1, MOST_HOPS);
     let mut hops: Vec<Hop> = (1..=last).map(|ttl| Hop { ttl, sent: 0, answers: Vec::new() }).collect();
     for _ in 0..ask.tries.clamp(1, MOST_TRIES) {
-        let silent = worth_asking(&hops, to.ip());
+        let silent: Vec<u8> = worth_asking(&hops, to.ip()).into_iter().filter(|ttl| *ttl >= ask.min_ttl).collect();
         round(&ask, &silent, &mut hops).await;
         if hops.iter().all(|hop| hop.sent == 0) {
             break;

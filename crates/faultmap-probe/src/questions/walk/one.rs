@@ -5,7 +5,7 @@ use crate::recorder::ms;
 use crate::sock::datagram::{Datagram, DatagramOptions, Heard};
 use crate::sock::error_queue;
 use crate::sock::ping::{Ping, PingHeard, PingRefused};
-use crate::sock::syn::{self, SynEnd, SynOptions};
+use crate::sock::syn::{self, SoftError, SynEnd, SynOptions};
 use faultmap_model::observation::{HopAnswer, HopSaid, IcmpError, IcmpMeaning, WalkProtocol};
 use std::net::IpAddr;
 use std::time::Duration;
@@ -26,7 +26,7 @@ pub(super) fn may_ping(to: IpAddr) -> Result<(), PingRefused> {
 }
 
 async fn tcp(ask: &WalkAsk, ttl: u8) -> Probed {
-    let how = SynOptions { ttl: Some(ttl), max_seg: None, first_error_ends: true };
+    let how = SynOptions { ttl: Some(ttl), max_seg: None, soft: SoftError::Ends };
     let syn = syn::connect(ask.to, how, ask.wait).await;
     let destination = ask.to.ip();
     let answer = match (&syn.end, error_queue::newest(&syn.errors)) {
