@@ -74,6 +74,31 @@ pub struct Expect {
     /// The Accept header we sent asked for this media type only, such as `application/json`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub media_type: Option<String>,
+    /// What of our request its answer may speak of.
+    #[serde(default, skip_serializing_if = "Sent::is_usual")]
+    pub sent: Sent,
+}
+
+/// What of our request its answer may speak of. Never a value that may be secret.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Sent {
+    /// Media type of the body (`--header Content-Type`), without parameters.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub content_type: Option<String>,
+    /// Size of the body (`--data`).
+    #[serde(default)]
+    pub body_bytes: u64,
+    /// Size of the headers that the user gave.
+    #[serde(default)]
+    pub header_bytes: u64,
+}
+
+impl Sent {
+    /// No body, and no header of the user's.
+    #[must_use]
+    pub fn is_usual(&self) -> bool {
+        *self == Self::default()
+    }
 }
 
 /// One check's evidence, in the order in which it came.

@@ -26,6 +26,7 @@ Exit codes of check and replay:
 const CHECK_EXAMPLES: &str = "\
 Targets:
   https://shop.test/path  http://…  tcp://host:port  tls://host:port  udp://host:port
+  grpc(s)://host/package.Service[/Method]  ws(s)://host/path
   icmp://host  dns://server/name  host:port (protocol by port, else tcp)  host (https)
 
 Examples:

@@ -216,9 +216,15 @@ fn is_grpc(headers: &HeaderMap) -> bool {
 
 /// `grpc-status` and `grpc-message`; a status that is no number is UNKNOWN, as clients take it.
 fn status(headers: &HeaderMap) -> Option<Status> {
-    let code = headers.get("grpc-status")?.to_str().ok().and_then(|code| code.parse().ok()).unwrap_or(2);
-    let message = headers.get("grpc-message").map(|text| percent_decode(text.as_bytes()).collect::<Vec<u8>>()).unwrap_or_default();
-    Some(Status { code, message: printable(&message, WORDS) })
+    let code = headers.get("grpc-status")?;
+    Some(status_of(code.as_bytes(), headers.get("grpc-message").map(HeaderValue::as_bytes).unwrap_or_default()))
+}
+
+/// The two values of a status.
+pub(super) fn status_of(code: &[u8], words: &[u8]) -> Status {
+    let code = std::str::from_utf8(code).ok().and_then(|code| code.trim().parse().ok()).unwrap_or(2);
+    let message: Vec<u8> = percent_decode(words).collect();
+    Status { code, message: printable(&message, WORDS) }
 }
 
 /// The status that gRPC clients give to an HTTP/2 error code ("PROTOCOL-HTTP2.md", Errors).
@@ -254,4 +260,97 @@ pub(super) const fn name(code: u32) -> &'static str {
         "UNAUTHENTICATED",
     ];
     if code < 17 { NAMES[code as usize] } else { "no status of gRPC" }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+    use std::time::Duration;
+
+    fn answer(status: u16, headers: &[(&str, &str)], body: &[u8], trailers: &[(&str, &str)]) -> Answer {
+        let map = |fields: &[(&str, &str)]| {
+            let pairs = fields.iter().map(|(name, value)| (name.parse::<HeaderName>().unwrap(), value.parse::<HeaderValue>().unwrap()));
+            pairs.collect::<HeaderMap>()
+        };
+        Answer {
+            status: http::StatusCode::from_u16(status).unwrap(),
+            headers: map(headers),
+            words: "Bad Gateway".to_owned(),
+            bytes: body.to_vec(),
+            end: BodyEnd::Complete,
+            trailers: map(trailers),
+            head_after: Duration::ZERO,
+        }
+    }
+
+    const GRPC: (&str, &str) = ("content-type", "application/grpc+proto");
+
+    #[test]
+    fn the_status_stands_in_the_trailers_or_in_the_headers_of_an_answer_without_body() {
+        let said = |code, message: &str| Reply::Status(Status { code, message: message.to_owned() });
+        let cases = [
+            (answer(200, &[GRPC], &framed(&[8, 1]), &[("grpc-status", "0")]), Reply::Message { bytes: vec![8, 1] }),
+            (answer(200, &[GRPC, ("grpc-status", "12")], b"", &[]), said(12, "")),
+            (answer(200, &[GRPC], b"", &[("grpc-status", "14"), ("grpc-message", "no%20upstream%0A")]), said(14, "no upstream\\n")),
+            (answer(200, &[GRPC], b"", &[("grpc-status", "x")]), said(2, "")),
+            // A proxy that speaks gRPC in an answer with another HTTP status.
+            (answer(503, &[GRPC, ("grpc-status", "14")], b"", &[]), said(14, "")),
+        ];
+        for (answer, expect) in cases {
+            assert_eq!(reply(&answer), expect, "{answer:?}");
+        }
+    }
+
+    #[test]
+    fn what_is_no_grpc_is_told_as_what_it_is() {
+        let other = |answer: &Answer| match reply(answer) {
+            Reply::Other(outcome) => outcome,
+            reply => panic!("{reply:?}"),
+        };
+        let bad_gateway = DialogueOutcome::Refused { code: "502".to_owned(), message: "Bad Gateway".to_owned() };
+        assert_eq!(other(&answer(502, &[("content-type", "text/html")], b"<html>", &[])), bad_gateway);
+        let page = other(&answer(200, &[("content-type", "text/html")], b"<html>", &[]));
+        assert_eq!(page, DialogueOutcome::Foreign { looks_like: Some("http2".to_owned()), first_bytes: "<html>".to_owned() });
+        for (body, trailers) in
+            [(framed(&[8, 1]), vec![]), (vec![], vec![("grpc-status", "0")]), (vec![0, 0, 0], vec![("grpc-status", "0")])]
+        {
+            assert!(matches!(other(&answer(200, &[GRPC], &body, &trailers)), DialogueOutcome::Malformed { .. }), "{body:?} {trailers:?}");
+        }
+    }
+
+    #[test]
+    fn the_messages_of_health_and_reflection_are_read() {
+        assert_eq!(health_request(""), Vec::<u8>::new());
+        assert_eq!(health_request("a.B"), b"\x0a\x03a.B");
+        assert_eq!(list_services(), b"\x3a\x01*");
+        assert_eq!(
+            (health(&[8, 2]), health(&[]), health(&[8, 99])),
+            (Some(Health::NotServing), Some(Health::Unknown), Some(Health::Unknown))
+        );
+        assert_eq!(health(&[0xff]), None);
+        let list = ServerReflectionResponse {
+            list_services: Some(ListServiceResponse { service: vec![ServiceResponse { name: "shop.Cart".to_owned() }] }),
+        };
+        assert_eq!(services(&list.encode_to_vec()), Some(vec!["shop.Cart".to_owned()]));
+        // An error in place of a list.
+        assert_eq!(services(&[0x3a, 2, 8, 12]), None);
+    }
+
+    proptest! {
+        #[test]
+        fn no_bytes_make_it_panic(code in any::<Vec<u8>>(), words in any::<Vec<u8>>(), body in any::<Vec<u8>>()) {
+            let status = status_of(&code, &words);
+            prop_assert!(!status.message.contains('\n'));
+            if let Some(message) = unframed(&body) {
+                let _ = (health(message), services(message));
+            }
+        }
+
+        #[test]
+        fn framing_and_reading_are_inverse(message in any::<Vec<u8>>()) {
+            let framed = framed(&message);
+            prop_assert_eq!(unframed(&framed), Some(message.as_slice()));
+        }
+    }
 }

@@ -22,7 +22,7 @@ mod websocket;
 #[cfg(test)]
 mod tests;
 
-pub use rehearsal::rehearse;
+pub use rehearsal::{rehearse, rehearse_call};
 
 pub(crate) use standing::{Standing, stands, stay};
 

@@ -12,6 +12,7 @@ use std::time::Instant;
 pub(super) struct Notes {
     seen: Seen,
     step_started: Instant,
+    step_open: bool,
     steps: Vec<DialogueStep>,
     /// The server's name and version.
     pub(super) server: Option<String>,
@@ -28,6 +29,7 @@ impl Notes {
         let notes = Self {
             seen: Seen::clone(&seen),
             step_started: Instant::now(),
+            step_open: false,
             steps: Vec::new(),
             server: None,
             facts: Vec::new(),
@@ -40,13 +42,16 @@ impl Notes {
     pub(super) fn step(&mut self, name: &str) {
         self.end_step();
         self.step_started = Instant::now();
+        self.step_open = true;
         self.steps.push(DialogueStep { name: name.to_owned(), took_ms: 0.0 });
     }
 
-    fn end_step(&mut self) {
-        if let Some(step) = self.steps.last_mut() {
+    /// The exchange is over; what follows is ours.
+    pub(super) fn end_step(&mut self) {
+        if let Some(step) = self.steps.last_mut().filter(|_| self.step_open) {
             step.took_ms = ms(self.step_started.elapsed());
         }
+        self.step_open = false;
     }
 
     /// Keeps a fact that the server told.

@@ -1,7 +1,7 @@
 //! A conversation with bytes in place of a server: whatever a server could say, read as it would be. For fuzzing and for tests.
 
 use super::talk::Talk;
-use super::{Credentials, DialogueAsk, Stream, speak};
+use super::{Credentials, DialogueAsk, Stream, grpc_wire, lend, speak};
 use faultmap_model::observation::{Dialogue, Spoken};
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
@@ -51,6 +51,18 @@ pub async fn rehearse(protocol: Spoken, said: &[u8], credentials: Option<&Creden
         purpose: "default",
         wait: Duration::from_secs(1),
     };
+    if matches!(protocol, Spoken::Grpc | Spoken::Websocket) {
+        return lend(Script(said.to_vec()), &ask).await.dialogue;
+    }
     let stream: Box<dyn Stream> = Box::new(Script(said.to_vec()));
     speak(Talk::other(stream, ask.wait), &ask).await.dialogue
+}
+
+/// Reads the parts of a gRPC answer as a call does: the status of its trailers, its body, and the body's message as both of the messages that
+/// are known. Gives all of it in words.
+#[must_use]
+pub fn rehearse_call(status: &[u8], words: &[u8], body: &[u8]) -> String {
+    let message = grpc_wire::unframed(body);
+    let known = message.map(|message| (grpc_wire::health(message), grpc_wire::services(message)));
+    format!("{:?} {known:?}", grpc_wire::status_of(status, words))
 }

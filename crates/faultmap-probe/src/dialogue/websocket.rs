@@ -112,6 +112,7 @@ async fn switched<S: Stream>(
     let mut socket = WebSocketStream::from_partially_read(stream, ahead.to_vec(), Role::Client, Some(config)).await;
     notes.step("ping");
     let ended = ping(notes, &mut socket, ask.wait.min(PONG_WAIT)).await;
+    notes.end_step();
     // In order, so that nothing is left behind on the server.
     let _ = tokio::time::timeout(CLOSE_WAIT, async {
         if socket.close(None).await.is_ok() {
@@ -168,7 +169,10 @@ async fn ping<S: Stream>(notes: &mut Notes, socket: &mut WebSocketStream<Tap<S>>
         };
         match tokio::time::timeout(left, socket.next()).await {
             Err(_) => break None,
-            Ok(Some(Ok(Message::Pong(payload)))) if payload == PAYLOAD => pong = Some(asked.elapsed()),
+            Ok(Some(Ok(Message::Pong(payload)))) if payload == PAYLOAD => {
+                pong = Some(asked.elapsed());
+                notes.end_step();
+            }
             Ok(Some(Ok(Message::Text(_) | Message::Binary(_)))) => messages = messages.saturating_add(1),
             Ok(Some(Ok(Message::Close(frame)))) => break Some(closed(frame)),
             Ok(Some(Ok(_))) => {}
@@ -214,4 +218,51 @@ fn closed(frame: Option<CloseFrame>) -> (u16, String) {
 
 fn done(what: &str) -> DialogueOutcome {
     DialogueOutcome::Done { what: what.to_owned() }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::rehearse;
+    use super::*;
+    use faultmap_model::observation::Spoken;
+
+    fn said(bytes: &[u8]) -> Dialogue {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("runtime");
+        runtime.block_on(rehearse(Spoken::Websocket, bytes, None, "/feed")).expect("a dialogue")
+    }
+
+    fn refused(code: &str, message: &str) -> DialogueOutcome {
+        DialogueOutcome::Refused { code: code.to_owned(), message: message.to_owned() }
+    }
+
+    #[test]
+    fn another_status_than_101_refuses_with_its_words_and_headers() {
+        let seen = said(
+            b"HTTP/1.1 426 Upgrade Required\r\nServer: nginx\r\nUpgrade: websocket\r\nContent-Type: text/html\r\nContent-Length: 27\r\n\r\n\
+              <html><title>Late</title>\r\n",
+        );
+        assert_eq!((seen.outcome, seen.server.as_deref()), (refused("426", "Late"), Some("nginx")));
+        assert!(seen.facts.contains(&("upgrade".to_owned(), "websocket".to_owned())), "{:?}", seen.facts);
+    }
+
+    #[test]
+    fn a_101_must_answer_our_key() {
+        let head = |more: &str| format!("HTTP/1.1 101 Switching Protocols\r\n{more}\r\n");
+        let cases = [
+            (head(""), "its answer has no Upgrade: websocket"),
+            (head("Upgrade: WebSocket\r\n"), "its answer has no Connection: Upgrade"),
+            (head("Upgrade: websocket\r\nConnection: keep-alive, Upgrade\r\n"), "its Sec-WebSocket-Accept does not answer our key"),
+        ];
+        for (bytes, words) in cases {
+            assert_eq!(said(bytes.as_bytes()).outcome, refused("101", words), "{bytes}");
+        }
+    }
+
+    #[test]
+    fn other_ends_keep_their_names() {
+        assert_eq!(said(b"").outcome, DialogueOutcome::Closed { received_bytes: 0 });
+        let ssh = DialogueOutcome::Foreign { looks_like: Some("ssh".to_owned()), first_bytes: "SSH-2.0-x\\r\\n".to_owned() };
+        assert_eq!(said(b"SSH-2.0-x\r\n").outcome, ssh);
+        assert!(matches!(said(b"HTTP/1.1 banana\r\n\r\n").outcome, DialogueOutcome::Malformed { .. }));
+    }
 }

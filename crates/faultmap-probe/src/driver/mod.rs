@@ -24,7 +24,7 @@ use crate::tls::TrustStore;
 use crate::{CheckOptions, ProbeError};
 use faultmap_host::Snapshot;
 use faultmap_model::observation::NotAsked;
-use faultmap_model::recording::{Expect, Header, SCHEMA};
+use faultmap_model::recording::{Expect, Header, SCHEMA, Sent};
 use faultmap_model::{Recording, Scheme, Target};
 use std::cell::{Cell, OnceCell, RefCell};
 use std::net::IpAddr;
@@ -200,7 +200,19 @@ async fn load_store(ca_file: Option<PathBuf>) -> Result<TrustStore, ProbeError> 
 fn expectations(options: &CheckOptions) -> Expect {
     let accept = options.headers.iter().find(|(name, _)| name.eq_ignore_ascii_case("accept")).map(|(_, value)| value.trim());
     let media_type = accept.filter(|value| !value.contains(['*', ','])).map(|value| value.split(';').next().unwrap_or(value).to_owned());
-    Expect { status: options.expect_status, body: options.expect_body.is_some(), media_type }
+    Expect { status: options.expect_status, body: options.expect_body.is_some(), media_type, sent: sent(options) }
+}
+
+/// Sizes, and the media type of the body; no other value of a header.
+fn sent(options: &CheckOptions) -> Sent {
+    let kind = options.headers.iter().find(|(name, _)| name.eq_ignore_ascii_case("content-type"));
+    let kind = kind.map(|(_, value)| crate::recorder::printable(value.split(';').next().unwrap_or(value).trim().as_bytes(), 64));
+    Sent {
+        content_type: kind,
+        body_bytes: options.data.as_ref().map_or(0, |data| data.len() as u64),
+        // As HTTP/1.1 writes them.
+        header_bytes: options.headers.iter().map(|(name, value)| (name.len() + value.len() + ": \r\n".len()) as u64).sum(),
+    }
 }
 
 fn unix_ms(time: SystemTime) -> i64 {

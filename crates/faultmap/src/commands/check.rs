@@ -384,7 +384,7 @@ fn nothing_asked(target: &Target, options: &CheckOptions, errno: &str, started: 
         total_ms: faultmap_probe::recorder::ms(clock.elapsed()),
         cut_short: false,
         privileges: faultmap_host::privileges(),
-        expect: Expect { status: options.expect_status, body: options.expect_body.is_some(), media_type: None },
+        expect: Expect { status: options.expect_status, body: options.expect_body.is_some(), ..Expect::default() },
         from: None,
     };
     Recording { header, observations }

@@ -1,7 +1,7 @@
 //! User names, passwords and other secrets of a request: taken out of the target, sent to it, and shown to nobody.
 
 use base64::prelude::{BASE64_STANDARD, Engine as _};
-use faultmap_model::observation::{HttpExchange, HttpOutcome, HttpResponse, Spoken, TunnelOutcome};
+use faultmap_model::observation::{Dialogue, DialogueOutcome, HttpExchange, HttpOutcome, HttpResponse, Spoken, TunnelOutcome};
 use faultmap_model::{Recording, Seen, Target};
 use faultmap_probe::CheckOptions;
 use faultmap_probe::dialogue::Credentials;
@@ -113,12 +113,27 @@ impl Secrets {
         for observation in &mut recording.observations {
             match &mut observation.seen {
                 Seen::HttpExchange(exchange) => self.scrub_exchange(exchange),
+                Seen::Dialogue(dialogue) => self.scrub_dialogue(dialogue),
                 Seen::ProxyTunnel(tunnel) => self.scrub_tunnel(&mut tunnel.outcome),
                 Seen::HttpSamples(samples) => {
                     samples.rows.iter_mut().filter_map(|row| row.backend.as_mut()).for_each(|backend| self.hide(backend));
                 }
                 _ => {}
             }
+        }
+    }
+
+    fn scrub_dialogue(&self, dialogue: &mut Dialogue) {
+        dialogue.facts.iter_mut().for_each(|(_, value)| self.hide(value));
+        dialogue.server.iter_mut().for_each(|server| self.hide(server));
+        match &mut dialogue.outcome {
+            DialogueOutcome::Done { what: words }
+            | DialogueOutcome::Refused { message: words, .. }
+            | DialogueOutcome::TlsWanted { message: words }
+            | DialogueOutcome::Foreign { first_bytes: words, .. }
+            | DialogueOutcome::Malformed { why: words }
+            | DialogueOutcome::NoConnection { why: words } => self.hide(words),
+            _ => {}
         }
     }
 

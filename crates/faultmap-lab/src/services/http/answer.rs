@@ -11,7 +11,7 @@ use hyper_util::rt::TokioIo;
 use tokio::{io::copy_bidirectional, net::TcpStream, time::sleep};
 
 use super::{
-    Fault, Grpc, HttpPlan, Ready, Reuse, Rotation,
+    Fault, Grpc, HttpPlan, Ready, Respond, Reuse, Rotation,
     body::{BoxBody, End, Source, exact_len, full, stream_of},
     raw::Act,
     serve::Conn,
@@ -77,8 +77,25 @@ async fn choose(request: Request<Incoming>, plan: &HttpPlan, conn: &Conn, number
         counters.bite("status-405");
         return with_header(plain(StatusCode::METHOD_NOT_ALLOWED), header::ALLOW, &methods.join(", "));
     }
+    if let Some(status) = refuses_type(&ready.respond, &parts.headers, body.is_empty()) {
+        counters.bite(format!("status-{}", status.as_u16()));
+        return plain(status);
+    }
     compose(ready, plan, conn, number).await
 }
+
+/// The status for a body whose type is not taken.
+fn refuses_type(respond: &Respond, headers: &HeaderMap, empty: bool) -> Option<StatusCode> {
+    let takes = respond.takes.as_ref().filter(|_| !empty)?;
+    let kind = headers.get(header::CONTENT_TYPE).and_then(|kind| kind.to_str().ok()).unwrap_or_default();
+    let kind = kind.split(';').next().unwrap_or_default().trim();
+    let status = respond.bad_type.and_then(|status| StatusCode::from_u16(status).ok()).unwrap_or(StatusCode::UNSUPPORTED_MEDIA_TYPE);
+    (!takes.iter().any(|taken| taken.eq_ignore_ascii_case(kind))).then_some(status)
+}
+
+/// Marks an answer in whose place the stream is to be refused.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct RefuseStream;
 
 /// The answer of a route, or the fault in its place.
 async fn compose(ready: &Ready, plan: &HttpPlan, conn: &Conn, number: u64) -> Response<BoxBody> {
@@ -101,7 +118,14 @@ async fn compose(ready: &Ready, plan: &HttpPlan, conn: &Conn, number: u64) -> Re
         return grpc_answer(grpc, headers);
     }
     let mut end = End::Whole;
-    if let Some(fault) = &respond.fault {
+    if respond.fault == Some(Fault::RefuseStream) {
+        if conn.http2 {
+            counters.bite(Fault::RefuseStream.name());
+            let mut marked = plain(StatusCode::INTERNAL_SERVER_ERROR);
+            marked.extensions_mut().insert(RefuseStream);
+            return marked;
+        }
+    } else if let Some(fault) = &respond.fault {
         counters.bite(fault.name());
         end = strike(fault, ready, plan, &headers, conn).await;
     }
@@ -120,7 +144,7 @@ async fn compose(ready: &Ready, plan: &HttpPlan, conn: &Conn, number: u64) -> Re
 /// connection, returns how the stream's body is to end.
 async fn strike(fault: &Fault, ready: &Ready, plan: &HttpPlan, headers: &HeaderMap, conn: &Conn) -> End {
     match fault {
-        Fault::Close | Fault::Reset => {}
+        Fault::Close | Fault::Reset | Fault::RefuseStream => {}
         _ if !conn.http2 => {}
         Fault::Mute => return pending().await,
         Fault::StopBody { after } => return End::Stop(*after),

@@ -131,6 +131,10 @@ pub struct Respond {
     pub redirect: Option<Redirect>,
     /// Methods allowed; others are answered 405 with `Allow`.
     pub methods: Option<Vec<String>>,
+    /// Media types accepted of a request's body; others are answered 415, or `bad-type`.
+    pub takes: Option<Vec<String>>,
+    /// The status for a body of another type, in place of 415.
+    pub bad_type: Option<u16>,
     /// A fault below HTTP: the connection or the framing breaks.
     pub fault: Option<Fault>,
     /// Answer as one of several backends, some of which fail.
@@ -155,6 +159,8 @@ impl Default for Respond {
             pause: None,
             redirect: None,
             methods: None,
+            takes: None,
+            bad_type: None,
             fault: None,
             rotation: None,
             grpc: None,
@@ -276,6 +282,8 @@ pub enum Fault {
     BadChunk,
     /// Bytes that are not HTTP at all.
     Garbage,
+    /// On HTTP/2, the stream is ended with INTERNAL_ERROR in place of an answer; HTTP/1.1 is answered well.
+    RefuseStream,
 }
 
 impl Fault {
@@ -289,6 +297,7 @@ impl Fault {
             Self::Truncate { .. } => "truncate",
             Self::BadChunk => "bad-chunk",
             Self::Garbage => "garbage",
+            Self::RefuseStream => "refuse-stream",
         }
     }
 }

@@ -30,6 +30,8 @@ pub(crate) async fn act_out(mut io: impl Stream, wire: &Wire, act: &Act) {
     let len = act.source.len();
     match act.fault {
         Fault::Mute => drain(&mut io, HOLD).await,
+        // Only HTTP/2 has streams.
+        Fault::RefuseStream => {}
         Fault::Close => close(&mut io).await,
         Fault::Reset => wire.reset_on_drop(),
         Fault::ResetBody { after } => {

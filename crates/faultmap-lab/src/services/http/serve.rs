@@ -2,7 +2,7 @@
 //! hyper to hand-written bytes when a fault asks for them.
 
 use std::{
-    convert::Infallible,
+    io,
     pin::pin,
     sync::{
         Arc,
@@ -159,6 +159,11 @@ async fn serve_h2(stream: BoxStream, wire: &Wire, conn: Conn, mut inbox: mpsc::R
     }
 }
 
-async fn respond(request: Request<Incoming>, conn: Conn) -> Result<Response<BoxBody>, Infallible> {
-    Ok(answer::answer(request, &conn).await)
+/// An error makes hyper end the stream with INTERNAL_ERROR (HTTP/2).
+async fn respond(request: Request<Incoming>, conn: Conn) -> Result<Response<BoxBody>, io::Error> {
+    let answer = answer::answer(request, &conn).await;
+    match answer.extensions().get::<answer::RefuseStream>() {
+        Some(_) => Err(io::Error::other("refused on purpose")),
+        None => Ok(answer),
+    }
 }

@@ -221,6 +221,17 @@ mod tests {
     }
 
     #[test]
+    fn the_advice_names_what_was_sent() {
+        let mut recording = with_status(415);
+        recording.header.expect.sent =
+            crate::recording::Sent { content_type: Some("text/plain".to_owned()), body_bytes: 12, header_bytes: 30 };
+        let claim = (UNSUPPORTED_MEDIA_TYPE.claim)(&crate::Evidence::new(&recording)).expect("a claim");
+        assert!(claim.advice.iter().any(|advice| advice.contains("Content-Type: text/plain")), "{:?}", claim.advice);
+        let silent = (UNSUPPORTED_MEDIA_TYPE.claim)(&crate::Evidence::new(&with_status(415))).expect("a claim");
+        assert!(silent.advice.is_empty(), "{:?}", silent.advice);
+    }
+
+    #[test]
     fn a_400_that_wants_tls_or_a_certificate_belongs_to_l6() {
         for words in ["400 The plain HTTP request was sent to HTTPS port", "400 No required SSL certificate was sent"] {
             let said = but_response(with_status(400), |response| response.body.excerpt = words.to_owned());

@@ -23,6 +23,7 @@ pub(super) fn claim_for(ev: &Evidence<'_>, id: &'static str) -> Option<Claim> {
     };
     let summary = format!("{}{wish}.", words(&answer));
     let mut claim = Claim::proven(0.97, Where::Remote, place(&answer), summary).citing([answer.id]);
+    claim.advice.extend(of_our_request(ev, &answer));
     claim.advice.extend(advice(&answer));
     Some(claim)
 }
@@ -160,6 +161,29 @@ fn said(answer: &Answer<'_>) -> String {
     let status = answer.response.status.to_string();
     let adds = !excerpt.is_empty() && !excerpt.starts_with(&status) && !excerpt.eq_ignore_ascii_case(phrase(answer.response.status));
     if adds { format!("; it says {excerpt:?}") } else { String::new() }
+}
+
+/// What of our own request the status may be about.
+fn of_our_request(ev: &Evidence<'_>, answer: &Answer<'_>) -> Option<String> {
+    let sent = &ev.header.expect.sent;
+    let kind = sent.content_type.as_ref().map_or_else(|| "no Content-Type".to_owned(), |kind| format!("Content-Type: {kind}"));
+    let body = format!("The request carried a body of {} bytes with {kind}", sent.body_bytes);
+    match answer.response.status {
+        415 if sent.body_bytes > 0 => {
+            Some(format!("{body}: name the type that the service takes, such as --header 'Content-Type: application/json'."))
+        }
+        400 | 422 if sent.body_bytes > 0 => {
+            Some(format!("{body}: compare both with what the service expects; a form and JSON are easily confused."))
+        }
+        400 | 415 if sent.content_type.is_some() => {
+            Some(format!("The request said {kind} and had no body: send one, or leave the header out."))
+        }
+        431 | 494 if sent.header_bytes > 0 => Some(format!(
+            "The headers given with --header have {} bytes: leave out cookies and tokens one by one to see which is too large.",
+            sent.header_bytes
+        )),
+        _ => None,
+    }
 }
 
 fn advice(answer: &Answer<'_>) -> Vec<String> {

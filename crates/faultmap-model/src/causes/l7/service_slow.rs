@@ -73,7 +73,10 @@ fn in_http(ev: &Evidence<'_>) -> Option<Claim> {
 /// The slowest exchange of a conversation that went well. The handshake of TLS within it is another layer's.
 fn in_dialogue(ev: &Evidence<'_>) -> Option<Claim> {
     let (id, dialogue) = ev.dialogue().filter(|(_, dialogue)| well(dialogue))?;
-    let slowest = dialogue.steps.iter().filter(|step| step.name != "tls").max_by(|a, b| a.took_ms.total_cmp(&b.took_ms))?;
+    // A ping that stays unanswered is `l7.service-mute`.
+    let unanswered = |step: &str| step == "ping" && dialogue.fact("pong").is_some_and(|pong| pong.starts_with("none"));
+    let steps = dialogue.steps.iter().filter(|step| step.name != "tls" && !unanswered(&step.name));
+    let slowest = steps.max_by(|a, b| a.took_ms.total_cmp(&b.took_ms))?;
     let (connect, handshake_rtt) = connect_rtt(ev, dialogue.to);
     let rtt_ms = dialogue.tcp.as_ref().map_or(0.0, |tcp| tcp.rtt_ms).max(handshake_rtt);
     // A login takes a few round trips.
