@@ -66,7 +66,7 @@ fn patience() -> u64 {
 enum No {
     Login,
     Denied,
-    NoName,
+    UnknownName,
     Refused,
     Unreachable,
     Silent,
@@ -92,7 +92,7 @@ async fn reach(proxy: &ForwardProxy, host: &str, port: u16) -> Result<TcpStream,
     if proxy.deny.iter().any(|denied| denied.eq_ignore_ascii_case(host)) {
         return Err(No::Denied);
     }
-    let addr = proxy.names.get(host).copied().or_else(|| host.parse().ok()).ok_or(No::NoName)?;
+    let addr = proxy.names.get(host).copied().or_else(|| host.parse().ok()).ok_or(No::UnknownName)?;
     match timeout(Duration::from_millis(proxy.connect_timeout_ms), TcpStream::connect((addr, port))).await {
         Err(_) => Err(No::Silent),
         Ok(Ok(stream)) => Ok(stream),
@@ -150,7 +150,7 @@ async fn refuse(io: &mut BoxStream, proxy: &ForwardProxy, no: No, counters: &Cou
     let (status, why) = match no {
         No::Login => ("407 Proxy Authentication Required", "ERR_CACHE_ACCESS_DENIED 0"),
         No::Denied => ("403 Forbidden", "ERR_ACCESS_DENIED 0"),
-        No::NoName => ("503 Service Unavailable", "ERR_DNS_FAIL 0"),
+        No::UnknownName => ("503 Service Unavailable", "ERR_DNS_FAIL 0"),
         No::Refused => ("503 Service Unavailable", "ERR_CONNECT_FAIL 111"),
         No::Unreachable => ("503 Service Unavailable", "ERR_CONNECT_FAIL 113"),
         No::Silent => ("504 Gateway Timeout", "ERR_CONNECT_FAIL 110"),
@@ -215,7 +215,7 @@ async fn socks(io: &mut BoxStream, proxy: &ForwardProxy, counters: &Counters) ->
     let code = match &reached {
         Ok(_) => 0,
         Err(No::Denied | No::Login) => 2,
-        Err(No::NoName | No::Unreachable) => 4,
+        Err(No::UnknownName | No::Unreachable) => 4,
         Err(No::Refused) => 5,
         Err(No::Silent) => 6,
     };

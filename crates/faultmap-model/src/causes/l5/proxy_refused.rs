@@ -278,11 +278,11 @@ fn of_reply(code: u16, ev: &Evidence<'_>) -> Why {
 
 #[cfg(test)]
 mod tests {
-    use super::super::proxy_tests::{bypass, closed, proxied, refused, tunnel};
+    use super::super::proxy_tests::{bypass, choice, closed, proxied, refused, tunnel};
     use super::*;
     use crate::causes::tests_support::{connect, connected};
-    use crate::observation::Role;
-    use crate::testkit::claims;
+    use crate::observation::{HttpExchange, HttpOutcome, Role};
+    use crate::testkit::{claims, exchange, json_response, plus, recording};
 
     fn asked(outcome: TunnelOutcome) -> crate::Recording {
         proxied(vec![connect("10.3.0.1:3128", Role::Target, connected()), tunnel("default", outcome), bypass(closed())])
@@ -330,5 +330,38 @@ mod tests {
         check(&lives, Some((0.88, true)), "gets no connection to shop.test:443");
         check(&asked(TunnelOutcome::Silent { waited_ms: 6_000.0, received_bytes: 2 }), Some((0.88, true)), "gets no connection");
         check(&asked(silent), Some((0.5, true)), "does not answer");
+    }
+
+    #[test]
+    fn what_is_said_in_the_tunnel_is_said_by_the_target() {
+        let answer = json_response(500);
+        let http =
+            HttpExchange { to: "10.3.0.1:3128".parse().expect("addr"), ..exchange("default", HttpOutcome::Response(Box::new(answer))) };
+        let through = plus(asked(TunnelOutcome::Open { status: Some(200) }), http);
+        let verdict = crate::judge::judge(&through);
+        assert_eq!(verdict.cause.as_deref(), Some("l7.http-server-error"));
+        assert!(verdict.summary.contains("shop.test:443 (through the proxy 10.3.0.1:3128)"), "{}", verdict.summary);
+        assert_eq!(verdict.locus.map(|locus| locus.at), Some("shop.test:443".to_owned()));
+    }
+
+    /// Plain http that the proxy passes on: this answer, and that to a name that cannot exist.
+    fn forwarded(answer: (u16, &str), control: (u16, &str)) -> crate::Recording {
+        let choice = crate::observation::ProxyChoice { forwards: true, configured_by: "http_proxy".to_owned(), ..choice() };
+        let said = |purpose: &str, (status, server): (u16, &str)| {
+            let mut response = json_response(status);
+            response.headers = vec![("server".to_owned(), server.to_owned())];
+            crate::Seen::from(exchange(purpose, HttpOutcome::Response(Box::new(response))))
+        };
+        let there = connect("10.3.0.1:3128", Role::Target, connected());
+        recording("http://shop.test/", vec![choice.into(), there, said("default", answer), said("proxy-control", control)])
+    }
+
+    #[test]
+    fn a_proxys_own_page_is_told_from_the_targets_by_what_it_writes_for_nobody() {
+        check(&forwarded((503, "proxy.corp"), (503, "proxy.corp")), Some((0.85, true)), "in the target's place");
+        check(&forwarded((503, "nginx"), (503, "proxy.corp")), None, "");
+        check(&forwarded((407, "proxy.corp"), (407, "proxy.corp")), Some((0.96, true)), "wants a login");
+        let verdict = crate::judge::judge(&forwarded((503, "nginx"), (503, "proxy.corp")));
+        assert_eq!(verdict.cause.as_deref(), Some("l7.http-unavailable"));
     }
 }

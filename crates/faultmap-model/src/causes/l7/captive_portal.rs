@@ -108,8 +108,10 @@ fn redirected_away(ev: &Evidence<'_>) -> Option<ObservationId> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::observation::HttpSamples;
-    use crate::testkit::{but, but_response, claims, exchange, healthy_http, healthy_https, json_response, plus, without};
+    use crate::observation::{HttpSamples, RecordType};
+    use crate::testkit::{
+        RESOLVER, but, but_response, claims, exchange, found, healthy_http, healthy_https, json_response, plus, query, without,
+    };
 
     fn redirect(to: &str) -> HttpResponse {
         HttpResponse { headers: vec![("location".to_owned(), to.to_owned())], ..json_response(302) }
@@ -137,6 +139,18 @@ mod tests {
         check(&plus(redirected("http://portal.wifi/login"), nobody(redirect("http://portal.wifi/login?x"))), Some((0.95, true)));
         check(&redirected("http://portal.wifi/login"), None);
         check(&plus(redirected("https://www.shop.test/"), nobody(redirect("http://portal.wifi/"))), None);
+    }
+
+    #[test]
+    fn a_resolver_that_gives_the_same_address_for_a_name_that_cannot_exist_misleads() {
+        let for_nothing = |address: &str| {
+            let name = "faultmap-1.invalid".to_owned();
+            DnsQuery { role: Role::Control, name, ..query(RESOLVER, RecordType::A, found(&[address])) }
+        };
+        let sent = || redirected("http://portal.wifi/login");
+        check(&plus(sent(), for_nothing("10.2.0.10")), Some((0.92, true)));
+        check(&plus(sent(), for_nothing("10.9.9.9")), None);
+        check(&plus(healthy_http(), for_nothing("10.2.0.10")), None);
     }
 
     #[test]
