@@ -35,7 +35,7 @@ pub(super) struct Round {
 }
 
 pub(super) fn run(args: &CheckArgs, plans: &[Plan], choice: Choice) -> anyhow::Result<i32> {
-    let folder = args.record.as_deref().map(|path| folder(path)).transpose()?;
+    let folder = args.record.as_deref().map(folder).transpose()?;
     let wanted = usize::from(args.many.jobs).min(plans.len());
     let (jobs, limit) = crew::room_for(wanted);
     crew::tell_room(jobs, wanted, limit);

@@ -117,8 +117,8 @@ fn counts(paper: &mut Paper, tally: &Tally) {
 fn details(text: &mut String, reports: &[&Report], shown: Shown, terminal: Terminal) {
     let mut told: Vec<&Report> = Vec::new();
     for report in reports {
-        let healthy = report.verdict.status == Status::Healthy;
-        if (healthy && !shown.verbose) || (!shown.verbose && told.iter().any(|known| alike(known, report))) {
+        let short = report.verdict.status == Status::Healthy || told.iter().any(|known| alike(known, report));
+        if short && !shown.verbose {
             continue;
         }
         told.push(report);

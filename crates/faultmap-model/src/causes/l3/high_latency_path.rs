@@ -19,7 +19,8 @@ pub(super) static CAUSE: Cause = Cause {
     title: "the path is long",
     what: "Every round trip takes long: the target is on another continent, behind a satellite link, or the route makes a detour. A fresh HTTPS request \
            pays it three times and more.",
-    shows: "The smallest round trip of the handshake is large, and stays so; the walk shows the hop where it jumps. A loaded link shows a round trip that varies.",
+    shows: "The smallest round trip of the handshake is large, and stays so; the walk shows the hop where it jumps. A loaded link shows a round trip that varies. \
+            Against a baseline (--baseline) a detour shows much earlier: another path, and a round trip longer by half and by 15 ms.",
     confirm: &[Tool { run: "mtr -rwzbc 20 {ip}", on: "here", why: "the hop at which the round trip jumps" }],
     fix: &[
         "Pay fewer round trips: keep connections alive, HTTP/2 or HTTP/3, TLS 1.3 with resumption.",
@@ -67,22 +68,19 @@ fn detour(ev: &Evidence<'_>, ip: IpAddr, connected: ObservationId) -> Option<Cla
     Some(claim.advising(format!("Ask the operator of the path why traffic to {ip} goes through {router}: a failed link, a changed route.")))
 }
 
-/// Of the routers that the baseline's path did not have, the one before which the round trip rises most.
+/// Of the routers that the baseline's path did not have, the first before which the round trip rises by at least half of the most that it
+/// rises before any of them.
 fn new_router_with_most_delay(before: &Facts, after: &Facts) -> Option<(u8, IpAddr)> {
     let known = |router: &IpAddr| before.hops.iter().any(|hop| hop.routers.contains(router));
     let mut earlier_ms = 0.0;
-    let mut best: Option<(f64, u8, IpAddr)> = None;
+    let mut rises: Vec<(f64, u8, IpAddr)> = Vec::new();
     for (ttl, hop) in (1_u8..).zip(&after.hops) {
         let Some(best_ms) = hop.best_ms else { continue };
-        let rise = best_ms - earlier_ms;
-        if let Some(router) = hop.routers.iter().find(|router| !known(router))
-            && best.is_none_or(|(most, ..)| rise > most)
-        {
-            best = Some((rise, ttl, *router));
-        }
+        rises.extend(hop.routers.iter().find(|router| !known(router)).map(|router| (best_ms - earlier_ms, ttl, *router)));
         earlier_ms = best_ms;
     }
-    best.map(|(_, ttl, router)| (ttl, router))
+    let most = rises.iter().map(|(rise, ..)| *rise).fold(0.0, f64::max);
+    rises.into_iter().find(|(rise, ..)| *rise >= most / 2.0).map(|(_, ttl, router)| (ttl, router))
 }
 
 /// The hop whose best round trip exceeds that of all hops before it by the most.
