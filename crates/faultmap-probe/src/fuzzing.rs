@@ -84,3 +84,11 @@ pub fn proxy_answer(bytes: &[u8]) -> Option<TunnelOutcome> {
     let ask = TunnelAsk { to: TO, proxy: &proxy, host: "peer.test", port: 443, wait: WAIT, purpose: "default" };
     wait_for(crate::proxy::negotiate(&mut peer(says), &ask))
 }
+
+/// What a peer says before it ends a session: GOAWAY of HTTP/2, and the errors of PostgreSQL, MySQL and SMTP.
+#[must_use]
+pub fn last_words(bytes: &[u8]) -> Vec<String> {
+    use faultmap_model::observation::Spoken;
+    let dialogues = [Spoken::Postgres, Spoken::Mysql, Spoken::Smtp].map(|protocol| crate::dialogue::goodbye(protocol, bytes));
+    dialogues.into_iter().chain([crate::session::goaway(bytes)]).flatten().collect()
+}

@@ -2,8 +2,8 @@
 
 use super::{LayerReport, LayerStatus};
 use crate::observation::{
-    ConnectOutcome, Dialogue, DialogueOutcome, DnsOutcome, DnsQuery, Echo, HttpExchange, HttpOutcome, NeighborState, Role, RouteOutcome,
-    SystemLookup, TlsChain, TlsOutcome, TunnelOutcome, UdpOutcome, UdpProbe, Walk,
+    ConnectOutcome, Dialogue, DialogueOutcome, DnsOutcome, DnsQuery, Echo, HeldFor, HttpExchange, HttpOutcome, NeighborState, Role,
+    RouteOutcome, SessionIdle, SystemLookup, TlsChain, TlsOutcome, TunnelOutcome, UdpOutcome, UdpProbe, Walk,
 };
 use crate::verdict::{Status, Verdict};
 use crate::{Evidence, Layer};
@@ -163,7 +163,22 @@ fn connect_words(outcome: &ConnectOutcome) -> String {
     }
 }
 
+/// The longest idleness that a held connection survived, where some were held.
+fn idle_line(evidence: &Evidence<'_>) -> Option<String> {
+    let idle = evidence.all::<SessionIdle>().filter(|(_, line)| line.purpose == HeldFor::Idle);
+    let (lived, died): (Vec<_>, Vec<_>) = idle.map(|(_, line)| line).partition(|line| line.survived());
+    let longest = lived.iter().map(|line| line.idle_ms.min(line.asked_ms)).fold(0.0, f64::max);
+    let shortest = died.iter().map(|line| line.idle_ms).reduce(f64::min);
+    match shortest {
+        Some(ms) => Some(format!("idle sessions end after {:.1} s", ms / 1e3)),
+        None => (longest > 0.0).then(|| format!("idle sessions live for {:.1} s", longest / 1e3)),
+    }
+}
+
 fn session_line(evidence: &Evidence<'_>) -> Option<String> {
+    if let Some(line) = idle_line(evidence) {
+        return Some(line);
+    }
     let Some((_, proxy)) = evidence.proxy() else { return own_session_line(evidence) };
     let place = proxy.host_port();
     Some(match (evidence.tunnel(), own_session_line(evidence)) {

@@ -24,7 +24,7 @@ mod tests;
 
 pub use rehearsal::{rehearse, rehearse_call};
 
-pub(crate) use standing::{Standing, stands, stay};
+pub(crate) use standing::{Standing, goodbye, stands, stay};
 
 use crate::http::Connection;
 use crate::sock::{no_delay_dup, tcp_health};

@@ -45,9 +45,9 @@ pub(crate) enum Speech {
 enum Kind {
     Http1(Http1, Request<Full<Bytes>>),
     Http2(Http2, Request<()>, Option<Bytes>),
-    Websocket(Websocket),
+    Websocket(Box<Websocket>),
     Silent(Silent),
-    Dialogue(Standing),
+    Dialogue(Box<Standing>),
 }
 
 /// A held connection.
@@ -81,7 +81,7 @@ impl Line {
     /// A conversation in another protocol, after its login. `socket`: see [`descriptor`].
     pub(crate) fn of_dialogue(standing: Standing, socket: Option<OwnedFd>) -> Self {
         let seen = standing.seen();
-        Self::new(Kind::Dialogue(standing), seen, socket)
+        Self::new(Kind::Dialogue(Box::new(standing)), seen, socket)
     }
 
     fn new(kind: Kind, seen: Seen, socket: Option<OwnedFd>) -> Self {
@@ -228,7 +228,7 @@ async fn open(stream: Stream, speech: Speech) -> Result<Kind, String> {
     Ok(match speech {
         Speech::Http(request) => Kind::Http1(Http1::open(stream).await?, request),
         Speech::Http2(request, body) => Kind::Http2(Http2::open(stream).await?, request, body),
-        Speech::Websocket(request) => Kind::Websocket(Websocket::open(stream, request).await?),
+        Speech::Websocket(request) => Kind::Websocket(Box::new(Websocket::open(stream, request).await?)),
         Speech::Nothing => Kind::Silent(Silent { stream }),
     })
 }

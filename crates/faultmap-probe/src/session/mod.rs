@@ -14,6 +14,7 @@ mod silent;
 mod websocket;
 
 pub(crate) use course::{Course, Wish};
+pub(crate) use goaway::goaway;
 pub(crate) use line::{Line, Speech, descriptor};
 pub(crate) use schedule::{gap, whole};
 

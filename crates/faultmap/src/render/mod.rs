@@ -2,6 +2,7 @@
 
 mod comparison;
 mod history;
+mod idle;
 mod observations;
 mod pages;
 mod paper;
@@ -45,6 +46,7 @@ pub(crate) fn report(report: &Report, shown: Shown, terminal: Terminal) -> Strin
         tower::tower(&mut paper, report);
     }
     waterfall::waterfall(&mut paper, report);
+    idle::idle(&mut paper, report);
     comparison::since_baseline(&mut paper, report);
     trace::trace(&mut paper, report);
     if !healthy {

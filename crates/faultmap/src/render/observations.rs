@@ -8,6 +8,8 @@ mod peer;
 mod proxy;
 mod session;
 
+pub(super) use session::{ending as held_ending, held};
+
 use super::{CYAN, DIM, PLAIN, Paper, count, time};
 use faultmap_model::observation::*;
 use faultmap_model::{Observation, Report, Seen};

@@ -226,6 +226,8 @@ pub(in crate::causes) fn cure(ev: &Evidence<'_>) -> Cure {
         if line.survived() {
             cure.words.push_str(&format!(" With {name} every {every} a connection lived for {}.", spoken(line.idle_ms)));
             cure.advice.push(advice(kept.by, kept.every_ms, name, &every));
+        } else if line.while_idle == WhileIdle::Closed {
+            cure.words.push_str(&format!(" With {name} every {every} the other end closes it after {}.", spoken(line.idle_ms)));
         } else {
             cure.words.push_str(&format!(" {}{} every {every} does not help.", name[..1].to_uppercase(), &name[1..]));
         }

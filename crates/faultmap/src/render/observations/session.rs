@@ -5,17 +5,24 @@ use faultmap_model::observation::{HeldFor, KeptBy, Means, OnUse, SessionIdle, Se
 
 /// One held connection.
 pub(super) fn idle(it: &SessionIdle) -> String {
-    let held = match (it.purpose, &it.kept_by) {
-        (HeldFor::Fresh, _) => "a fresh connection".to_owned(),
-        (_, Some(kept)) => format!("{} for {}", means(kept), time(it.idle_ms)),
-        (_, None) => format!("idle for {}", time(it.idle_ms)),
-    };
-    let words = it.last_words.as_ref().map_or_else(String::new, |words| format!(" ({words})"));
     let ttl = match (it.answer_ttl, it.reset_ttl) {
         (Some(answer), Some(reset)) => format!(", TTL {reset}; the handshake's was {answer}"),
         _ => String::new(),
     };
-    format!("{} {}, {held}: {}{words}{ttl}", it.protocol, it.to, ending(it))
+    let held = match it.purpose {
+        HeldFor::Fresh => held(it),
+        _ => format!("{} for {}", held(it), time(it.idle_ms)),
+    };
+    format!("{} {}, {held}: {}{ttl}", it.protocol, it.to, ending(it))
+}
+
+/// What was done with it.
+pub(in crate::render) fn held(it: &SessionIdle) -> String {
+    match (it.purpose, &it.kept_by) {
+        (HeldFor::Fresh, _) => "a fresh connection".to_owned(),
+        (_, Some(kept)) => means(kept),
+        (_, None) => "idle".to_owned(),
+    }
 }
 
 fn means(kept: &KeptBy) -> String {
@@ -27,7 +34,13 @@ fn means(kept: &KeptBy) -> String {
     }
 }
 
-fn ending(it: &SessionIdle) -> String {
+/// How it ended, with the peer's last words.
+pub(in crate::render) fn ending(it: &SessionIdle) -> String {
+    let words = it.last_words.as_ref().map_or_else(String::new, |words| format!(" ({words})"));
+    format!("{}{words}", end(it))
+}
+
+fn end(it: &SessionIdle) -> String {
     match (&it.while_idle, &it.on_use) {
         (WhileIdle::Closed, _) => "closed by the peer".to_owned(),
         (WhileIdle::Reset, _) => "reset".to_owned(),
