@@ -189,8 +189,12 @@ impl<'a> Evidence<'a> {
             _ => None,
         });
         let walked = self.control_walks(ip).flat_map(|(_, walk)| reports_of(walk));
-        let of_host =
-            |icmp: &IcmpError| matches!(icmp.meaning(), IcmpMeaning::NoRoute | IcmpMeaning::HostUnreachable | IcmpMeaning::Prohibited);
+        let of_host = |icmp: &IcmpError| match icmp.meaning() {
+            IcmpMeaning::NoRoute | IcmpMeaning::HostUnreachable | IcmpMeaning::Prohibited => true,
+            // A filter's usual way to reject; from the host itself it would be an answer.
+            IcmpMeaning::PortUnreachable => icmp.from != ip,
+            _ => false,
+        };
         // Sent with full time to live, and yet used up: a loop.
         let looped = |icmp: &IcmpError| icmp.meaning() == IcmpMeaning::TtlExceeded;
         let reports: Vec<IcmpError> = connects.chain(datagrams).filter(|icmp| of_host(icmp) || looped(icmp)).collect();

@@ -7,7 +7,7 @@ use crate::dns::{self, DnsAsk};
 use crate::questions::{ConnectAsk, EchoAsk, WalkAsk, ack_probe, arp_probe, connect, echo, repeat, udp, walk};
 use crate::sock::AnswerTap;
 use faultmap_model::observation::{
-    ConnectOutcome, IcmpMeaning, IngressGap, NeighborState, RecordType, Role, RouteOutcome, Transport, WalkProtocol,
+    ConnectOutcome, HopSaid, IcmpMeaning, IngressGap, NeighborState, RecordType, Role, RouteOutcome, Transport, WalkProtocol,
 };
 use faultmap_model::{Observation, Seen};
 use futures_util::future::join_all;
@@ -87,6 +87,9 @@ impl Check<'_> {
             return;
         }
         let quiet_since = self.pending.borrow().iter().find(|(pending, _)| *pending == to).map(|(_, asked)| *asked + LAST_SYN);
+        // A neighbouring address that the same router has just given up cost it an error too.
+        let reported = self.rec.look(|seen| seen.iter().rev().take(8).any(|o| reports_missing(o, ip)));
+        let quiet_since = if reported { Some(Instant::now()) } else { quiet_since };
         let Some(at) = quiet_since.map(|since| since + QUIET) else { return };
         tokio::time::sleep_until(at.into()).await;
         self.control_connect(to, LAST_WORD_WAIT).await;
@@ -432,6 +435,15 @@ impl Check<'_> {
 
     pub(super) fn any_router_answered(&self, ip: IpAddr) -> bool {
         self.rec.look(|seen| seen.iter().any(|o| matches!(&o.seen, Seen::Walk(walk) if walk.to.ip() == ip && walk.last_answer_ttl() > 0)))
+    }
+}
+
+/// A walk to another address ended with a router that looked for it in vain.
+fn reports_missing(observation: &Observation, target: IpAddr) -> bool {
+    let missing = |said: &HopSaid| matches!(said, HopSaid::Icmp(icmp) if icmp.meaning() == IcmpMeaning::HostUnreachable);
+    match &observation.seen {
+        Seen::Walk(walk) => walk.to.ip() != target && walk.hops.iter().flat_map(|hop| &hop.answers).any(|answer| missing(&answer.said)),
+        _ => false,
     }
 }
 

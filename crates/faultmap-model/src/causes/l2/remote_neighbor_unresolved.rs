@@ -28,12 +28,17 @@ pub(super) static CAUSE: Cause = Cause {
 fn claim(ev: &Evidence<'_>) -> Option<Claim> {
     let failure = ev.failure()?;
     let icmp = failure.icmp().filter(|icmp| icmp.meaning() == IcmpMeaning::HostUnreachable)?;
-    if ev.is_self(icmp.from) || ev.host_answers(failure.ip).is_some() || reported_at_once(ev, failure.ip) {
+    if ev.is_self(icmp.from) || ev.host_answers(failure.ip).is_some() {
         return None;
     }
     let summary = format!("{} reports that {} does not answer on its segment: the host is down or not there.", icmp.from, failure.ip);
     let at = format!("behind {}", icmp.from);
-    Some(Claim::proven(0.95, Where::Remote, at, summary).citing([failure.id]).citing(ev.walks(failure.ip).map(|(id, _)| id)))
+    let claim = match reported_at_once(ev, failure.ip) {
+        Some(true) => return None,
+        Some(false) => Claim::proven(0.95, Where::Remote, at, summary),
+        None => Claim::likely(0.5, Where::Remote, at, summary),
+    };
+    Some(claim.citing([failure.id]).citing(ev.walks(failure.ip).map(|(id, _)| id)))
 }
 
 /// A first resolution cannot have failed yet when a report is in hand so soon after the check began.
@@ -43,8 +48,9 @@ const SENT_AGAIN_MS: f64 = 1_000.0;
 const SOON_AFTER_MS: f64 = 60.0;
 
 /// The router reports without having looked for the host: packets are answered within a fraction of a second. A router that looks for it
-/// reports after three seconds; one that began because of an earlier check may report sooner, to all that wait, but never at once.
-pub(in crate::causes) fn reported_at_once(ev: &Evidence<'_>, ip: IpAddr) -> bool {
+/// reports after three seconds; one that began because of an earlier check may report sooner, to all that wait, but never at once. `None` when
+/// the reports do not tell.
+pub(in crate::causes) fn reported_at_once(ev: &Evidence<'_>, ip: IpAddr) -> Option<bool> {
     let unreachable = |icmp: IcmpError| icmp.meaning() == IcmpMeaning::HostUnreachable && !ev.is_self(icmp.from);
     let connects = ev.all::<TcpConnect>().filter(|(_, c)| c.to.ip() == ip && c.outcome.icmp().is_some_and(unreachable));
     let waits: Vec<f64> = connects.filter_map(|(id, _)| ev.get(id)).map(|report| report.took_ms).collect();
@@ -59,7 +65,11 @@ pub(in crate::causes) fn reported_at_once(ev: &Evidence<'_>, ip: IpAddr) -> bool
             slow += 1;
         }
     }
-    fast > 0 && slow == 0
+    match (fast, slow) {
+        // Only a SYN that was sent again was reported: at once, or together with the first.
+        (0, 0) => None,
+        (_, slow) => Some(slow == 0),
+    }
 }
 
 #[cfg(test)]
@@ -101,6 +111,7 @@ mod tests {
         check_waits(&[2.0, 1.5], None);
         // The first SYN's report was left out (icmp_ratelimit); the one sent again after a second got one.
         check_waits(&[1_003.0, 2.0], None);
+        check_waits(&[1_003.0], Some((0.5, true)));
     }
 
     #[test]

@@ -33,15 +33,21 @@ fn claim(ev: &Evidence<'_>) -> Option<Claim> {
     }
     let (confidence, words) = match icmp.meaning() {
         IcmpMeaning::NoRoute => (0.95, "has no route to"),
-        IcmpMeaning::HostUnreachable if reported_at_once(ev, failure.ip) => (0.85, "rejects by an unreachable route"),
+        IcmpMeaning::HostUnreachable => match reported_at_once(ev, failure.ip) {
+            Some(true) => (0.85, "rejects by an unreachable route"),
+            Some(false) => return None,
+            None => (0.45, "may reject by an unreachable route"),
+        },
         _ => return None,
     };
     let summary = format!("The router {} {words} {} (ICMP {}/{}).", icmp.from, failure.ip, icmp.icmp_type, icmp.code);
-    Some(
-        Claim::proven(confidence, Where::Path, icmp.from.to_string(), summary)
-            .citing([failure.id])
-            .citing(ev.walks(failure.ip).map(|(id, _)| id)),
-    )
+    let at = icmp.from.to_string();
+    let claim = if confidence > 0.5 {
+        Claim::proven(confidence, Where::Path, at, summary)
+    } else {
+        Claim::likely(confidence, Where::Path, at, summary)
+    };
+    Some(claim.citing([failure.id]).citing(ev.walks(failure.ip).map(|(id, _)| id)))
 }
 
 #[cfg(test)]
