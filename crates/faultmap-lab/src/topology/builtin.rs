@@ -10,7 +10,7 @@ const BUILTIN: &[(&str, &str)] = &[
     ("two-routers-two-paths", include_str!("../../topologies/two-routers-two-paths.toml")),
     ("nat", include_str!("../../topologies/nat.toml")),
     ("balancer", include_str!("../../topologies/balancer.toml")),
-    ("two-regions", include_str!("../../topologies/two-regions.toml")),
+    ("ocean", include_str!("../../topologies/ocean.toml")),
     ("cdn", include_str!("../../topologies/cdn.toml")),
 ];
 
