@@ -1,6 +1,7 @@
 //! The last router cannot resolve the host: it is down, or it ignores ARP.
 
 use crate::causes::{Cause, Claim, Tool};
+use crate::evidence::Failure;
 use crate::observation::{HopSaid, IcmpError, IcmpMeaning, TcpConnect};
 use crate::verdict::Where;
 use crate::{Evidence, Layer};
@@ -27,7 +28,7 @@ pub(super) static CAUSE: Cause = Cause {
 
 fn claim(ev: &Evidence<'_>) -> Option<Claim> {
     let failure = ev.failure()?;
-    let icmp = failure.icmp().filter(|icmp| icmp.meaning() == IcmpMeaning::HostUnreachable)?;
+    let Some(icmp) = failure.icmp().filter(|icmp| icmp.meaning() == IcmpMeaning::HostUnreachable) else { return unsaid(ev, &failure) };
     if ev.is_self(icmp.from) || ev.host_answers(failure.ip).is_some() {
         return None;
     }
@@ -39,6 +40,15 @@ fn claim(ev: &Evidence<'_>) -> Option<Claim> {
         None => Claim::likely(0.5, Where::Remote, at, summary),
     };
     Some(claim.citing([failure.id]).citing(ev.walks(failure.ip).map(|(id, _)| id)))
+}
+
+/// The last router said of a neighbouring address that it is not there, and nothing of the target: of the errors that it may send one may have
+/// been left out (net.ipv4.icmp_ratelimit), the more so when this is not the first check in a row.
+fn unsaid(ev: &Evidence<'_>, failure: &Failure<'_>) -> Option<Claim> {
+    let road = crate::causes::l3::road_is_good(ev).filter(|_| failure.silent())?;
+    let (_, router) = ev.last_router(failure.ip)?;
+    let summary = format!("{router} may have left out the word that {} does not answer on its segment.", failure.ip);
+    Some(Claim::likely(0.2, Where::Remote, format!("behind {router}"), summary).citing([failure.id, road]))
 }
 
 /// A first resolution cannot have failed yet when a report is in hand so soon after the check began.
