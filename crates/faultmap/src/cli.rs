@@ -27,7 +27,10 @@ const CHECK_EXAMPLES: &str = "\
 Targets:
   https://shop.test/path  http://…  tcp://host:port  tls://host:port  udp://host:port
   grpc(s)://host/package.Service[/Method]  ws(s)://host/path
-  icmp://host  dns://server/name  host:port (protocol by port, else tcp)  host (https)
+  icmp://host  dns://server/name  ssh://host  smtp(s)://host  mqtt(s)://user:password@host
+  postgres://user:password@host/database  mysql://…  redis(s)://:password@host/0
+  amqp(s)://user:password@host/vhost
+  host:port (protocol by port, else tcp)  host (https)
 
 Examples:
   faultmap check shop.test                            is the shop up, and if not, which layer?
@@ -165,6 +168,10 @@ pub(crate) struct CheckArgs {
     /// Check the direct way: HTTPS_PROXY, http_proxy, ALL_PROXY and their like are not read
     #[arg(long, help_heading = "Connection")]
     pub(crate) no_proxy: bool,
+
+    /// Take the password for the target's user from the first line of FILE, so that it stands in no command line; else FAULTMAP_PASSWORD is read
+    #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath, help_heading = "Connection")]
+    pub(crate) password_file: Option<PathBuf>,
 
     /// HTTP method [default: GET, or POST with --data]
     #[arg(long, value_name = "METHOD", help_heading = "Request")]

@@ -19,6 +19,9 @@ pub struct Postgres {
     /// Refuse the session so; absent: any password will do.
     #[serde(default)]
     pub reject: Option<PostgresError>,
+    /// It is a hot standby: sessions only read.
+    #[serde(default)]
+    pub standby: bool,
 }
 
 /// An ErrorResponse.
@@ -88,9 +91,15 @@ pub(crate) async fn postgres(io: &mut BoxStream, server: &Postgres, counters: &C
         counters.bite(format!("postgres-{}", error.code));
         return send(io, &pg_error(&error.code, &error.message)).await;
     }
+    let standby = if server.standby { "on" } else { "off" };
+    if server.standby {
+        counters.bite("postgres-standby");
+    }
     let welcome = [
         pg_message(b'R', &0_u32.to_be_bytes()),
         pg_message(b'S', b"server_version\x0016.4\0"),
+        pg_message(b'S', format!("in_hot_standby\0{standby}\0").as_bytes()),
+        pg_message(b'S', b"default_transaction_read_only\0off\0"),
         pg_message(b'K', &[0, 0, 0, 1, 0, 0, 0, 2]),
         pg_message(b'Z', b"I"),
     ];

@@ -184,6 +184,11 @@ pub(crate) async fn up_to_tls(stream: TcpStream, protocol: Spoken, wait: Duratio
     talk.into_stream().filter(|_| matches!(consents, Ok(true)))
 }
 
+/// The first bytes that look like this are the protocol's own.
+pub(crate) fn is_own(protocol: Spoken, looks_like: &str) -> bool {
+    talk::own(protocol, looks_like)
+}
+
 /// Whether PostgreSQL listens there: its answer to an SSLRequest is one byte that no other protocol says.
 pub(crate) async fn is_postgres(stream: TcpStream, to: SocketAddr, wait: Duration) -> Option<Dialogue> {
     let mut talk = Talk::plain(stream, wait);

@@ -15,6 +15,8 @@ const MOST_NAMES: usize = 3;
 
 pub(super) async fn speak(talk: &mut Talk) -> Result<DialogueOutcome, Broken> {
     talk.step("version");
+    // RFC 4253 4.2: both sides begin at once. What speaks another protocol answers ours, or hangs up.
+    talk.send(VERSION).await?;
     let mut version = None;
     for _ in 0..MOST_LINES {
         let line = talk.line().await?;
@@ -36,7 +38,6 @@ pub(super) async fn speak(talk: &mut Talk) -> Result<DialogueOutcome, Broken> {
     };
     talk.served_by(software);
     talk.step("key-exchange");
-    talk.send(VERSION).await?;
     let head = talk.read(6).await?;
     let [a, b, c, d, _padding, kind] = head.as_slice() else { return Err(odd("no packet")) };
     let length = u32::from_be_bytes([*a, *b, *c, *d]) as usize;

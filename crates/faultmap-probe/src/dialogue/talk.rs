@@ -208,7 +208,7 @@ impl Talk {
 }
 
 /// A greeting of the protocol that we speak ourselves.
-fn own(protocol: Spoken, looks_like: &str) -> bool {
+pub(super) fn own(protocol: Spoken, looks_like: &str) -> bool {
     match protocol {
         Spoken::Postgres => looks_like == "postgres",
         Spoken::Mysql => looks_like == "mysql",

@@ -97,6 +97,7 @@ pub(super) struct Plan {
 /// What is to be checked. Every mistake is told before the first packet.
 fn plans(args: &CheckArgs, written: &[Written], from: Option<&Vantage>) -> anyhow::Result<Vec<Plan>> {
     let data = args.data.as_deref().map(body).transpose()?;
+    let password = credentials::password(args.password_file.as_deref())?;
     let mut plans = Vec::with_capacity(written.len());
     for Written { text, place } in written {
         let target = target(text);
@@ -105,8 +106,8 @@ fn plans(args: &CheckArgs, written: &[Written], from: Option<&Vantage>) -> anyho
             None => target?,
         };
         let mut options = options(args, &target, data.clone())?;
-        let secrets = credentials::secrets(text, &target, &options);
-        credentials::authorize(text, &target, &mut options);
+        let secrets = credentials::secrets(text, &target, password.as_deref(), &options);
+        credentials::authorize(text, &target, password.clone(), &mut options);
         plans.push(Plan { target, options, secrets, baseline: None, from: from.cloned() });
     }
     if let Some(path) = &args.many.baseline {

@@ -1,5 +1,6 @@
 //! User names, passwords and other secrets of a request: taken out of the target, sent to it, and shown to nobody.
 
+use anyhow::{Context as _, bail};
 use base64::prelude::{BASE64_STANDARD, Engine as _};
 use faultmap_model::observation::{Dialogue, DialogueOutcome, HttpExchange, HttpOutcome, HttpResponse, Spoken, TunnelOutcome};
 use faultmap_model::{Recording, Seen, Target};
@@ -7,9 +8,16 @@ use faultmap_probe::CheckOptions;
 use faultmap_probe::dialogue::Credentials;
 use faultmap_probe::proxy::Choice;
 use percent_encoding::percent_decode_str;
+use std::fs::File;
+use std::io::Read as _;
+use std::path::Path;
 
 /// Shorter texts are not worth hiding, and hiding them would blot out half of an answer.
 const SHORTEST_SECRET: usize = 4;
+/// Where a password may stand that is to be in no command line.
+const PASSWORD_VARIABLE: &str = "FAULTMAP_PASSWORD";
+/// A key file in place of a password is a mistake.
+const LONGEST_PASSWORD: u64 = 4096;
 /// Headers whose values are secrets, by parts of their names.
 const SECRET_HEADERS: [&str; 8] = ["authorization", "cookie", "token", "secret", "password", "api-key", "apikey", "signature"];
 
@@ -28,6 +36,30 @@ fn login(user_info: &str) -> Credentials {
     Credentials { user: plain(user), password: password.map(plain) }
 }
 
+/// The password that did not stand in the target: from the file, else from the environment. A file's last line feed is not part of it.
+pub(super) fn password(file: Option<&Path>) -> anyhow::Result<Option<String>> {
+    let Some(path) = file else { return Ok(std::env::var(PASSWORD_VARIABLE).ok().filter(|password| !password.is_empty())) };
+    let mut text = String::new();
+    let read = File::open(path).and_then(|file| file.take(LONGEST_PASSWORD).read_to_string(&mut text));
+    read.with_context(|| format!("cannot read the password from {}", path.display()))?;
+    let password = text.lines().next().unwrap_or_default();
+    if password.is_empty() {
+        bail!("the file {} holds no password in its first line", path.display());
+    }
+    Ok(Some(password.to_owned()))
+}
+
+/// The target's own password counts first. Without a user only Redis takes one.
+fn with_password(given: Option<Credentials>, target: &Target, password: Option<String>) -> Option<Credentials> {
+    match (given, password) {
+        (Some(Credentials { user, password: None }), Some(password)) => Some(Credentials { user, password: Some(password) }),
+        (None, Some(password)) if target.scheme.dialogue() == Some(Spoken::Redis) => {
+            Some(Credentials { user: String::new(), password: Some(password) })
+        }
+        (given, _) => given,
+    }
+}
+
 /// `user:password` as bytes, escapes undone. A name without a password gets an empty one, as RFC 7617 wants it.
 fn basic(user_info: &str) -> Vec<u8> {
     let (user, password) = user_info.split_once(':').unwrap_or((user_info, ""));
@@ -37,11 +69,14 @@ fn basic(user_info: &str) -> Vec<u8> {
     pair
 }
 
+fn over_http(target: &Target) -> bool {
+    target.scheme.uses_http() || matches!(target.scheme.dialogue(), Some(Spoken::Grpc | Spoken::Websocket))
+}
+
 /// Hands the target's credentials to the protocol: as a login, or by HTTP Basic (RFC 7617) unless the user gives an Authorization header.
-pub(super) fn authorize(raw: &str, target: &Target, options: &mut CheckOptions) {
-    let over_http = target.scheme.uses_http() || matches!(target.scheme.dialogue(), Some(Spoken::Grpc | Spoken::Websocket));
-    if !over_http {
-        options.credentials = user_info(raw).map(login);
+pub(super) fn authorize(raw: &str, target: &Target, password: Option<String>, options: &mut CheckOptions) {
+    if !over_http(target) {
+        options.credentials = with_password(user_info(raw).map(login), target, password);
         return;
     }
     let given = options.headers.iter().any(|(name, _)| name.eq_ignore_ascii_case("authorization"));
@@ -58,9 +93,11 @@ pub(super) fn authorize(raw: &str, target: &Target, options: &mut CheckOptions) 
 pub(super) struct Secrets(Vec<String>);
 
 /// Collects them: the credentials in every form, the values of secret headers, and of secret query parameters.
-pub(super) fn secrets(raw: &str, target: &Target, options: &CheckOptions) -> Secrets {
-    let mut all = Vec::new();
-    if let Some(user_info) = user_info(raw) {
+pub(super) fn secrets(raw: &str, target: &Target, password: Option<&str>, options: &CheckOptions) -> Secrets {
+    let mut all: Vec<String> = password.map(str::to_owned).into_iter().collect();
+    // A user name alone is a secret only where tokens are given as such.
+    let secret = |user_info: &&str| user_info.contains(':') || over_http(target);
+    if let Some(user_info) = user_info(raw).filter(secret) {
         let pair = basic(user_info);
         all.push(BASE64_STANDARD.encode(&pair));
         all.push(String::from_utf8_lossy(&pair).into_owned());
@@ -165,6 +202,27 @@ impl Secrets {
         }
     }
 
+    /// A server may quote what it was sent.
+    fn scrub_dialogue(&self, dialogue: &mut Dialogue) {
+        dialogue.server.iter_mut().for_each(|server| self.hide(server));
+        dialogue.facts.iter_mut().for_each(|(_, value)| self.hide(value));
+        match &mut dialogue.outcome {
+            DialogueOutcome::Refused { message: text, .. }
+            | DialogueOutcome::TlsWanted { message: text }
+            | DialogueOutcome::Foreign { first_bytes: text, .. }
+            | DialogueOutcome::Malformed { why: text }
+            | DialogueOutcome::NoConnection { why: text }
+            | DialogueOutcome::CredentialsWanted { method: text, .. }
+            | DialogueOutcome::LoginUnsupported { method: text } => self.hide(text),
+            // Our own words.
+            DialogueOutcome::Done { .. }
+            | DialogueOutcome::TlsNotOffered
+            | DialogueOutcome::Closed { .. }
+            | DialogueOutcome::Reset { .. }
+            | DialogueOutcome::Silent { .. } => {}
+        }
+    }
+
     fn scrub_response(&self, response: &mut HttpResponse) {
         response.headers.iter_mut().for_each(|(_, value)| self.hide(value));
         let body = &mut response.body;
@@ -188,7 +246,7 @@ mod tests {
     fn header(raw: &str) -> Option<String> {
         let target = Target::parse(raw).expect("target");
         let mut options = CheckOptions::default();
-        authorize(raw, &target, &mut options);
+        authorize(raw, &target, None, &mut options);
         options.headers.pop().map(|(_, value)| value)
     }
 
@@ -205,11 +263,37 @@ mod tests {
     }
 
     #[test]
+    fn a_password_beside_the_target_joins_its_user() {
+        let login = |raw: &str, password: Option<&str>| {
+            let target = Target::parse(raw).expect("target");
+            let mut options = CheckOptions::default();
+            authorize(raw, &target, password.map(str::to_owned), &mut options);
+            options.credentials.map(|given| (given.user, given.password))
+        };
+        let expect = |user: &str, password: Option<&str>| Some((user.to_owned(), password.map(str::to_owned)));
+        assert_eq!(login("postgres://app@db.test/", Some("pa55word")), expect("app", Some("pa55word")));
+        assert_eq!(login("postgres://app:own@db.test/", Some("pa55word")), expect("app", Some("own")));
+        assert_eq!(login("redis://db.test/", Some("pa55word")), expect("", Some("pa55word")));
+        assert_eq!(login("mysql://db.test/", Some("pa55word")), None);
+        assert_eq!(login("mysql://app@db.test/", None), expect("app", None));
+    }
+
+    #[test]
+    fn a_user_name_is_no_secret_and_a_password_is() {
+        let raw = "postgres://warehouse:pa55word@db.test/shop";
+        let target = Target::parse(raw).expect("target");
+        let secrets = secrets(raw, &target, Some("0ther-secret"), &CheckOptions::default());
+        let mut text = "role \"warehouse\" with pa55word or 0ther-secret".to_owned();
+        secrets.hide(&mut text);
+        assert_eq!(text, "role \"warehouse\" with *** or ***");
+    }
+
+    #[test]
     fn what_a_server_sends_back_is_blotted_out() {
         let raw = "https://me:pa55word@shop.test/?token=t0psecret&page=2";
         let target = Target::parse(raw).expect("target");
         let options = CheckOptions { headers: vec![("Cookie".to_owned(), "sid=0123456789abcdef".to_owned())], ..CheckOptions::default() };
-        let secrets = secrets(raw, &target, &options);
+        let secrets = secrets(raw, &target, None, &options);
         let hidden = |text: &str| {
             let mut text = text.to_owned();
             secrets.hide(&mut text);

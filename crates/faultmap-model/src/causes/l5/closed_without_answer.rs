@@ -51,7 +51,7 @@ fn claim(ev: &Evidence<'_>) -> Option<Claim> {
         return None;
     }
     let end = request(ev).or_else(|| dialogue(ev)).or_else(|| handshake(ev)).or_else(|| greeting(ev)).or_else(|| at_once(ev))?;
-    let summary = format!("{} accepts the connection, then {} {}, without a byte of an answer.", end.to, end.how, end.after);
+    let summary = format!("{} accepts the connection, then {} {}.", end.to, end.how, end.after);
     let claim = Claim::proven(end.confidence, Where::Remote, end.to, summary).citing([end.id]).despite_answers();
     Some(with_clients(claim, ev, "whether it is the same by hand"))
 }
@@ -71,7 +71,7 @@ fn request(ev: &Evidence<'_>) -> Option<End> {
         HttpOutcome::Alert { code, name } => (format!("ends it with the TLS alert {name} ({code})"), 0.75),
         _ => return None,
     };
-    Some(End { id, to: http.to.to_string(), after: "after the request".to_owned(), how, confidence })
+    Some(End { id, to: http.to.to_string(), after: "after the request, without a byte of an answer".to_owned(), how, confidence })
 }
 
 /// In a service's own protocol: at once, or at a later exchange of it.
@@ -106,7 +106,13 @@ fn handshake(ev: &Evidence<'_>) -> Option<End> {
         TlsOutcome::Reset { received_bytes: 0 } if sound(failed.tcp) => ("resets it (RST)".to_owned(), 0.88),
         _ => return None,
     };
-    Some(End { id: failed.id, to: failed.to.to_string(), after: "at the first TLS message".to_owned(), how, confidence })
+    Some(End {
+        id: failed.id,
+        to: failed.to.to_string(),
+        after: "at the first TLS message, without a byte of an answer".to_owned(),
+        how,
+        confidence,
+    })
 }
 
 /// Before anything was sent, on a plain `tcp://` target.
@@ -117,13 +123,19 @@ fn greeting(ev: &Evidence<'_>) -> Option<End> {
         SessionOutcome::Reset => ("resets it (RST)".to_owned(), 0.9),
         _ => return None,
     };
-    Some(End { id, to: session.to.to_string(), after: "at once".to_owned(), how, confidence })
+    Some(End { id, to: session.to.to_string(), after: "at once, without a byte".to_owned(), how, confidence })
 }
 
 /// The reset came between the handshake and connect()'s return: ECONNRESET, for a refused SYN is ECONNREFUSED.
 fn at_once(ev: &Evidence<'_>) -> Option<End> {
     let failure = ev.failure().filter(|failure| failure.errno() == Some("ECONNRESET"))?;
-    Some(End { id: failure.id, to: failure.place(), after: "at once".to_owned(), how: "resets it (RST)".to_owned(), confidence: 0.9 })
+    Some(End {
+        id: failure.id,
+        to: failure.place(),
+        after: "at once, without a byte".to_owned(),
+        how: "resets it (RST)".to_owned(),
+        confidence: 0.9,
+    })
 }
 
 /// TCP was not struggling when the reset came.

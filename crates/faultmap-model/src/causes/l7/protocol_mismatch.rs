@@ -2,7 +2,7 @@
 
 use super::answer::exchange;
 use super::clients;
-use super::speech::{another_protocol, broken, name};
+use super::speech::{another_protocol, broken, name, waits_for_another_client};
 use crate::causes::l6::alpn;
 use crate::causes::{Cause, Claim, Tool};
 use crate::observation::{DialogueOutcome, HttpOutcome};
@@ -29,7 +29,7 @@ pub(super) static CAUSE: Cause = Cause {
 };
 
 fn claim(ev: &Evidence<'_>) -> Option<Claim> {
-    in_http(ev).or_else(|| in_words(ev)).or_else(|| in_another(ev))
+    in_http(ev).or_else(|| in_words(ev)).or_else(|| in_another(ev)).or_else(|| waiting(ev))
 }
 
 fn in_http(ev: &Evidence<'_>) -> Option<Claim> {
@@ -78,6 +78,20 @@ fn in_another(ev: &Evidence<'_>) -> Option<Claim> {
     let to = broken.dialogue.to;
     let summary = format!("{to} gives {wanted} no answer, but answers in {}{begins}: another service listens there.", name(other.name));
     Some(told(Claim::proven(0.95, Where::Remote, to.to_string(), summary).citing([broken.id, other.id]).despite_answers(), ev))
+}
+
+/// The server waits for words of a client where it should speak first, and likes none of ours.
+fn waiting(ev: &Evidence<'_>) -> Option<Claim> {
+    let (broken, id) = (broken(ev)?, waits_for_another_client(ev)?);
+    if crate::causes::l6::offers::speaks_tls(ev).is_some() || !broken.dialogue.tcp.as_ref().is_some_and(|tcp| tcp.unacked == 0) {
+        return None;
+    }
+    let to = broken.dialogue.to;
+    let title = broken.dialogue.protocol.title();
+    let summary = format!(
+        "{to} does not greet as {title} does, and hangs up when it is spoken to: a service of another protocol listens there, whose client begins."
+    );
+    Some(told(Claim::proven(0.85, Where::Remote, to.to_string(), summary).citing([broken.id, id]), ev))
 }
 
 /// With the port on which the wanted protocol is at home.
@@ -148,6 +162,8 @@ mod tests {
         assert_eq!(claims(&CAUSE, &plus(silent(), plain("http"))), Some((0.95, true)));
         // It greets the second time: its own protocol, and mute at times.
         assert_eq!(claims(&CAUSE, &plus(silent(), plain("mysql"))), None);
+        // A stuck server of our protocol does not read, and so does not hang up.
+        assert_eq!(claims(&CAUSE, &plus(silent(), tls("plain-request", TlsOutcome::Closed { received_bytes: 0 }))), Some((0.85, true)));
         let postgres = conversation("postgres://db.test", "other-protocol", "ssl-request", DialogueOutcome::Done { what: "S".to_owned() });
         assert_eq!(claims(&CAUSE, &plus(silent(), postgres)), Some((0.95, true)));
     }

@@ -3,7 +3,7 @@
 use super::answer::{drips, exchange, small_segments_pass, spoken};
 use super::backend_intermittent::mixed;
 use super::clients::with_clients;
-use super::speech::{self, End, another_protocol, broken};
+use super::speech::{self, End, another_protocol, broken, waits_for_another_client};
 use crate::causes::l6::alpn;
 use crate::causes::l6::offers::speaks_tls;
 use crate::causes::{Cause, Claim, Tool};
@@ -122,7 +122,8 @@ fn in_dialogue(ev: &Evidence<'_>) -> Option<Claim> {
     let broken = broken(ev)?;
     let End::Silent { waited_ms, received } = broken.end else { return None };
     let (dialogue, to) = (broken.dialogue, broken.dialogue.to.to_string());
-    let elsewhere = speaks_tls(ev).is_some() || another_protocol(ev).is_some() || alpn::mismatch(ev).is_some();
+    let other = another_protocol(ev).is_some() || waits_for_another_client(ev).is_some();
+    let elsewhere = other || speaks_tls(ev).is_some() || alpn::mismatch(ev).is_some();
     if !delivered(dialogue.tcp.as_ref()) || speech::answered(ev, "clamped-mss").is_some() || elsewhere {
         return None;
     }

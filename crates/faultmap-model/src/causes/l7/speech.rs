@@ -69,7 +69,7 @@ pub(in crate::causes) struct Other<'a> {
 
 /// The protocol that answers where the target's own gets nothing.
 pub(in crate::causes) fn another_protocol<'a>(ev: &Evidence<'a>) -> Option<Other<'a>> {
-    let own = ev.target().scheme.dialogue()?;
+    let own = ev.target().scheme.dialogue().filter(|own| !matches!(own, Spoken::Grpc | Spoken::Websocket))?;
     if broken(ev).is_none_or(|broken| {
         !matches!(broken.end, End::Silent { received: 0, .. } | End::Closed { received: 0 } | End::Reset { received: 0 })
     }) {
@@ -86,6 +86,16 @@ pub(in crate::causes) fn another_protocol<'a>(ev: &Evidence<'a>) -> Option<Other
         }
         _ => None,
     }
+}
+
+/// The server should have greeted, and said nothing; and it hangs up when it is spoken to: it waits for a client of another protocol. (A
+/// server of ours that is stuck does not even read.)
+pub(in crate::causes) fn waits_for_another_client(ev: &Evidence<'_>) -> Option<ObservationId> {
+    let broken = broken(ev)?;
+    let greets = matches!(broken.dialogue.protocol, Spoken::Mysql | Spoken::Smtp);
+    let (id, plain) = ev.handshake_offering(PLAIN_REQUEST)?;
+    let hangs_up = matches!(plain.outcome, TlsOutcome::Closed { received_bytes: 0 } | TlsOutcome::Reset { received_bytes: 0 });
+    (greets && hangs_up && matches!(broken.end, End::Silent { received: 0, .. })).then_some(id)
 }
 
 /// These first bytes are of the protocol that was asked for.
@@ -119,7 +129,9 @@ pub(in crate::causes) fn name(protocol: &str) -> String {
 /// What a conversation that ends at this step was doing, for a sentence: `at its authentication`.
 pub(in crate::causes) fn moment(dialogue: &Dialogue) -> String {
     match dialogue.ended_at() {
-        "greeting" | "version" | "connect" | "start" | "ssl-request" => "before it has said a word of it".to_owned(),
-        step => format!("at the step {step:?}"),
+        "greeting" | "version" | "connect" | "start" | "ssl-request" => {
+            format!("before it has said a word of {}", dialogue.protocol.title())
+        }
+        step => format!("at the step {step:?} of {}", dialogue.protocol.title()),
     }
 }

@@ -1,14 +1,18 @@
 //! A conversation in the service's own protocol, in the driver's terms: what is asked, how long, and what is recorded.
 
 use super::{HTTP_PATIENCE, OFFER_WAIT, Turn};
-use crate::dialogue::{DialogueAsk, Standing, converse, is_postgres, stay};
+use crate::dialogue::{DialogueAsk, Standing, converse, is_own, is_postgres, stay};
 use crate::driver::Check;
 use crate::http::Connection;
 use crate::recorder::ms;
-use crate::tls::plain_request;
-use faultmap_model::observation::{Dialogue, DialogueOutcome, Spoken, TcpHealth};
+use crate::tls::{OfferKind, plain_request};
+use faultmap_model::observation::{Dialogue, DialogueOutcome, Spoken, TcpHealth, TlsOutcome};
+use faultmap_model::{Observation, Seen};
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
+
+/// The name of a request in plain text among the offers of TLS.
+const PLAIN: &str = "plain-request";
 
 impl Check<'_> {
     /// Holds the conversation and records it. True when it ended in silence, or before it began.
@@ -71,10 +75,21 @@ impl Check<'_> {
         stay(connection, &ask).await
     }
 
-    /// The port does not answer in the protocol that was asked for. Whether another one does is asked in the two ways that draw a word from
-    /// nearly every service: a request in plain text, and PostgreSQL's eight bytes (which waits for its client, as HTTP does).
+    /// The protocol of a target that begins in plain text and is neither HTTP nor built upon it.
+    pub(super) fn own_protocol(&self) -> Option<Spoken> {
+        let scheme = self.target.scheme;
+        scheme.dialogue().filter(|protocol| !scheme.uses_tls() && !matches!(protocol, Spoken::Grpc | Spoken::Websocket))
+    }
+
+    /// The port does not answer in the protocol that was asked for. Whether another one does is asked, once, in the three ways that draw a
+    /// word from nearly every service: a TLS hello, a request in plain text, and PostgreSQL's eight bytes.
     pub(super) async fn other_protocols(&self, to: SocketAddr) {
-        let Some(protocol) = self.target.scheme.dialogue().filter(|_| !self.target.scheme.uses_tls()) else { return };
+        let Some(protocol) = self.own_protocol() else { return };
+        let asked_already =
+            |seen: &[Observation]| seen.iter().any(|o| matches!(&o.seen, Seen::TlsHandshake(tls) if tls.offer.name == PLAIN));
+        if self.rec.look(asked_already) {
+            return;
+        }
         let in_plain_text = async {
             let asked = Instant::now();
             if let Some(stream) = self.reopen(to, OFFER_WAIT, None).await {
@@ -84,22 +99,42 @@ impl Check<'_> {
         };
         let as_database = async {
             let asked = Instant::now();
-            let wait = self.within(OFFER_WAIT);
             if protocol == Spoken::Postgres {
                 return;
             }
             let Some(stream) = self.reopen(to, OFFER_WAIT, None).await else { return };
-            if let Some(answer) = is_postgres(stream, to, wait).await {
+            if let Some(answer) = is_postgres(stream, to, self.within(OFFER_WAIT)).await {
                 self.rec.note(asked, answer);
             }
         };
-        tokio::join!(in_plain_text, as_database);
+        tokio::join!(self.bare_offer(to, OfferKind::AllCiphers), in_plain_text, as_database);
+    }
+
+    /// The same while the first conversation stalls. True when it is plain that another service listens there.
+    pub(super) async fn another_speaks(&self, to: SocketAddr) -> bool {
+        let Some(protocol) = self.own_protocol() else { return false };
+        self.other_protocols(to).await;
+        self.rec.look(|seen| {
+            let foreign = seen.iter().any(|o| match &o.seen {
+                Seen::TlsHandshake(tls) => match &tls.outcome {
+                    TlsOutcome::NotTls { looks_like: Some(name), .. } if tls.offer.name == PLAIN => !is_own(protocol, name),
+                    TlsOutcome::Accepted { .. } | TlsOutcome::Alert { .. } => tls.offer.name == OfferKind::AllCiphers.name(),
+                    _ => false,
+                },
+                Seen::Dialogue(other) => other.protocol != protocol,
+                _ => false,
+            });
+            let own = seen.iter().any(|o| matches!(&o.seen, Seen::Dialogue(other) if other.protocol == protocol && other.answered()));
+            foreign && !own
+        })
     }
 
     /// The conversation is left while it stalls.
     pub(super) fn note_dialogue_cut_off(&self, to: SocketAddr, started: Instant, tcp: Option<TcpHealth>) {
         let Some(protocol) = self.target.scheme.dialogue() else { return };
-        let outcome = DialogueOutcome::Silent { waited_ms: ms(started.elapsed()), received_bytes: 0 };
+        // Within TLS the connection's own count is that of the records.
+        let received_bytes = tcp.as_ref().filter(|_| !self.target.scheme.uses_tls()).map_or(0, |tcp| tcp.bytes_received);
+        let outcome = DialogueOutcome::Silent { waited_ms: ms(started.elapsed()), received_bytes };
         let purpose = "default".to_owned();
         let cut_off =
             Dialogue { to, protocol, purpose, steps: Vec::new(), server: None, facts: Vec::new(), first_byte_ms: None, outcome, tcp };

@@ -92,14 +92,16 @@ impl Check<'_> {
         }
         let beside = async {
             let health = tcp.as_ref().and_then(tcp_health);
-            tokio::join!(self.try_beside(to), self.examine_stall(to, health)).0
+            let (clamp_alone_passes, another_speaks, _) =
+                tokio::join!(self.try_beside(to), self.another_speaks(to), self.examine_stall(to, health));
+            clamp_alone_passes || another_speaks
         };
         tokio::pin!(beside);
-        let clamp_alone_passes = tokio::select! {
+        let enough_is_known = tokio::select! {
             () = &mut first => { beside.await; return; }
             proven = &mut beside => proven,
         };
-        if !clamp_alone_passes {
+        if !enough_is_known {
             first.await;
             return;
         }

@@ -105,9 +105,11 @@ impl Check<'_> {
     /// Plain text that gets no answer is followed by a hello, and a hello by plain text: the port may be of the other kind.
     pub(super) async fn the_other_way(&self, to: SocketAddr, mute: bool) {
         if !self.target.scheme.uses_tls() {
-            // What is no TLS record ends a TLS session at once: a mute service is none, unless it waits for us to begin.
-            if !mute || self.target.scheme.dialogue().is_some() {
-                tokio::join!(self.bare_offer(to, OfferKind::AllCiphers), self.other_protocols(to));
+            if self.own_protocol().is_some() {
+                self.other_protocols(to).await;
+            } else if !mute {
+                // What is no TLS record ends a TLS session at once: a mute service is none.
+                self.bare_offer(to, OfferKind::AllCiphers).await;
             }
         } else if mute && !self.rec.look(|seen| seen.iter().any(|o| matches!(o.seen, Seen::HttpExchange(_)))) {
             let asked = Instant::now();
@@ -169,7 +171,7 @@ impl Check<'_> {
     }
 
     /// With TLS from the first byte.
-    async fn bare_offer(&self, to: SocketAddr, kind: OfferKind) {
+    pub(super) async fn bare_offer(&self, to: SocketAddr, kind: OfferKind) {
         let asked = Instant::now();
         let Some(stream) = self.reopen(to, OFFER_WAIT, None).await else { return };
         self.offer_on(stream, to, kind, asked).await;
