@@ -6,6 +6,7 @@ use super::place::database;
 use super::talk::{Broken, Talk};
 use crate::recorder::printable;
 use faultmap_model::observation::DialogueOutcome;
+use std::time::Duration;
 
 const HEADER: &[u8; 8] = b"AMQP\x00\x00\x09\x01";
 const METHOD: u8 = 1;
@@ -21,6 +22,7 @@ const OPEN: u16 = 40;
 const OPEN_OK: u16 = 41;
 const CLOSE: u16 = 50;
 const CLOSE_OK: u16 = 51;
+const GOODBYE_WAIT: Duration = Duration::from_millis(500);
 const REPLY_SUCCESS: u16 = 200;
 /// Entries of the server's properties that are looked at.
 const MOST_ENTRIES: usize = 64;
@@ -78,22 +80,23 @@ pub(super) async fn speak(talk: &mut Talk, ask: &DialogueAsk<'_>) -> Result<Dial
     if opened.id != OPEN_OK {
         return Err(odd("no Connection.Open-Ok"));
     }
-    talk.step("close");
     let mut goodbye = REPLY_SUCCESS.to_be_bytes().to_vec();
     goodbye.extend(short("checked"));
     goodbye.extend([0; 4]);
     talk.send(&frame(CLOSE, &goodbye)).await?;
+    talk.end_step();
     // Close-Ok; a server that hangs here has done what was asked.
-    let _ = method(talk).await;
+    let _ = tokio::time::timeout(GOODBYE_WAIT, method(talk)).await;
     Ok(DialogueOutcome::Done { what: format!("logged in, virtual host {}", printable(vhost.as_bytes(), 64)) })
 }
 
-/// It answers with the header of the version that it wants, and closes.
+/// It answers with the header of the version that it wants, and closes: a broker that lives, and speaks what we do not.
 async fn other_version(talk: &mut Talk) -> Result<DialogueOutcome, Broken> {
     let wanted = talk.read(8).await?;
     let [b'A', b'M', b'Q', b'P', id, major, minor, revision] = wanted.as_slice() else { return Err(odd("no frame of AMQP 0-9-1")) };
-    let version = if *id == 0 && *major == 0 { format!("0-{minor}-{revision}") } else { format!("{major}.{minor}, protocol id {id}") };
-    Ok(DialogueOutcome::Refused { code: "version".to_owned(), message: format!("it wants AMQP {version}") })
+    // Protocol id 3 is the SASL layer of AMQP 1.0.
+    let version = if *major == 0 { format!("AMQP 0-{minor}-{revision}") } else { format!("AMQP {major}.{minor}, protocol id {id}") };
+    Ok(DialogueOutcome::LoginUnsupported { method: version })
 }
 
 /// Connection.Close from the server, acknowledged.

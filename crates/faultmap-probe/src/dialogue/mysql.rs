@@ -297,7 +297,9 @@ fn refusal(body: &[u8]) -> Option<DialogueOutcome> {
         [b'#', text @ ..] => text.get(5..).unwrap_or_default(),
         text => text,
     };
-    Some(DialogueOutcome::Refused { code: code.to_string(), message: printable(message, 256) })
+    let message = printable(message, 256);
+    // ER_SECURE_TRANSPORT_REQUIRED
+    Some(if code == 3159 { DialogueOutcome::TlsWanted { message } } else { DialogueOutcome::Refused { code: code.to_string(), message } })
 }
 
 async fn packet(talk: &mut Talk) -> Result<Packet, Broken> {

@@ -63,7 +63,7 @@ pub(super) async fn speak(talk: &mut Talk, ask: &DialogueAsk<'_>) -> Result<Dial
     talk.step("session");
     if let Some(refusal) = until_ready(talk).await? {
         // The login is over by then: that there is no database of the user's name is no fault where the target names none.
-        if refusal.code == "3D000" && named.is_none() {
+        if missing(&refusal.code, &refusal.message) && named.is_none() {
             return Ok(DialogueOutcome::Done {
                 what: format!("logged in; no database is named, and there is none called {}", printable(name.as_bytes(), 64)),
             });
@@ -119,7 +119,9 @@ async fn consent(talk: &mut Talk) -> Result<Consent, Broken> {
 /// Who names no user cannot be refused a login: the server lives, and wants one.
 fn without_login(outcome: DialogueOutcome, nobody: bool) -> DialogueOutcome {
     match outcome {
-        DialogueOutcome::Refused { code, .. } if nobody && (code.starts_with("28") || code == "3D000") => {
+        DialogueOutcome::Refused { code, message }
+            if nobody && (code.starts_with("28") || missing(&code, &message) || message.starts_with("no such user")) =>
+        {
             DialogueOutcome::CredentialsWanted { method: "a user and a database that it knows".to_owned(), user_given: false }
         }
         other => other,
@@ -141,6 +143,11 @@ impl Request {
             Self::Scram => "scram-sha-256",
         }
     }
+}
+
+/// There is no such database: PostgreSQL's code, PgBouncer's words.
+fn missing(code: &str, message: &str) -> bool {
+    code == "3D000" || message.starts_with("no such database")
 }
 
 /// Logs in. `None`: the server is content.

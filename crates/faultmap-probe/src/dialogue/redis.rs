@@ -6,9 +6,12 @@ use super::place::database;
 use super::talk::{Broken, Talk};
 use crate::recorder::printable;
 use faultmap_model::observation::DialogueOutcome;
+use std::time::Duration;
 
 /// Elements of an answer to HELLO that are read; it has about fourteen, and a list of modules.
 const MOST_ELEMENTS: usize = 256;
+
+const HELLO_WAIT: Duration = Duration::from_millis(500);
 
 /// A simple answer: `+OK`, or an error with its code.
 enum Reply {
@@ -33,9 +36,9 @@ pub(super) async fn speak(talk: &mut Talk, ask: &DialogueAsk<'_>) -> Result<Dial
         Reply::Good(word) => DialogueOutcome::Done { what: word },
         Reply::Error { code, message } => return Ok(DialogueOutcome::Refused { code, message }),
     };
-    talk.step("hello");
-    // A server before 6, or an account that may not, answers with an error; the PING is what counts.
-    let _ = hello(talk).await;
+    talk.end_step();
+    // A server before 6, a proxy, or an account that may not, answers with an error or not at all; the PING is what counts.
+    let _ = tokio::time::timeout(HELLO_WAIT, hello(talk)).await;
     talk.farewell(&encode(&["QUIT"])).await;
     Ok(outcome)
 }

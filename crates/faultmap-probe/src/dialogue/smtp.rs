@@ -124,13 +124,20 @@ async fn hello(talk: &mut Talk) -> Result<Reply, Broken> {
         None => "[127.0.0.1]".to_owned(),
     };
     talk.send(format!("EHLO {literal}\r\n").as_bytes()).await?;
+    let answer = reply(talk).await?;
+    // RFC 5321 3.2: a server of old knows HELO only.
+    if !matches!(answer.code, 500 | 501 | 502 | 504) {
+        return Ok(answer);
+    }
+    talk.send(format!("HELO {literal}\r\n").as_bytes()).await?;
     reply(talk).await
 }
 
 /// AUTH PLAIN (RFC 4616), or LOGIN where only that is offered. Called within TLS only.
 async fn log_in(talk: &mut Talk, offers: &Reply, user: &str, password: Option<&str>) -> Result<Result<String, DialogueOutcome>, Broken> {
     let Some(ways) = offers.extension("AUTH").map(str::to_ascii_uppercase) else {
-        return Ok(Err(DialogueOutcome::LoginUnsupported { method: "it offers no AUTH on this port".to_owned() }));
+        let message = "the server offers no AUTH on this port, and a login was asked for".to_owned();
+        return Ok(Err(DialogueOutcome::Refused { code: "no AUTH".to_owned(), message }));
     };
     talk.fact("auth", ways.to_ascii_lowercase());
     let Some(password) = password else {

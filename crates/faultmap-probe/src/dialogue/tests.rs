@@ -183,7 +183,7 @@ fn brokers_refuse_by_code() {
     assert_eq!(said(Spoken::Amqp, &start, None, ""), wanted);
     let closed = O::Closed { received_bytes: u64::try_from(start.len()).expect("short") };
     assert_eq!(said(Spoken::Amqp, &start, Some(&login()), ""), closed);
-    assert_eq!(said(Spoken::Amqp, b"AMQP\x00\x01\x00\x00", None, ""), refused("version", "it wants AMQP 1.0, protocol id 0"));
+    assert_eq!(said(Spoken::Amqp, b"AMQP\x00\x01\x00\x00", None, ""), O::LoginUnsupported { method: "AMQP 1.0, protocol id 0".to_owned() });
 
     assert_eq!(said(Spoken::Mqtt, &[0x20, 2, 0, 0, 0xd0, 0], Some(&login()), ""), O::Done { what: "logged in".to_owned() });
     assert_eq!(said(Spoken::Mqtt, &[0x20, 2, 0, 5], Some(&login()), ""), refused("5", "not authorized"));

@@ -67,6 +67,10 @@ fn advice(refusal: &Refusal<'_>) -> Option<&'static str> {
         (Spoken::Mysql, "1130") => {
             "Create the user for this address: CREATE USER 'name'@'10.1.%' IDENTIFIED BY '...'; 'name'@'localhost' does not count from afar."
         }
+        (Spoken::Mysql, "1045") if refusal.dialogue.fact("tls") == Some("no") => {
+            "An account with REQUIRE SSL, or a server with require_secure_transport, refuses a login in plain text with these words too: use TLS. Otherwise ALTER USER sets the \
+             password; SELECT user, host, plugin FROM mysql.user shows which account meets this client."
+        }
         (Spoken::Mysql, "1045") => {
             "MySQL picks the account by user and by host: SELECT user, host, plugin FROM mysql.user shows which one meets this client; ALTER USER sets its password."
         }
