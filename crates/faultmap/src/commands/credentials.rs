@@ -160,20 +160,6 @@ impl Secrets {
         }
     }
 
-    fn scrub_dialogue(&self, dialogue: &mut Dialogue) {
-        dialogue.facts.iter_mut().for_each(|(_, value)| self.hide(value));
-        dialogue.server.iter_mut().for_each(|server| self.hide(server));
-        match &mut dialogue.outcome {
-            DialogueOutcome::Done { what: words }
-            | DialogueOutcome::Refused { message: words, .. }
-            | DialogueOutcome::TlsWanted { message: words }
-            | DialogueOutcome::Foreign { first_bytes: words, .. }
-            | DialogueOutcome::Malformed { why: words }
-            | DialogueOutcome::NoConnection { why: words } => self.hide(words),
-            _ => {}
-        }
-    }
-
     fn scrub_exchange(&self, exchange: &mut HttpExchange) {
         self.hide(&mut exchange.url);
         match &mut exchange.outcome {
@@ -207,16 +193,15 @@ impl Secrets {
         dialogue.server.iter_mut().for_each(|server| self.hide(server));
         dialogue.facts.iter_mut().for_each(|(_, value)| self.hide(value));
         match &mut dialogue.outcome {
-            DialogueOutcome::Refused { message: text, .. }
+            DialogueOutcome::Done { what: text }
+            | DialogueOutcome::Refused { message: text, .. }
             | DialogueOutcome::TlsWanted { message: text }
             | DialogueOutcome::Foreign { first_bytes: text, .. }
             | DialogueOutcome::Malformed { why: text }
             | DialogueOutcome::NoConnection { why: text }
             | DialogueOutcome::CredentialsWanted { method: text, .. }
             | DialogueOutcome::LoginUnsupported { method: text } => self.hide(text),
-            // Our own words.
-            DialogueOutcome::Done { .. }
-            | DialogueOutcome::TlsNotOffered
+            DialogueOutcome::TlsNotOffered
             | DialogueOutcome::Closed { .. }
             | DialogueOutcome::Reset { .. }
             | DialogueOutcome::Silent { .. } => {}
