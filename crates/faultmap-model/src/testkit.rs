@@ -130,6 +130,7 @@ pub(crate) fn found(addresses: &[&str]) -> DnsOutcome {
         addresses,
         cnames: Vec::new(),
         ede: Vec::new(),
+        referral: None,
         records,
         bytes: 60,
     })

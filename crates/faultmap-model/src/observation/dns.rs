@@ -126,6 +126,9 @@ pub struct DnsAnswer {
     pub min_ttl_s: Option<u32>,
     /// Extended DNS errors (RFC 8914): code and text.
     pub ede: Vec<(u16, String)>,
+    /// Without authority and without an answer: the zone further down to whose servers it refers (RFC 1034 4.3.2).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub referral: Option<String>,
     /// Records in the answer section.
     pub records: u32,
     /// Bytes of the message.

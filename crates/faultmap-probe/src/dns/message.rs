@@ -13,6 +13,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 pub(super) const TYPE_A: u16 = 1;
 pub(super) const TYPE_AAAA: u16 = 28;
+const TYPE_NS: u16 = 2;
 const TYPE_CNAME: u16 = 5;
 const TYPE_OPT: u16 = 41;
 const CLASS_IN: u16 = 1;
@@ -133,9 +134,14 @@ pub fn read_answer(bytes: &[u8]) -> Option<Reading> {
         return None;
     }
     let mut extended = Extended::default();
-    // Only the OPT record is wanted of the rest; what cannot be read there says nothing about the answer.
-    if whole && read_section(&mut decoder, header.counts.authorities, |_| ()).1 {
-        read_section(&mut decoder, header.counts.additionals, |record| extended.take(&record));
+    let mut below = None;
+    // Only referrals and the OPT record are wanted of the rest; what cannot be read there says nothing about the answer.
+    if whole {
+        let (authorities, whole) = read_section(&mut decoder, header.counts.authorities, |record| record);
+        below = question.as_ref().and_then(|(name, ..)| referred_to(name, &authorities));
+        if whole {
+            read_section(&mut decoder, header.counts.additionals, |record| extended.take(&record));
+        }
     }
     let chain = follow(question.as_ref().map(|(name, ..)| name), &records);
     let answer = DnsAnswer {
@@ -148,6 +154,7 @@ pub fn read_answer(bytes: &[u8]) -> Option<Reading> {
         cnames: chain.iter().skip(1).map(|name| shown(name)).collect(),
         min_ttl_s: records.iter().map(|record| record.ttl).min(),
         ede: extended.errors,
+        referral: below.filter(|_| !head.authoritative && records.is_empty()),
         records: u32::try_from(records.len()).unwrap_or(u32::MAX),
         bytes: u32::try_from(bytes.len()).unwrap_or(u32::MAX),
     };
@@ -195,6 +202,15 @@ fn read_record<'a>(decoder: &mut BinDecoder<'a>) -> Option<Record<'a>> {
 
 fn read_u16(decoder: &mut BinDecoder<'_>) -> Option<u16> {
     decoder.read_u16().ok().map(|value| value.unverified(/* every caller checks or tolerates any value */))
+}
+
+/// The zone that the name lies in and whose servers these records name. The root does not count: a server that knows nothing refers there.
+fn referred_to(name: &Name, authorities: &[Record<'_>]) -> Option<String> {
+    let cut = authorities.iter().find(|record| record.type_number == TYPE_NS && !record.owner.is_root())?;
+    let (mut zone, mut name) = (cut.owner.to_lowercase(), name.to_lowercase());
+    zone.set_fqdn(true);
+    name.set_fqdn(true);
+    zone.zone_of(&name).then(|| shown(&zone))
 }
 
 /// The name asked for and the targets of the CNAMEs that lead on from it, in order, whatever order the records have.

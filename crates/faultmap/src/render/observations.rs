@@ -239,6 +239,7 @@ fn dns_answer(it: &DnsAnswer) -> String {
     parts.extend((!it.cnames.is_empty()).then(|| format!("by way of {}", list(&it.cnames))));
     parts.extend((!it.addresses.is_empty()).then(|| list(&it.addresses)));
     parts.extend(it.min_ttl_s.map(|ttl| format!("TTL {ttl} s")));
+    parts.extend(it.referral.as_ref().map(|zone| format!("refers to the servers of {zone}")));
     let flags = [(it.authoritative, "authoritative"), (it.truncated, "truncated"), (it.authentic, "validated")];
     parts.extend(flags.into_iter().filter(|(set, _)| *set).map(|(_, name)| name.to_owned()));
     parts.extend(it.ede.iter().take(MOST_ITEMS).map(|(code, text)| format!("EDE {code} {text}")));

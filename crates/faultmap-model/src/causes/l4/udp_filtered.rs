@@ -100,6 +100,7 @@ mod tests {
             cnames: vec![],
             min_ttl_s: None,
             ede: vec![],
+            referral: None,
             records: 0,
             bytes: 40,
         })

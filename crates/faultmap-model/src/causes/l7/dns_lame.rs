@@ -112,6 +112,25 @@ mod tests {
     }
 
     #[test]
+    fn a_server_of_a_zone_above_refers_further_down_and_is_not_lame() {
+        let referring = |recording| {
+            but::<DnsQuery>(recording, |query| {
+                query.outcome = found(&[]);
+                if let DnsOutcome::Answer(answer) = &mut query.outcome {
+                    answer.recursion_available = false;
+                    answer.referral = Some("shop.test".to_owned());
+                }
+            })
+        };
+        let recording = referring(healthy_dns());
+        assert_eq!(claims(&CAUSE, &recording), None);
+        assert_eq!(crate::judge::judge(&recording).status, crate::Status::Healthy);
+        // In resolv.conf it is of no use, whatever it refers to.
+        let unresolved = but::<SystemLookup>(healthy_https(), |lookup| lookup.addresses.clear());
+        assert_eq!(claims(&CAUSE, &referring(unresolved)), Some((0.93, true)));
+    }
+
+    #[test]
     fn an_owner_without_the_record_or_a_resolver_is_not() {
         check(true, false, &[], None);
         check(false, true, &[], None);

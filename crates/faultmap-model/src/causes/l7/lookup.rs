@@ -16,6 +16,8 @@ pub(super) enum Reply {
     NxDomain,
     /// NOERROR without what was asked for.
     NoData,
+    /// A server under test refers to the zone's servers further down: it does what an owner of a zone above does.
+    Referred,
     /// NOERROR without anything, neither authoritative nor willing to recurse.
     Lame,
     /// RCODE 2, or another that says that the server failed.
@@ -59,7 +61,7 @@ pub(super) fn of_target<'a>(ev: &Evidence<'a>) -> Option<Questions<'a>> {
 /// The questions whose failure is the check's: those about the target's own name when nothing resolved it, else those to the target.
 pub(super) fn failing<'a>(ev: &Evidence<'a>) -> Option<Questions<'a>> {
     let resolvers = of_resolvers(ev).filter(|questions| ev.name_unresolved() && questions.reply() != Reply::Found);
-    resolvers.or_else(|| of_target(ev).filter(|questions| questions.reply() != Reply::Found))
+    resolvers.or_else(|| of_target(ev).filter(|questions| !matches!(questions.reply(), Reply::Found | Reply::Referred)))
 }
 
 /// The system resolver's own failure to find the name, when it said so itself (and we did not merely stop waiting).
@@ -136,6 +138,10 @@ impl<'a> Questions<'a> {
         }
         // A resolver offers recursion, an owner is authoritative: who is neither does not have the zone.
         let lame = |(_, answer): &(&DnsQuery, &DnsAnswer)| !answer.authoritative && !answer.recursion_available && answer.records == 0;
+        let refers = |(_, answer): &(&DnsQuery, &DnsAnswer)| answer.referral.is_some() && !answer.recursion_available;
+        if self.role == Role::Target && answers.iter().all(refers) {
+            return Reply::Referred;
+        }
         if answers.iter().all(lame) { Reply::Lame } else { Reply::NoData }
     }
 
@@ -143,7 +149,7 @@ impl<'a> Questions<'a> {
     pub(super) fn reply(&self) -> Reply {
         let replies: Vec<Reply> = self.servers().into_iter().map(|server| self.reply_of(server)).collect();
         let rank = |reply: &Reply| match reply {
-            Reply::Found => 0,
+            Reply::Found | Reply::Referred => 0,
             Reply::NxDomain => 1,
             Reply::NoData => 2,
             Reply::Lame => 3,
