@@ -3,7 +3,7 @@
 #![cfg_attr(fuzzing, no_main)]
 
 use faultmap_model::observation::{DialogueOutcome, Spoken};
-use faultmap_probe::dialogue::{rehearse, rehearse_call};
+use faultmap_probe::dialogue::rehearse_call;
 use faultmap_probe::http3::http3_port;
 
 faultmap_fuzz::target!(|data| {
@@ -19,8 +19,7 @@ faultmap_fuzz::target!(|data| {
         }
         _ => {
             let protocol = if *kind == b'g' { Spoken::Grpc } else { Spoken::Websocket };
-            let Ok(runtime) = tokio::runtime::Builder::new_current_thread().enable_all().build() else { return };
-            let Some(seen) = runtime.block_on(rehearse(protocol, rest, None, "shop.Cart/Get")) else { return };
+            let Some(seen) = faultmap_probe::fuzzing::above_http(protocol, rest) else { return };
             if let DialogueOutcome::Refused { message, .. } = &seen.outcome {
                 assert!(message.chars().all(|c| !c.is_control()));
             }

@@ -4,7 +4,7 @@
 use crate::dialogue::Credentials;
 use crate::http::{HttpAsk, over_stream};
 use crate::proxy::{Proxy, TunnelAsk};
-use faultmap_model::observation::{Certificate, HttpExchange, ProxyProtocol, TunnelOutcome};
+use faultmap_model::observation::{Certificate, Dialogue, HttpExchange, ProxyProtocol, Spoken, TunnelOutcome};
 use std::cell::OnceCell;
 use std::io::Cursor;
 use std::net::{Ipv4Addr, SocketAddr};
@@ -53,6 +53,12 @@ pub fn http_answer(bytes: &[u8]) -> Option<HttpExchange> {
         now_unix: 1_790_000_000,
     };
     wait_for(over_stream(peer(says), chosen & 1 == 1, &ask))
+}
+
+/// A conversation in gRPC or WebSocket.
+#[must_use]
+pub fn above_http(protocol: Spoken, says: &[u8]) -> Option<Dialogue> {
+    wait_for(crate::dialogue::rehearse(protocol, says, None, "shop.Cart/Get")).flatten()
 }
 
 /// The first bytes of a server that was sent a ClientHello: the protocol that they look like. The first flight of TLS is read as well.
