@@ -160,8 +160,8 @@ impl MiddleboxSpec {
 
 /// The wire between client and witness, outside the network of the scenario.
 pub const MANAGEMENT: &str = "management";
-/// Its ends: the client's, and the witness's.
-const MANAGEMENT_ENDS: [&str; 2] = ["192.168.254.1/24", "192.168.254.2/24"];
+/// Its ends: the client's, and the witness's. Of documentation (RFC 5737), for a private range of our own would be a finding.
+const MANAGEMENT_ENDS: [&str; 2] = ["203.0.113.1/24", "203.0.113.2/24"];
 
 impl Topology {
     /// Adds a wire of its own from the client to the host at which a witness runs. Nothing else of the network changes.
