@@ -2,7 +2,7 @@
 
 use crate::causes::{Cause, Claim, Tool};
 use crate::evidence::Failure;
-use crate::observation::{HopSaid, IcmpError, IcmpMeaning, TcpConnect};
+use crate::observation::{HopSaid, IcmpError, IcmpMeaning, PeerReport, TcpConnect};
 use crate::verdict::Where;
 use crate::{Evidence, Layer};
 use std::net::IpAddr;
@@ -45,6 +45,10 @@ fn claim(ev: &Evidence<'_>) -> Option<Claim> {
 /// The last router said of a neighbouring address that it is not there, and nothing of the target: of the errors that it may send one may have
 /// been left out (net.ipv4.icmp_ratelimit), the more so when this is not the first check in a row.
 fn unsaid(ev: &Evidence<'_>, failure: &Failure<'_>) -> Option<Claim> {
+    // A witness at the other end knows better.
+    if ev.first::<PeerReport>(|_| true).is_some() {
+        return None;
+    }
     let road = crate::causes::l3::road_is_good(ev).filter(|_| failure.silent())?;
     let (_, router) = ev.last_router(failure.ip)?;
     let summary = format!("{router} may have left out the word that {} does not answer on its segment.", failure.ip);
