@@ -5,8 +5,7 @@
 use faultmap_model::observation::{DialogueOutcome, Spoken};
 use faultmap_probe::dialogue::{Credentials, rehearse};
 
-const PROTOCOLS: [Spoken; 7] =
-    [Spoken::Postgres, Spoken::Mysql, Spoken::Redis, Spoken::Smtp, Spoken::Ssh, Spoken::Amqp, Spoken::Mqtt];
+const PROTOCOLS: [Spoken; 7] = [Spoken::Postgres, Spoken::Mysql, Spoken::Redis, Spoken::Smtp, Spoken::Ssh, Spoken::Amqp, Spoken::Mqtt];
 
 faultmap_fuzz::target!(|data| {
     let Some((first, said)) = data.split_first() else { return };

@@ -10,8 +10,14 @@ faultmap_fuzz::target!(|data| {
     let texts = answer.cnames.iter().chain(answer.ede.iter().map(|(_, text)| text));
     assert!(texts.flat_map(|text| text.chars()).all(|c| !c.is_control()));
     if let Some((name, type_number, 1)) = &reading.question {
-        let question =
-            Question { name: name.clone(), type_number: *type_number, checking_disabled: false, recursion: true, max_payload: 1232, dnssec: false };
+        let question = Question {
+            name: name.clone(),
+            type_number: *type_number,
+            checking_disabled: false,
+            recursion: true,
+            max_payload: 1232,
+            dnssec: false,
+        };
         assert_eq!(question.answer_in(reading.id, data).as_ref(), Some(answer));
         assert_eq!(question.answer_in(!reading.id, data), None);
         assert!(question.encode(reading.id).is_some(), "a name that was read can be written");

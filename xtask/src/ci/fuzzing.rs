@@ -136,7 +136,8 @@ mod tests {
 
     #[test]
     fn the_summary_is_libfuzzers_own() {
-        let said = "Done 12 runs\nstat::number_of_executed_units: 12\nstat::new_units_added:          3\nstat::peak_rss_mb:              29\n";
+        let said =
+            "Done 12 runs\nstat::number_of_executed_units: 12\nstat::new_units_added:          3\nstat::peak_rss_mb:              29\n";
         assert_eq!(summary(said), "12 inputs, 3 of them reached new code, at most 29 MB");
         assert_eq!(summary("frame: 99 inputs"), "frame: 99 inputs");
     }

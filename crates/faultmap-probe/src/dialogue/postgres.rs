@@ -292,7 +292,7 @@ async fn next(talk: &mut Talk) -> Result<Said, Broken> {
     let [tag, a, b, c, d] = head.as_slice() else { return Err(odd("no message")) };
     let length = u32::from_be_bytes([*a, *b, *c, *d]) as usize;
     // ErrorResponse and all that a login needs are below the length that a `u24` holds; words of other protocols are not.
-    if !b"RSKZENvTDCI".contains(tag) || length < 4 || length > super::talk::LARGEST {
+    if !b"RSKZENvTDCI".contains(tag) || !(4..=super::talk::LARGEST).contains(&length) {
         return Err(odd("no message of protocol 3.0"));
     }
     let whole = talk.read(length + 1).await?;

@@ -13,11 +13,11 @@ const MOST_NAMES: usize = 8;
 
 /// The last walk, if there was one.
 pub(super) fn trace(paper: &mut Paper, report: &Report) {
-    let walks = report.observations.iter().filter_map(|one| match &one.seen {
+    let mut walks = report.observations.iter().filter_map(|one| match &one.seen {
         Seen::DnsTrace(walk) => Some(walk),
         _ => None,
     });
-    let Some(walk) = walks.last() else { return };
+    let Some(walk) = walks.next_back() else { return };
     let roots = if walk.given_roots { "the roots given" } else { "IANA's roots" };
     paper.heading(&format!("names: {} from {roots}, {}", walk.name, count(walk.questions, "question")));
     let mut aliases = walk.aliases.iter();

@@ -59,7 +59,7 @@ const fn by_number(status: u16) -> &'static str {
         415 => "l7.http-unsupported-media-type",
         429 => "l7.http-rate-limited",
         431 | 494 => "l7.http-header-too-large",
-        400..=499 => "l7.http-client-error",
+        _ if status / 100 == 4 => "l7.http-client-error",
         502 => "l7.http-bad-gateway",
         503 => "l7.http-unavailable",
         504 => "l7.http-gateway-timeout",

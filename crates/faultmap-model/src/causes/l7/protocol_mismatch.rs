@@ -83,7 +83,7 @@ fn in_another(ev: &Evidence<'_>) -> Option<Claim> {
 /// The server waits for words of a client where it should speak first, and likes none of ours.
 fn waiting(ev: &Evidence<'_>) -> Option<Claim> {
     let (broken, id) = (broken(ev)?, waits_for_another_client(ev)?);
-    if crate::causes::l6::offers::speaks_tls(ev).is_some() || !broken.dialogue.tcp.as_ref().is_some_and(|tcp| tcp.unacked == 0) {
+    if crate::causes::l6::offers::speaks_tls(ev).is_some() || broken.dialogue.tcp.as_ref().is_none_or(|tcp| tcp.unacked != 0) {
         return None;
     }
     let to = broken.dialogue.to;
