@@ -162,7 +162,7 @@ pub(crate) struct CheckArgs {
     #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath, help_heading = "Connection")]
     pub(crate) ca: Option<PathBuf>,
 
-    /// Go through this proxy, whatever the environment says: http://[USER:PASSWORD@]HOST:PORT, socks5://… (name resolved here), socks5h://… (by the proxy)
+    /// Go through this proxy, whatever the environment says: `http://[USER:PASSWORD@]HOST:PORT`, socks5://… (name resolved here), socks5h://… (by the proxy)
     #[arg(long, value_name = "URL", value_hint = ValueHint::Url, conflicts_with = "no_proxy", help_heading = "Connection")]
     pub(crate) proxy: Option<String>,
     /// Check the direct way: HTTPS_PROXY, http_proxy, ALL_PROXY and their like are not read

@@ -111,7 +111,7 @@ impl Check<'_> {
             }
         };
         tokio::select! {
-            done = self.run() => done.map(|()| false),
+            done = Box::pin(self.run()) => done.map(|()| false),
             () = tokio::time::sleep_until(self.deadline.into()) => Ok(true),
             () = interrupted => Ok(true),
         }
@@ -130,7 +130,8 @@ impl Check<'_> {
             Ok::<(), ProbeError>(())
         };
         self.note_proxy();
-        let (stored, resolved, far, ()) = tokio::join!(store, self.resolve(self.near_host()), self.resolve_far(), self.meet_peer());
+        let (stored, resolved, far, ()) =
+            tokio::join!(store, Box::pin(self.resolve(self.near_host())), Box::pin(self.resolve_far()), Box::pin(self.meet_peer()));
         stored?;
         if !far {
             resolved.rest.await;
@@ -139,10 +140,10 @@ impl Check<'_> {
         self.open_windows(&resolved.addresses).await;
         let walk = async {
             match self.target.scheme {
-                Scheme::Udp => self.speak_udp(&resolved.addresses).await,
-                Scheme::Icmp => self.speak_icmp(&resolved.addresses).await,
-                Scheme::Dns => self.speak_dns(&resolved.addresses).await,
-                _ => self.reach(&resolved.addresses).await,
+                Scheme::Udp => Box::pin(self.speak_udp(&resolved.addresses)).await,
+                Scheme::Icmp => Box::pin(self.speak_icmp(&resolved.addresses)).await,
+                Scheme::Dns => Box::pin(self.speak_dns(&resolved.addresses)).await,
+                _ => Box::pin(self.reach(&resolved.addresses)).await,
             }
         };
         tokio::pin!(walk);
@@ -153,12 +154,12 @@ impl Check<'_> {
                 () = &mut rest => walk.await,
             }
         };
-        tokio::join!(checked, self.trace(&resolved.direct));
+        tokio::join!(checked, Box::pin(self.trace(&resolved.direct)));
         self.try_what_dns_says(&resolved.addresses, &resolved.direct).await;
-        self.portal_control().await;
-        self.bypass_unreached().await;
-        self.provoke_for_peer().await;
-        self.map_path(&resolved.addresses).await;
+        Box::pin(self.portal_control()).await;
+        Box::pin(self.bypass_unreached()).await;
+        Box::pin(self.provoke_for_peer()).await;
+        Box::pin(self.map_path(&resolved.addresses)).await;
         self.linger_at_unsteady_link().await;
         Ok(())
     }

@@ -32,7 +32,7 @@ impl Check<'_> {
         let started = Instant::now();
         let attempt = |(rank, ip): (usize, &IpAddr)| {
             let to = SocketAddr::new(*ip, self.near_port());
-            async move { (rank, self.attempt(to).await) }
+            async move { (rank, Box::pin(self.attempt(to)).await) }
         };
         let mut attempts: FuturesUnordered<_> = addresses.iter().enumerate().map(attempt).collect();
         let mut best: Option<(usize, Opened)> = None;
@@ -60,7 +60,7 @@ impl Check<'_> {
         let rest = async { while attempts.next().await.is_some() {} };
         match best {
             Some((_, opened)) => {
-                tokio::join!(self.converse(opened), rest);
+                tokio::join!(Box::pin(self.converse(opened)), rest);
             }
             None => rest.await,
         }
@@ -79,7 +79,7 @@ impl Check<'_> {
         let (mut answer, stream) = match early {
             Ok(done) => done,
             Err(_) => {
-                let split = self.split_silence(to);
+                let split = Box::pin(self.split_silence(to));
                 tokio::pin!(split);
                 tokio::select! {
                     done = &mut connecting => {
@@ -100,7 +100,7 @@ impl Check<'_> {
         let outcome = answer.outcome.clone();
         self.rec.note(asked, answer);
         if was_early && stream.is_none() {
-            self.split_answered(to, &outcome).await;
+            Box::pin(self.split_answered(to, &outcome)).await;
         }
         stream.map(|stream| Opened { to, stream })
     }

@@ -149,7 +149,7 @@ impl<'a> Check<'a> {
         let path = async {
             tokio::time::sleep(RESOLVER_SUSPECT).await;
             if !answered.get() {
-                self.split_resolver(resolver).await;
+                Box::pin(self.split_resolver(resolver)).await;
             }
         };
         tokio::pin!(questions, path);
@@ -157,7 +157,7 @@ impl<'a> Check<'a> {
             () = &mut questions => {
                 // An error that came at once (no route, closed port) still wants its path examined.
                 if !answered.get() {
-                    if self.rec.look(|seen| super::split::already_split(seen, resolver.ip())) { path.await } else { self.split_resolver(resolver).await }
+                    if self.rec.look(|seen| super::split::already_split(seen, resolver.ip())) { path.await } else { Box::pin(self.split_resolver(resolver)).await }
                 }
             }
             () = &mut path => questions.await,

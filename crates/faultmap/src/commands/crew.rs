@@ -48,6 +48,9 @@ pub(super) fn room_for(wanted: usize) -> (usize, u64) {
     (room.clamp(1, wanted.max(1)), limit)
 }
 
+/// As much as a main thread usually has; only what is touched takes memory.
+const STACK: usize = 8 * 1024 * 1024;
+
 /// Checks the plans of these numbers, so many at a time; `heard` is called on this thread.
 pub(super) fn work(plans: &[Plan], numbers: &[usize], jobs: usize, mut heard: impl FnMut(Event)) -> anyhow::Result<()> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().context("cannot start the runtime")?;
@@ -60,7 +63,7 @@ pub(super) fn work(plans: &[Plan], numbers: &[usize], jobs: usize, mut heard: im
             let share = jobs / threads + usize::from(started < jobs % threads);
             let hand = Hand { plans, numbers, next: &next, stop: &stop, events: events.clone() };
             let worker = move || hand.toil(share);
-            let thread = std::thread::Builder::new().name("check".to_owned()).spawn_scoped(scope, worker);
+            let thread = std::thread::Builder::new().name("check".to_owned()).stack_size(STACK).spawn_scoped(scope, worker);
             // With one worker the work gets done, if later.
             if started == 0 {
                 thread.context("cannot start a thread")?;

@@ -2,7 +2,7 @@
 
 use crate::causes::{Cause, Claim, Tool};
 use crate::evidence::Failure;
-use crate::observation::{HopSaid, IcmpError, IcmpMeaning, PeerReport, TcpConnect};
+use crate::observation::{DnsOutcome, DnsQuery, HopSaid, IcmpError, IcmpMeaning, PeerReport, TcpConnect};
 use crate::verdict::Where;
 use crate::{Evidence, Layer};
 use std::net::IpAddr;
@@ -67,7 +67,10 @@ const SOON_AFTER_MS: f64 = 60.0;
 pub(in crate::causes) fn reported_at_once(ev: &Evidence<'_>, ip: IpAddr) -> Option<bool> {
     let unreachable = |icmp: IcmpError| icmp.meaning() == IcmpMeaning::HostUnreachable && !ev.is_self(icmp.from);
     let connects = ev.all::<TcpConnect>().filter(|(_, c)| c.to.ip() == ip && c.outcome.icmp().is_some_and(unreachable));
-    let waits: Vec<f64> = connects.filter_map(|(id, _)| ev.get(id)).map(|report| report.took_ms).collect();
+    let queries = ev.all::<DnsQuery>().filter(|(_, query)| query.resolver.ip() == ip);
+    let refused = queries.filter(|(_, query)| matches!(query.outcome, DnsOutcome::Failed { icmp: Some(icmp), .. } if unreachable(icmp)));
+    let reports = connects.map(|(id, _)| id).chain(refused.map(|(id, _)| id));
+    let waits: Vec<f64> = reports.filter_map(|id| ev.get(id)).map(|report| report.took_ms).collect();
     let walked = ev.walks(ip).filter_map(|(id, walk)| Some((ev.get(id)?, walk)));
     let early = walked.filter(|(seen, _)| seen.at_ms + seen.took_ms < BEFORE_ANY_FAILURE_MS).flat_map(|(_, walk)| &walk.hops);
     let hops = early.flat_map(|hop| &hop.answers).filter(|answer| matches!(answer.said, HopSaid::Icmp(icmp) if unreachable(icmp)));
@@ -90,8 +93,20 @@ pub(in crate::causes) fn reported_at_once(ev: &Evidence<'_>, ip: IpAddr) -> Opti
 mod tests {
     use super::*;
     use crate::causes::tests_support::{connect, icmp_from, own_link, route_via};
-    use crate::observation::Role;
-    use crate::testkit::{claims, recording};
+    use crate::observation::{RecordType, Role};
+    use crate::testkit::{RESOLVER, claims, query, recording};
+
+    #[test]
+    fn a_resolver_reported_missing_well_after_it_was_asked_was_looked_for() {
+        let check = |took_ms, expect| {
+            let outcome = DnsOutcome::Failed { errno: "EHOSTUNREACH".to_owned(), icmp: icmp_from("10.9.0.2", 3, 1).icmp() };
+            let mut recording = recording("https://shop.test/", vec![own_link("10.1.0.2"), query(RESOLVER, RecordType::A, outcome).into()]);
+            recording.observations[1].took_ms = took_ms;
+            assert_eq!(claims(&CAUSE, &recording), expect);
+        };
+        check(572.0, Some((0.95, true)));
+        check(1.0, None);
+    }
 
     #[test]
     fn host_unreachable_after_three_seconds_is_a_failed_resolution() {

@@ -69,7 +69,7 @@ pub(in crate::causes) struct Other<'a> {
 
 /// The protocol that answers where the target's own gets nothing.
 pub(in crate::causes) fn another_protocol<'a>(ev: &Evidence<'a>) -> Option<Other<'a>> {
-    let own = ev.target().scheme.dialogue().filter(|own| !matches!(own, Spoken::Grpc | Spoken::Websocket))?;
+    let own = ev.target().scheme.dialogue().filter(|own| *own != Spoken::Websocket)?;
     if broken(ev).is_none_or(|broken| {
         !matches!(broken.end, End::Silent { received: 0, .. } | End::Closed { received: 0 } | End::Reset { received: 0 })
     }) {

@@ -75,10 +75,10 @@ impl Check<'_> {
         stay(connection, &ask).await
     }
 
-    /// The protocol of a target that begins in plain text and is neither HTTP nor built upon it.
+    /// The protocol of a target that begins in plain text and not with HTTP/1.1, as WebSocket does.
     pub(super) fn own_protocol(&self) -> Option<Spoken> {
         let scheme = self.target.scheme;
-        scheme.dialogue().filter(|protocol| !scheme.uses_tls() && !matches!(protocol, Spoken::Grpc | Spoken::Websocket))
+        scheme.dialogue().filter(|protocol| !scheme.uses_tls() && *protocol != Spoken::Websocket)
     }
 
     /// The port does not answer in the protocol that was asked for. Whether another one does is asked, once, in the three ways that draw a

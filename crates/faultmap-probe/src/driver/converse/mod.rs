@@ -67,13 +67,13 @@ impl Check<'_> {
             if self.target.scheme == Scheme::Tcp {
                 self.listen_after_connect(opened).await;
             } else {
-                self.first_conversation(opened).await;
-                tokio::join!(self.after_conversation(to), self.over_quic(to));
+                Box::pin(self.first_conversation(opened)).await;
+                tokio::join!(Box::pin(self.after_conversation(to)), Box::pin(self.over_quic(to)));
             }
         };
         tokio::join!(conversation, quality);
-        self.examine_quality(to).await;
-        self.sessions(to).await;
+        Box::pin(self.examine_quality(to)).await;
+        Box::pin(self.sessions(to)).await;
     }
 
     /// The first conversation, with others beside it as soon as it stalls.
@@ -82,18 +82,18 @@ impl Check<'_> {
         let stage = Cell::new(Stage::Tls);
         let started = Instant::now();
         let tcp = no_delay_dup(&opened.stream);
-        let first = self.talk(opened.stream, to, FIRST, &stage);
+        let first = Box::pin(self.talk(opened.stream, to, FIRST, &stage));
         tokio::pin!(first);
         if tokio::time::timeout(STALL, &mut first).await.is_ok() {
             if stage.get() == Stage::Stalled {
-                self.try_beside(to).await;
+                Box::pin(self.try_beside(to)).await;
             }
             return;
         }
         let beside = async {
             let health = tcp.as_ref().and_then(tcp_health);
             let (clamp_alone_passes, another_speaks, _) =
-                tokio::join!(self.try_beside(to), self.another_speaks(to), self.examine_stall(to, health));
+                tokio::join!(Box::pin(self.try_beside(to)), Box::pin(self.another_speaks(to)), Box::pin(self.examine_stall(to, health)));
             clamp_alone_passes || another_speaks
         };
         tokio::pin!(beside);
@@ -114,7 +114,7 @@ impl Check<'_> {
     async fn talk(&self, stream: TcpStream, to: SocketAddr, turn: Turn<'_>, stage: &Cell<Stage>) {
         stage.set(Stage::Tls);
         let connection = if self.target.scheme.uses_tls() {
-            match self.secure(stream, to, turn).await {
+            match Box::pin(self.secure(stream, to, turn)).await {
                 Some(stream) => stream,
                 None => {
                     stage.set(Stage::Stalled);
@@ -126,7 +126,7 @@ impl Check<'_> {
         };
         stage.set(Stage::Application);
         if let Some(protocol) = self.target.scheme.dialogue() {
-            let silent = self.dialogue(connection, to, protocol, turn).await;
+            let silent = Box::pin(self.dialogue(connection, to, protocol, turn)).await;
             stage.set(if silent { Stage::Stalled } else { Stage::Done });
             return;
         }
@@ -135,7 +135,7 @@ impl Check<'_> {
             stage.set(Stage::Done);
             return;
         }
-        let answer = self.request(connection, to, turn.purpose).await;
+        let answer = Box::pin(self.request(connection, to, turn.purpose)).await;
         stage.set(if stalled(&answer) { Stage::Stalled } else { Stage::Done });
     }
 
@@ -194,10 +194,10 @@ impl Check<'_> {
         }
         let clamped = Cell::new(Stage::Tls);
         let again = Cell::new(Stage::Tls);
-        let clamped_turn = self.turn(to, CLAMPED, &clamped);
+        let clamped_turn = Box::pin(self.turn(to, CLAMPED, &clamped));
         let again_turn = async {
             // Twice the time in which the clamped one passed is enough to call the plain one stuck.
-            let _ = tokio::time::timeout(Duration::from_millis(2_200), self.turn(to, AGAIN, &again)).await;
+            let _ = tokio::time::timeout(Duration::from_millis(2_200), Box::pin(self.turn(to, AGAIN, &again))).await;
         };
         let bounded = tokio::time::timeout(Duration::from_millis(2_200), clamped_turn);
         tokio::join!(
@@ -211,7 +211,7 @@ impl Check<'_> {
 
     async fn turn(&self, to: SocketAddr, turn: Turn<'_>, stage: &Cell<Stage>) {
         if let Some(stream) = self.reopen(to, Duration::from_secs(2), turn.clamped_mss).await {
-            self.talk(stream, to, turn, stage).await;
+            Box::pin(self.talk(stream, to, turn, stage)).await;
         }
     }
 
@@ -279,7 +279,7 @@ impl Check<'_> {
         if self.target.scheme.uses_tls() {
             self.ask_without_http2(to).await;
         }
-        tokio::join!(self.intercept_control(to), self.long_hello(to));
+        tokio::join!(Box::pin(self.intercept_control(to)), Box::pin(self.long_hello(to)));
         let answer = self.rec.look(|seen| {
             seen.iter().rev().find_map(|o| match &o.seen {
                 Seen::HttpExchange(http) if http.purpose == "default" => Some(http.clone()),
@@ -287,8 +287,8 @@ impl Check<'_> {
             })
         });
         let Some(answer) = answer else { return };
-        self.follow_redirects(&answer).await;
-        self.sample(answer).await;
+        Box::pin(self.follow_redirects(&answer)).await;
+        Box::pin(self.sample(answer)).await;
     }
 }
 
