@@ -40,4 +40,11 @@ mod tests {
             assert_eq!(builtin(name).unwrap().name, name);
         }
     }
+
+    #[test]
+    fn no_network_of_scenarios_hides_one_of_these() {
+        for name in builtin_names() {
+            assert_eq!(crate::scenario::embedded_topology(name), None, "{name}");
+        }
+    }
 }
