@@ -12,8 +12,8 @@ faultmap_fuzz::target!(|data| {
     let protocol = PROTOCOLS[usize::from(first % 7)];
     let credentials = Credentials { user: "app".to_owned(), password: Some("pa55word-never-shown".to_owned()) };
     let given = (first & 0x80 == 0).then_some(&credentials);
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().expect("runtime");
-    let Some(told) = runtime.block_on(rehearse(protocol, said, given, "shop?target_session_attrs=read-write")) else { return };
+    let conversation = rehearse(protocol, said, given, "shop?target_session_attrs=read-write");
+    let Some(told) = faultmap_probe::fuzzing::wait_for(conversation).flatten() else { return };
     let text = serde_json::to_string(&told).expect("JSON");
     assert!(!text.contains("pa55word-never-shown") && text.len() < 64 * 1024);
     if let DialogueOutcome::Refused { message, .. } = &told.outcome {

@@ -22,7 +22,8 @@ fn peer(says: &[u8]) -> Peer {
     tokio::io::join(Cursor::new(says.to_vec()), tokio::io::sink())
 }
 
-fn wait_for<T>(conversation: impl Future<Output = T>) -> Option<T> {
+/// Runs a conversation to its end, on one runtime for each thread.
+pub fn wait_for<T>(conversation: impl Future<Output = T>) -> Option<T> {
     thread_local! {
         static RUNTIME: OnceCell<Option<Runtime>> = const { OnceCell::new() };
     }

@@ -63,6 +63,9 @@ pub(super) fn unexplained(evidence: &Evidence<'_>) -> Option<Verdict> {
         Layer::L7 => ("l7.service-mute", "l5.closed-without-answer"),
         Layer::L6 => ("l6.tls-handshake-stalled", "l4.reset-mid-stream"),
         Layer::L5 if evidence.proxy().is_some() => ("l5.proxy-refused", "l5.proxy-unreachable"),
+        // Nothing ended: our time did.
+        Layer::L5 if evidence.header.cut_short && evidence.target().scheme.uses_tls() => ("l6.tls-handshake-stalled", "l7.service-mute"),
+        Layer::L5 if evidence.header.cut_short => ("l7.service-mute", "l5.closed-without-answer"),
         Layer::L5 => ("l5.closed-without-answer", "l4.reset-mid-stream"),
         Layer::L4 => ("l4.port-filtered", "l3.remote-blackhole"),
         _ => ("l3.remote-blackhole", "l4.port-filtered"),
@@ -73,7 +76,7 @@ pub(super) fn unexplained(evidence: &Evidence<'_>) -> Option<Verdict> {
     };
     Some(Verdict {
         status: Status::Inconclusive,
-        layer: Some(layer),
+        layer: Some(named(likeliest, 0.3).layer),
         cause: Some(likeliest.to_owned()),
         confidence: 0.3,
         locus: Some(Locus { side: Where::Path, at: evidence.target().host_port() }),
