@@ -7,6 +7,7 @@ use crate::terminal;
 use anyhow::Context as _;
 use faultmap_probe::peer::{PeerAuth, Secret};
 use faultmap_probe::witness::{Event, WitnessOptions, serve};
+use tokio::signal::unix::{SignalKind, signal};
 
 pub(super) fn run(args: &WitnessArgs) -> anyhow::Result<i32> {
     if args.new_secret {
@@ -21,16 +22,17 @@ pub(super) fn run(args: &WitnessArgs) -> anyhow::Result<i32> {
     let options = WitnessOptions { listen: args.listen, auth, also_for: args.also_for.clone() };
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().context("cannot start the runtime")?;
     runtime.block_on(async {
+        // Before it says that it listens: whoever reads that may end it at once.
+        let mut signals = [SignalKind::interrupt(), SignalKind::terminate()].map(|kind| signal(kind).ok());
         let stop = async {
-            let mut term = tokio::signal::unix::signal(tokio::signal::unix::SignalKind::terminate()).ok();
-            let terminated = async {
-                match &mut term {
-                    Some(term) => drop(term.recv().await),
+            let [interrupted, terminated] = signals.each_mut().map(|signal| async {
+                match signal {
+                    Some(signal) => drop(signal.recv().await),
                     None => std::future::pending().await,
                 }
-            };
+            });
             tokio::select! {
-                _ = tokio::signal::ctrl_c() => {}
+                () = interrupted => {}
                 () = terminated => {}
             }
         };
