@@ -27,6 +27,10 @@ const DECIDED: [&str; 10] = [
 pub(super) fn told(ev: &Evidence<'_>, id: &str) -> Option<Option<Claim>> {
     let (failure, told, fate) = ev.fate()?;
     if fate == Fate::NeverCame {
+        // What never left this host cannot have come.
+        if super::l4::stopped_at_home(ev) {
+            return None;
+        }
         return never_came(ev, &failure, &told, id);
     }
     if id == "l2.stale-neighbor"

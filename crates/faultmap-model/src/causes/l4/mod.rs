@@ -121,5 +121,10 @@ fn stopped_before(ev: &Evidence<'_>, ip: IpAddr) -> Option<(ObservationId, IpAdd
     beyond.then_some((id, router))
 }
 
+/// This host's own firewall is proven to stop the connection.
+pub(in crate::causes) fn stopped_at_home(ev: &crate::Evidence<'_>) -> bool {
+    (local_firewall::CAUSE.claim)(ev).is_some_and(|claim| matches!(claim.standing, super::Standing::Proven(_)))
+}
+
 #[cfg(test)]
 pub(super) use super::tests_support;
