@@ -1,13 +1,13 @@
 //! The peer accepts the connection and ends it without a byte of an answer.
 
 use crate::causes::l6::{alpn, client_cert, offers, sni, tls_version};
-use crate::causes::l7::answer::exchange;
+use crate::causes::l7::answer::{exchange, sound};
 use crate::causes::l7::auth_failed::silent_refusal;
 use crate::causes::l7::backend_intermittent::mixed;
 use crate::causes::l7::clients::with_clients;
 use crate::causes::l7::speech;
 use crate::causes::{Cause, Claim, Tool};
-use crate::observation::{HttpOutcome, SessionEnd, SessionOutcome, TcpHealth, TlsOutcome};
+use crate::observation::{HttpOutcome, SessionEnd, SessionOutcome, TlsOutcome};
 use crate::verdict::Where;
 use crate::{Evidence, Layer, ObservationId};
 
@@ -136,11 +136,6 @@ fn at_once(ev: &Evidence<'_>) -> Option<End> {
         how: "resets it (RST)".to_owned(),
         confidence: 0.9,
     })
-}
-
-/// TCP was not struggling when the reset came.
-fn sound(tcp: Option<&TcpHealth>) -> bool {
-    tcp.is_none_or(|tcp| tcp.backoff == 0 && tcp.retransmits < 3)
 }
 
 #[cfg(test)]

@@ -1,6 +1,6 @@
 //! The final HTTP answer as several causes read it: what status it has, whether that is what was wanted, who sent it. It claims nothing.
 
-use crate::observation::{BodyEnd, HttpExchange, HttpOutcome, HttpResponse};
+use crate::observation::{BodyEnd, HttpExchange, HttpOutcome, HttpResponse, TcpHealth};
 use crate::{Evidence, ObservationId};
 
 /// The answer to the user's request.
@@ -50,6 +50,11 @@ pub(in crate::causes) fn usable<'a>(ev: &Evidence<'a>) -> Option<Answer<'a>> {
 pub(in crate::causes) fn small_segments_pass(ev: &Evidence<'_>) -> bool {
     let whole = |body: &BodyEnd| matches!(body, BodyEnd::Complete | BodyEnd::Limit);
     matches!(ev.exchange_for("clamped-mss"), Some((_, HttpExchange { outcome: HttpOutcome::Response(r), .. })) if whole(&r.body.end))
+}
+
+/// TCP shows no sign of loss or stall at the end. (Our own FIN may still be unacknowledged.)
+pub(in crate::causes) fn sound(tcp: Option<&TcpHealth>) -> bool {
+    tcp.is_none_or(|tcp| tcp.backoff == 0 && tcp.retransmits < 3)
 }
 
 /// The answer had not ended when we stopped waiting, and bytes of it were still coming. Gives how many came.

@@ -1,9 +1,9 @@
 //! What came is not valid HTTP: no head that parses, a bad chunk, a body that ends before its length.
 
-use super::answer::{exchange, wanted};
+use super::answer::{exchange, sound, wanted};
 use super::backend_intermittent::mixed;
 use crate::causes::{Cause, Claim, Tool};
-use crate::observation::{BodyEnd, HttpExchange, HttpOutcome, HttpResponse, TcpHealth};
+use crate::observation::{BodyEnd, HttpExchange, HttpOutcome, HttpResponse};
 use crate::verdict::Where;
 use crate::{Evidence, Layer};
 
@@ -49,36 +49,31 @@ fn broken(ev: &Evidence<'_>, http: &HttpExchange) -> Option<(String, f64)> {
         HttpOutcome::Closed { received_bytes } if !http.said_nothing() && sound(http.tcp.as_ref()) => {
             Some((format!("the connection was closed after {received_bytes} bytes, within the head"), 0.85))
         }
-        HttpOutcome::Response(response) if (300..400).contains(&response.status) && foreign_scheme(response).is_some() => {
-            let scheme = foreign_scheme(response).unwrap_or_default();
-            Some((format!("it redirects to a {scheme}: URL, which no HTTP client follows"), 0.93))
-        }
-        HttpOutcome::Response(response) if wanted(ev, response) => match &response.body.end {
-            BodyEnd::BadFraming { why } => Some((format!("the body's framing is broken ({why})"), 0.95)),
-            BodyEnd::Truncated if sound(http.tcp.as_ref()) => {
-                let promised = response.header("content-length").map(|length| format!(" of the {length} promised")).unwrap_or_default();
-                Some((format!("the body ends after {} bytes{promised}", response.body.wire_bytes), 0.93))
-            }
-            _ => None,
-        },
+        HttpOutcome::Response(response) => leads_out_of_the_web(response).or_else(|| broken_body(ev, http, response)),
         _ => None,
     }
 }
 
-/// The scheme of a Location that is none of the web (RFC 3986 3.1; a relative reference has no scheme).
-fn foreign_scheme(response: &HttpResponse) -> Option<String> {
-    let location = response.header("location")?;
-    let (scheme, _) = location.split_once(':')?;
-    let is_scheme = scheme.starts_with(|c: char| c.is_ascii_alphabetic())
-        && scheme.chars().all(|c| c.is_ascii_alphanumeric() || matches!(c, '+' | '-' | '.'));
-    let scheme = scheme.to_ascii_lowercase();
-    // Programs on telephones and desktops take links of schemes of their own: only those that read this host's files are refused.
-    (is_scheme && matches!(scheme.as_str(), "file" | "data" | "javascript" | "about" | "blob")).then_some(scheme)
+/// A redirect to a URL that no HTTP client follows. Programs on telephones and desktops take links of schemes of their own: only those that
+/// stay on this host are refused.
+fn leads_out_of_the_web(response: &HttpResponse) -> Option<(String, f64)> {
+    const LOCAL: [&str; 5] = ["file", "data", "javascript", "about", "blob"];
+    let location = response.header("location").filter(|_| (300..400).contains(&response.status))?;
+    let (written, _) = location.split_once(':')?;
+    let scheme = LOCAL.into_iter().find(|scheme| scheme.eq_ignore_ascii_case(written))?;
+    Some((format!("it redirects to a {scheme}: URL, which no HTTP client follows"), 0.93))
 }
 
-/// TCP shows no sign of loss or stall at the end. (Our own FIN may still be unacknowledged.)
-fn sound(tcp: Option<&TcpHealth>) -> bool {
-    tcp.is_none_or(|tcp| tcp.backoff == 0 && tcp.retransmits < 3)
+fn broken_body(ev: &Evidence<'_>, http: &HttpExchange, response: &HttpResponse) -> Option<(String, f64)> {
+    match &response.body.end {
+        _ if !wanted(ev, response) => None,
+        BodyEnd::BadFraming { why } => Some((format!("the body's framing is broken ({why})"), 0.95)),
+        BodyEnd::Truncated if sound(http.tcp.as_ref()) => {
+            let promised = response.header("content-length").map(|length| format!(" of the {length} promised")).unwrap_or_default();
+            Some((format!("the body ends after {} bytes{promised}", response.body.wire_bytes), 0.93))
+        }
+        _ => None,
+    }
 }
 
 fn short(text: &str) -> String {
@@ -89,6 +84,7 @@ fn short(text: &str) -> String {
 mod tests {
     use super::*;
     use crate::Recording;
+    use crate::observation::TcpHealth;
     use crate::testkit::{but, but_response, claims, healthy_https};
 
     fn with(outcome: HttpOutcome) -> Recording {

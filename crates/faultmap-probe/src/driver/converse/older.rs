@@ -2,12 +2,12 @@
 
 use super::tls::acceptable;
 use crate::driver::{Check, now_unix};
-use crate::http::{Connection, HttpAsk, exchange};
+use crate::http::Connection;
 use crate::tls::{TlsAsk, handshake};
 use faultmap_model::observation::{Dialogue, DialogueOutcome, HttpExchange, HttpOutcome, Role, Spoken};
 use faultmap_model::{Observation, Seen};
 use std::net::SocketAddr;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 const WAIT: Duration = Duration::from_secs(3);
 /// As recorded.
@@ -26,7 +26,7 @@ impl Check<'_> {
             }
             Some(Failed::Call) => {
                 let Some(connection) = self.http1_connection(to).await else { return };
-                self.head_of_root(connection, to).await;
+                self.head_of_root(connection, to, PURPOSE, WAIT).await;
             }
             _ => {}
         }
@@ -49,29 +49,6 @@ impl Check<'_> {
         let result = handshake(stream, &ask).await;
         let trusted = result.chain.as_ref().is_some_and(acceptable);
         result.stream.filter(|_| trusted).map(Connection::Tls)
-    }
-
-    async fn head_of_root(&self, connection: Connection, to: SocketAddr) {
-        let asked = Instant::now();
-        let host = self.host_header();
-        let ask = HttpAsk {
-            to,
-            method: "HEAD",
-            host_header: &host,
-            path_and_query: "/",
-            headers: &[],
-            body: None,
-            accept_encoding: false,
-            wait: self.within(WAIT),
-            body_limit: 0,
-            body_wait: Duration::from_millis(100),
-            purpose: PURPOSE,
-            expect_body: None,
-            shown_url: &format!("https://{host}/"),
-            now_unix: now_unix(),
-        };
-        let answer = exchange(connection, &ask).await;
-        self.rec.note(asked, answer);
     }
 }
 

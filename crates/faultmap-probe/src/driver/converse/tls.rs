@@ -4,7 +4,7 @@ use super::{OFFER_WAIT, Turn};
 use crate::dialogue::up_to_tls;
 use crate::driver::{Check, now_unix};
 use crate::http::{Connection, HttpAsk, exchange};
-use crate::tls::{OfferAsk, OfferKind, TlsAsk, TlsStream, TlsVersion, handshake, offer, plain_request};
+use crate::tls::{OfferAsk, OfferKind, TlsAsk, TlsVersion, handshake, offer, plain_request};
 use faultmap_model::observation::{Role, TlsHandshake, TlsOffer, TlsOutcome, Trust};
 use faultmap_model::{Observation, Scheme, Seen};
 use futures_util::future::join_all;
@@ -57,13 +57,14 @@ impl Check<'_> {
             return Some(Connection::Tls(stream));
         }
         if self.target.scheme.uses_http() && turn.purpose == "default" {
-            self.read_its_clock(stream, to).await;
+            // A peer that is not trusted: only its Date is wanted, to compare clocks.
+            self.head_of_root(Connection::Tls(stream), to, "clock", Duration::from_secs(2)).await;
         }
         None
     }
 
-    /// A peer that is not trusted gets no header and no path of the user's: only its Date is wanted, to compare clocks.
-    async fn read_its_clock(&self, stream: TlsStream, to: SocketAddr) {
+    /// `HEAD /`, with no header and no path of the user's.
+    pub(super) async fn head_of_root(&self, connection: Connection, to: SocketAddr, purpose: &str, wait: Duration) {
         let asked = Instant::now();
         let host = self.host_header();
         let ask = HttpAsk {
@@ -74,15 +75,15 @@ impl Check<'_> {
             headers: &[],
             body: None,
             accept_encoding: false,
-            wait: self.within(Duration::from_secs(2)),
+            wait: self.within(wait),
             body_limit: 0,
             body_wait: Duration::from_millis(100),
-            purpose: "clock",
+            purpose,
             expect_body: None,
             shown_url: &format!("https://{host}/"),
             now_unix: now_unix(),
         };
-        let answer = exchange(Connection::Tls(stream), &ask).await;
+        let answer = exchange(connection, &ask).await;
         self.rec.note(asked, answer);
     }
 
