@@ -5,6 +5,7 @@
 
 pub mod arp;
 pub mod checksum;
+pub mod dissect;
 mod error;
 pub mod ethernet;
 pub mod icmp;

@@ -11,13 +11,14 @@ const ALLOWED: &[(&str, &[&str])] = &[
     ("faultmap-wire", &["faultmap-model"]),
     ("faultmap-host", &["faultmap-model", "faultmap-wire"]),
     ("faultmap-probe", &["faultmap-model", "faultmap-wire", "faultmap-host"]),
+    ("faultmap-capture", &["faultmap-model", "faultmap-wire"]),
     ("faultmap-lab", &["faultmap-model", "faultmap-wire"]),
-    ("faultmap", &["faultmap-model", "faultmap-wire", "faultmap-host", "faultmap-probe", "faultmap-lab"]),
+    ("faultmap", &["faultmap-model", "faultmap-wire", "faultmap-host", "faultmap-probe", "faultmap-capture", "faultmap-lab"]),
     ("xtask", &[]),
 ];
 
 /// Crates that must work without an async runtime, and without anything that needs one.
-const WITHOUT_RUNTIME: [&str; 3] = ["faultmap-model", "faultmap-wire", "faultmap-host"];
+const WITHOUT_RUNTIME: [&str; 4] = ["faultmap-model", "faultmap-wire", "faultmap-host", "faultmap-capture"];
 /// Crates whose errors need no type of their own: they end at a person.
 const MAY_USE_ANYHOW: [&str; 2] = ["faultmap", "xtask"];
 

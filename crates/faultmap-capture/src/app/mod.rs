@@ -1,0 +1,100 @@
+//! What is said in a flow: one file for each protocol, all behind one trait. A conversation gets the bytes of both directions in order, and gives
+//! exchanges (a question, its answer, how long each part took) and findings. It never sees packets, and never blocks: what it cannot read it lets go.
+
+use crate::finding::Finding;
+use crate::flow::Side;
+use crate::packet::{PacketNo, Stamp};
+use serde::Serialize;
+
+/// Bytes of one direction, in order, as they came.
+#[derive(Debug, Clone, Copy)]
+pub struct Chunk<'a> {
+    /// Who sent them.
+    pub from: Side,
+    /// The bytes; never empty.
+    pub bytes: &'a [u8],
+    /// When the packet that made them readable was captured.
+    pub at: Stamp,
+    /// That packet.
+    pub packet: PacketNo,
+}
+
+/// How a flow ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum End {
+    /// Both sides said FIN.
+    Closed,
+    /// This side said FIN and the flow went no further.
+    HalfClosed(Side),
+    /// This side sent a RST.
+    Reset(Side),
+    /// Nothing came any more for the time after which a flow is forgotten.
+    Idle,
+    /// The capture ended, or the flow was pushed out by a bound.
+    Cut,
+}
+
+/// What a conversation may ask of the flow below it.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Below {
+    /// Round trip of the handshake, between the client and the point of capture and the server together.
+    pub handshake_rtt_ms: Option<f64>,
+    /// From the last byte of the last question to the first ACK that covers it, in milliseconds.
+    pub question_acked_ms: Option<f64>,
+    /// The SYN was seen, so that the first bytes of the conversation are its beginning.
+    pub from_the_start: bool,
+    /// When the handshake was complete.
+    pub established: Option<Stamp>,
+    /// The server's port.
+    pub server_port: u16,
+}
+
+/// One question and its answer.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Exchange {
+    /// The protocol: `http`, `dns`, `postgres`.
+    pub protocol: &'static str,
+    /// The question in short: `GET /checkout`, `A shop.test`. Printable, at most 200 characters, never a credential.
+    pub question: String,
+    /// The answer in short: `503`, `NXDOMAIN`, `ERROR 28P01`. Empty if none came.
+    pub answer: String,
+    /// First byte of the question.
+    #[serde(skip)]
+    pub asked: Stamp,
+    /// Packet of the question's first byte.
+    pub asked_in: u64,
+    /// From the question's last byte to the answer's first, less nothing.
+    pub wait_ms: Option<f64>,
+    /// The part of `wait_ms` that the server took: the wait less the network's round trip.
+    pub think_ms: Option<f64>,
+    /// From the first byte of the question to the last of the answer.
+    pub total_ms: Option<f64>,
+    /// Packet of the answer's first byte.
+    pub answered_in: Option<u64>,
+    /// The answer is one that the client wanted: no error status, no refusal.
+    pub ok: bool,
+}
+
+/// Where a conversation puts what it has.
+#[derive(Debug, Default)]
+pub struct Sink {
+    /// Findings, without flow id (the flow adds its own).
+    pub findings: Vec<Finding>,
+    /// Exchanges that are complete, or that will never be.
+    pub exchanges: Vec<Exchange>,
+    /// The protocol has been recognised as another one than assumed; shown in tables: `tls`, `http`, `h2`, `postgres`.
+    pub protocol: Option<&'static str>,
+    /// The name that the client asked for (SNI, Host, the database), printable.
+    pub server_name: Option<String>,
+}
+
+/// One protocol in one flow. Memory is bounded: each conversation says in its file how much it may keep.
+pub trait Conversation: Send {
+    /// Bytes of one side, in order.
+    fn chunk(&mut self, chunk: Chunk<'_>, below: &Below, sink: &mut Sink);
+    /// So many bytes of one side will never come: the capture lost them, or a bound was hit.
+    fn gap(&mut self, from: Side, missing: u64, sink: &mut Sink);
+    /// The flow is over.
+    fn end(&mut self, how: End, at: Stamp, sink: &mut Sink);
+}

@@ -1,0 +1,85 @@
+//! The key of a flow: equal for both directions.
+
+use serde::Serialize;
+use std::fmt;
+use std::net::SocketAddr;
+
+/// The number of a flow within its capture, from 1, in the order of first packets.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
+pub struct FlowId(pub u64);
+
+impl fmt::Display for FlowId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+/// Who speaks: the side that opened the flow, or the other one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Side {
+    /// Opened the flow: sent the SYN, or the first packet where no SYN was seen and ports do not tell otherwise.
+    Client,
+    /// The other one.
+    Server,
+}
+
+impl Side {
+    /// The other side.
+    #[must_use]
+    pub const fn other(self) -> Self {
+        match self {
+            Self::Client => Self::Server,
+            Self::Server => Self::Client,
+        }
+    }
+}
+
+/// What a flow speaks above IP.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
+#[serde(rename_all = "lowercase")]
+#[allow(missing_docs, reason = "the names are those of the protocols")]
+pub enum Protocol {
+    Tcp,
+    Udp,
+    Icmp,
+    /// Another IP protocol.
+    Other(u8),
+}
+
+/// Addresses, ports, protocol and realm, ordered so that both directions give the same key.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct FlowKey {
+    /// The lower end. ICMP echoes carry their identifier as both ports; other protocols 0.
+    pub low: SocketAddr,
+    /// The higher end.
+    pub high: SocketAddr,
+    /// What is spoken.
+    pub protocol: Protocol,
+    /// What tells equal addresses apart: `dissect::Frame::realm`.
+    pub realm: u32,
+}
+
+impl FlowKey {
+    /// The key of a packet from `from` to `to`, and whether `from` is its lower end.
+    #[must_use]
+    pub fn of(from: SocketAddr, to: SocketAddr, protocol: Protocol, realm: u32) -> (Self, bool) {
+        let low_sends = from <= to;
+        let (low, high) = if low_sends { (from, to) } else { (to, from) };
+        (Self { low, high, protocol, realm }, low_sends)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn both_directions_have_one_key() {
+        let (a, b) = ("10.0.0.1:40000".parse().expect("address"), "10.0.0.2:443".parse().expect("address"));
+        let (there, back) = (FlowKey::of(a, b, Protocol::Tcp, 7), FlowKey::of(b, a, Protocol::Tcp, 7));
+        assert_eq!(there.0, back.0);
+        assert_ne!(there.1, back.1);
+        assert_ne!(there.0, FlowKey::of(a, b, Protocol::Tcp, 8).0, "another VLAN");
+    }
+}
