@@ -4,7 +4,7 @@
 use crate::shell;
 use anyhow::{Context, Result, bail};
 use serde_json::Value;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::path::{Path, PathBuf};
 
 /// Folders that hold no source of ours.
@@ -43,19 +43,31 @@ pub(crate) fn packages() -> Result<Vec<Package>> {
     let said: Value = serde_json::from_slice(&said).context("read the answer of cargo metadata")?;
     let members = said["workspace_members"].as_array().map_or(&[][..], Vec::as_slice);
     let packages = said["packages"].as_array().context("cargo metadata names no packages")?;
-    packages.iter().map(|package| read_package(package, members.contains(&package["id"]))).collect()
+    let nodes = said["resolve"]["nodes"].as_array().context("cargo metadata resolves nothing")?;
+    let names: HashMap<&str, &str> =
+        packages.iter().filter_map(|package| Some((package["id"].as_str()?, package["name"].as_str()?))).collect();
+    packages.iter().map(|package| read_package(package, &needs(nodes, &names, package), members.contains(&package["id"]))).collect()
 }
 
-fn read_package(package: &Value, ours: bool) -> Result<Package> {
+/// What is linked to a package at run time: as resolved, so optional dependencies that nobody switched on are left out.
+fn needs(nodes: &[Value], names: &HashMap<&str, &str>, package: &Value) -> Vec<String> {
+    let node = nodes.iter().find(|node| node["id"] == package["id"]);
+    let dependencies = node.and_then(|node| node["deps"].as_array()).map_or(&[][..], Vec::as_slice);
+    let at_run_time = |dependency: &&Value| {
+        let kinds = dependency["dep_kinds"].as_array().map_or(&[][..], Vec::as_slice);
+        kinds.iter().any(|kind| kind["kind"].as_str() != Some("dev"))
+    };
+    let ids = dependencies.iter().filter(at_run_time).filter_map(|dependency| dependency["pkg"].as_str());
+    ids.filter_map(|id| names.get(id)).map(|name| (*name).to_owned()).collect()
+}
+
+fn read_package(package: &Value, needs: &[String], ours: bool) -> Result<Package> {
     let text = |key: &str| package[key].as_str().map(str::to_owned);
-    let dependencies = package["dependencies"].as_array().map_or(&[][..], Vec::as_slice);
-    let for_tests = |dependency: &&Value| dependency["kind"].as_str() == Some("dev");
-    let needs = dependencies.iter().filter(|dependency| !for_tests(dependency));
     Ok(Package {
         name: text("name").context("a package without a name")?,
         version: text("version").unwrap_or_default(),
         license: text("license"),
-        needs: needs.filter_map(|dependency| dependency["name"].as_str().map(str::to_owned)).collect(),
+        needs: needs.to_vec(),
         ours,
         manifest: text("manifest_path").unwrap_or_default().into(),
     })
