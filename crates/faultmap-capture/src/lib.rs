@@ -8,3 +8,4 @@ pub mod app;
 pub mod finding;
 pub mod flow;
 pub mod packet;
+pub mod pcapng;
