@@ -1,10 +1,11 @@
 //! What is said in a flow: one file for each protocol, all behind one trait. A conversation gets the bytes of both directions in order, and gives
 //! exchanges (a question, its answer, how long each part took) and findings. It never sees packets, and never blocks: what it cannot read it lets go.
 
-use crate::finding::Finding;
+use crate::finding::{Finding, Party};
 use crate::flow::Side;
 use crate::packet::{PacketNo, Stamp};
 use serde::Serialize;
+use std::net::SocketAddr;
 
 /// Bytes of one direction, in order, as they came.
 #[derive(Debug, Clone, Copy)]
@@ -40,7 +41,7 @@ pub enum End {
 pub struct Below {
     /// Round trip of the handshake, between the client and the point of capture and the server together.
     pub handshake_rtt_ms: Option<f64>,
-    /// From the last byte of the last question to the first ACK that covers it, in milliseconds.
+    /// From the last byte of the last question to the first ACK that covers it, in milliseconds; `None` while no ACK covers it.
     pub question_acked_ms: Option<f64>,
     /// The SYN was seen, so that the first bytes of the conversation are its beginning.
     pub from_the_start: bool,
@@ -48,6 +49,55 @@ pub struct Below {
     pub established: Option<Stamp>,
     /// The server's port.
     pub server_port: u16,
+}
+
+impl Below {
+    /// The network's part of a wait at the point of capture: the round trip to the server, as far as the handshake and the last ACK tell.
+    #[must_use]
+    pub fn network_ms(&self) -> f64 {
+        match (self.handshake_rtt_ms, self.question_acked_ms) {
+            (Some(handshake), Some(acked)) => handshake.min(acked),
+            (one, other) => one.or(other).unwrap_or(0.0),
+        }
+    }
+
+    /// The server's part of a wait of `wait_ms`.
+    #[must_use]
+    pub fn think_ms(&self, wait_ms: f64) -> f64 {
+        (wait_ms - self.network_ms()).max(0.0)
+    }
+}
+
+/// The two ends of a flow.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Ends {
+    /// Who opened it.
+    pub client: SocketAddr,
+    /// Who was asked.
+    pub server: SocketAddr,
+}
+
+impl Ends {
+    /// The server, as somebody to blame.
+    #[must_use]
+    pub const fn service(&self) -> Party {
+        Party::Service(self.server)
+    }
+
+    /// The client, as somebody to blame.
+    #[must_use]
+    pub const fn asker(&self) -> Party {
+        Party::Host(self.client.ip())
+    }
+
+    /// Whoever sent what `side` sent.
+    #[must_use]
+    pub const fn party(&self, side: Side) -> Party {
+        match side {
+            Side::Client => self.asker(),
+            Side::Server => self.service(),
+        }
+    }
 }
 
 /// One question and its answer.
@@ -95,6 +145,7 @@ pub trait Conversation: Send {
     fn chunk(&mut self, chunk: Chunk<'_>, below: &Below, sink: &mut Sink);
     /// So many bytes of one side will never come: the capture lost them, or a bound was hit.
     fn gap(&mut self, from: Side, missing: u64, sink: &mut Sink);
-    /// The flow is over.
-    fn end(&mut self, how: End, at: Stamp, sink: &mut Sink);
+    /// The flow is over. `at` is the last moment of the capture, or of the time after which the flow was forgotten: what waited until then waited
+    /// so long.
+    fn end(&mut self, how: End, at: Stamp, below: &Below, sink: &mut Sink);
 }
