@@ -7,5 +7,6 @@
 pub mod app;
 pub mod finding;
 pub mod flow;
+pub mod live;
 pub mod packet;
 pub mod pcapng;

@@ -174,8 +174,11 @@ mod tests {
         Captured { number: PacketNo(1), at: Stamp(at), link: LinkType::ETHERNET, wire_len: bytes.len() as u32 + 7, bytes }
     }
 
-    /// What another implementation reads: time, length on the wire and bytes of each packet; received and dropped.
-    fn read(file: &[u8]) -> (Vec<(u64, u32, Vec<u8>)>, Option<(u64, u64)>) {
+    /// Time, length on the wire, bytes.
+    type Read = (u64, u32, Vec<u8>);
+
+    /// What another implementation reads: the packets; received and dropped.
+    fn read(file: &[u8]) -> (Vec<Read>, Option<(u64, u64)>) {
         let (mut packets, mut statistics) = (Vec::new(), None);
         let mut reader = PcapNGReader::new(1 << 20, file).expect("a section");
         loop {
