@@ -63,7 +63,7 @@ const STEPS: &[Step] = &[
     Step { name: "doctest", about: "examples in doc comments", after: Some("build"), run: tests_step::doctests },
     Step { name: "fuzz", about: "the corpus of the fuzz targets passes", after: Some("tools"), run: fuzz::run },
     Step { name: "generated", about: "docs/causes.md is what the registry of causes says", after: Some("build"), run: documents::run },
-    Step { name: "fuzzing", about: "every parser of outside bytes is fuzzed for a minute", after: Some("fuzz"), run: fuzzing::run },
+    Step { name: "fuzzing", about: "every parser of outside bytes is fuzzed, up to a minute each", after: Some("fuzz"), run: fuzzing::run },
     Step { name: "lab", about: "every scenario, broken and clean, as root and unprivileged", after: Some("build"), run: crate::lab::grade },
 ];
 

@@ -1,4 +1,4 @@
-//! A minute of fuzzing for every parser of bytes from outside: by libFuzzer, guided by coverage, where a C++ compiler can build it;
+//! Fuzzing for every parser of bytes from outside: by libFuzzer, guided by coverage, where a C++ compiler can build it;
 //! else by blind mutation of the seeds. Both run on the stable compiler.
 
 use super::Outcome;
@@ -9,8 +9,10 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::Mutex;
 
-/// Seconds for each target; `FAULTMAP_FUZZ_SECONDS` changes it.
-const SECONDS: u64 = 60;
+/// Seconds of each core that the targets share, so that a new target does not make the whole longer.
+const BUDGET: u64 = 300;
+/// The least and the most that a target gets of it; `FAULTMAP_FUZZ_SECONDS` sets the seconds of each target instead.
+const SHARE: std::ops::RangeInclusive<u64> = 10..=60;
 /// Coverage counters that libFuzzer reads; each is a stable option of rustc that hands a stable pass to LLVM.
 const INSTRUMENTED: &str = "--cfg fuzzing -Cpasses=sancov-module -Cllvm-args=-sanitizer-coverage-level=4 \
      -Cllvm-args=-sanitizer-coverage-inline-8bit-counters -Cllvm-args=-sanitizer-coverage-pc-table";
@@ -25,11 +27,12 @@ pub(super) fn run() -> Result<Outcome> {
     if !Path::new("fuzz/Cargo.toml").is_file() {
         return Ok(Outcome::Skipped("there is no fuzz package".to_owned()));
     }
-    let seconds = std::env::var("FAULTMAP_FUZZ_SECONDS").ok().and_then(|text| text.parse().ok()).unwrap_or(SECONDS);
     let targets = targets()?;
+    let at_once = std::thread::available_parallelism().map_or(1, usize::from);
+    let asked = std::env::var("FAULTMAP_FUZZ_SECONDS").ok().and_then(|text| text.parse().ok());
+    let seconds = asked.unwrap_or_else(|| share(targets.len(), at_once));
     let guided = shell::works("c++", &["--version"]);
     let folder = build(guided)?;
-    let at_once = std::thread::available_parallelism().map_or(1, usize::from);
     let queue = Mutex::new(targets.iter().cloned().collect::<VecDeque<String>>());
     let failed = Mutex::new(Vec::new());
     std::thread::scope(|scope| {
@@ -49,6 +52,12 @@ pub(super) fn run() -> Result<Outcome> {
     }
     let how = if guided { "by libFuzzer" } else { "by blind mutation: there is no C++ compiler to build libFuzzer with" };
     Ok(Outcome::Passed(format!("{} targets, {seconds} s each, {how}", targets.len())))
+}
+
+/// Seconds for each of so many targets.
+fn share(targets: usize, at_once: usize) -> u64 {
+    let (targets, at_once) = (targets.max(1) as u64, at_once as u64);
+    (BUDGET * at_once / targets).clamp(*SHARE.start(), *SHARE.end())
 }
 
 fn pop(queue: &Mutex<VecDeque<String>>) -> Option<String> {
@@ -140,5 +149,11 @@ mod tests {
             "Done 12 runs\nstat::number_of_executed_units: 12\nstat::new_units_added:          3\nstat::peak_rss_mb:              29\n";
         assert_eq!(summary(said), "12 inputs, 3 of them reached new code, at most 29 MB");
         assert_eq!(summary("frame: 99 inputs"), "frame: 99 inputs");
+    }
+
+    #[test]
+    fn many_targets_share_what_few_need_not() {
+        assert_eq!([share(1, 2), share(13, 2), share(30, 2), share(1000, 2)], [60, 46, 20, 10]);
+        assert_eq!(share(0, 1), 60);
     }
 }
