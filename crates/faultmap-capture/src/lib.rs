@@ -5,6 +5,7 @@
 //! the packets; nothing here reads a clock, but the live reader.
 
 pub mod app;
+pub mod file;
 pub mod finding;
 pub mod flow;
 pub mod live;
