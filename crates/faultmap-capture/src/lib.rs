@@ -1,9 +1,10 @@
 //! Packets to flows, findings and observations: what a capture tells about the network that it was taken from.
 //!
 //! The way of a packet: [`packet`] (from a file or a live interface) → `faultmap_wire::dissect` → capture quality → the flow that it belongs to →
-//! the conversation in the flow → [`finding`]s. At the end flows and findings become a verdict, in the words of the model's causes. Time is that of
-//! the packets; nothing here reads a clock, but the live reader.
+//! the conversation in the flow → [`finding`]s. [`analysis`] is the whole of it. At the end flows and findings become a verdict, in the words of the
+//! model's causes. Time is that of the packets; nothing here reads a clock, but the live reader.
 
+pub mod analysis;
 pub mod app;
 pub mod file;
 pub mod finding;

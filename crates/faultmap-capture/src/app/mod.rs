@@ -143,6 +143,11 @@ pub struct Sink {
 pub trait Conversation: Send {
     /// Bytes of one side, in order.
     fn chunk(&mut self, chunk: Chunk<'_>, below: &Below, sink: &mut Sink);
+    /// Whether more bytes of this side are of use. Once neither side's are, the flow stops keeping bytes for it.
+    fn wants(&self, from: Side) -> bool {
+        let _ = from;
+        true
+    }
     /// So many bytes of one side will never come: the capture lost them, or a bound was hit.
     fn gap(&mut self, from: Side, missing: u64, sink: &mut Sink);
     /// The flow is over. `at` is the last moment of the capture, or of the time after which the flow was forgotten: what waited until then waited
