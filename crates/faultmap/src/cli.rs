@@ -129,6 +129,9 @@ pub(crate) struct CheckArgs {
     /// --watch, FILE is a folder
     #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath, help_heading = "Output")]
     pub(crate) record: Option<PathBuf>,
+    /// Record the packets of the check in FILE (pcapng) and cite them beside the evidence (needs CAP_NET_RAW)
+    #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath, help_heading = "Output")]
+    pub(crate) capture: Option<PathBuf>,
 
     /// Bound of the whole check: 15, 15s, 500ms
     #[arg(long, value_name = "TIME", default_value = "15s", value_parser = duration, help_heading = "Time limits")]

@@ -12,6 +12,7 @@ mod http;
 mod http3;
 mod icmp;
 mod local;
+mod packets;
 mod path;
 mod peer;
 mod proxy;
@@ -28,6 +29,7 @@ pub use http::*;
 pub use http3::*;
 pub use icmp::*;
 pub use local::*;
+pub use packets::*;
 pub use path::*;
 pub use peer::*;
 pub use proxy::*;
@@ -165,6 +167,8 @@ seen! {
     Dialogue(Dialogue) = "service.dialogue" @ L7,
     /// What a witness at the other end saw.
     PeerReport(PeerReport) = "peer.report" @ L4,
+    /// The packets of the check itself (`--capture`).
+    Packets(Packets) = "packets" @ L2,
     /// What an earlier check of the same target saw (`--baseline`).
     Baseline(Baseline) = "baseline" @ L7,
     /// A question that was not asked, and why.

@@ -2,6 +2,7 @@
 
 use super::credentials::{self, Secrets};
 use super::file::Sink;
+use super::packets::Beside;
 use super::targets::{self, Written};
 use super::{Way, deliver, many, place, watch};
 use crate::cli::{CheckArgs, EXIT_FAILED, without_credentials};
@@ -43,6 +44,9 @@ pub(super) fn run(args: &CheckArgs, choice: Colours) -> anyhow::Result<i32> {
     // Before the first thread: a namespace is entered by the whole process or by a part of it.
     let from = place::enter(&args.many)?;
     let plans = plans(args, &written, from.as_ref())?;
+    if args.capture.is_some() && (plans.len() != 1 || args.many.watch.is_some() || args.many.list.is_some()) {
+        bail!("--capture records the packets of one check; check one target, once");
+    }
     match (&args.many.watch, plans.as_slice()) {
         (None, [plan]) if args.many.list.is_none() => one(args, plan, choice),
         (None, plans) => many::run(args, plans, choice),
@@ -58,8 +62,10 @@ fn one(args: &CheckArgs, plan: &Plan, choice: Colours) -> anyhow::Result<i32> {
         Terminal::of_environment(),
         &format!("asking about {}", plan.target.input),
     );
-    let recording = witness(plan, &progress)?;
+    let beside = Beside::begin(args.capture.as_deref())?;
+    let mut recording = witness(plan, &progress)?;
     progress.end();
+    let captured = beside.map_or(Ok(()), |beside| beside.end(&mut recording));
     tell_of_lost_peer(&recording);
     let (report, bytes) = plan.conclude(recording)?;
     let code = i32::from(report.verdict.exit_code());
@@ -67,11 +73,9 @@ fn one(args: &CheckArgs, plan: &Plan, choice: Colours) -> anyhow::Result<i32> {
     let recorded = sink.write(&bytes);
     let way = if sink.is_stdout() { Way::Stderr } else { Way::Stdout };
     deliver(&report, args.shown, way, choice)?;
-    if let Err(error) = recorded {
-        terminal::complain(&error);
-        return Ok(EXIT_FAILED);
-    }
-    Ok(code)
+    let failed: Vec<anyhow::Error> = [recorded, captured].into_iter().filter_map(Result::err).collect();
+    failed.iter().for_each(terminal::complain);
+    Ok(if failed.is_empty() { code } else { EXIT_FAILED })
 }
 
 /// The user named a witness, and there is nothing of it: he will want to know, whatever the verdict.

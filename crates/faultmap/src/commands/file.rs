@@ -30,8 +30,7 @@ impl Sink {
         }
         let sink = Self::at(path)?;
         if let Self::File(path) = &sink {
-            let scratch = scratch_beside(path);
-            File::create_new(&scratch).and_then(|_| fs::remove_file(&scratch)).with_context(|| cannot(path))?;
+            writable(path)?;
         }
         Ok(sink)
     }
@@ -62,6 +61,12 @@ impl Sink {
             }
         }
     }
+}
+
+/// Whether a file can be put in place there: told before the work whose result it is to hold.
+pub(super) fn writable(path: &Path) -> anyhow::Result<()> {
+    let scratch = scratch_beside(path);
+    File::create_new(&scratch).and_then(|_| fs::remove_file(&scratch)).with_context(|| cannot(path))
 }
 
 /// Puts a file in place in one step: readers see the old one or the new one, and neither a failure nor a kill leaves half a file.

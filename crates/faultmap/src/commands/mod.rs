@@ -12,6 +12,7 @@ mod file;
 pub(crate) mod lab;
 mod man;
 mod many;
+mod packets;
 mod place;
 mod replay;
 mod secret;

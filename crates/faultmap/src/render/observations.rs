@@ -4,6 +4,7 @@
 mod dialogue;
 mod http3;
 mod names;
+mod packets;
 mod peer;
 mod proxy;
 mod session;
@@ -35,10 +36,11 @@ pub(super) fn all(paper: &mut Paper, report: &Report) {
     }
 }
 
-/// One that is cited as evidence.
-pub(super) fn cited(paper: &mut Paper, observation: &Observation) {
+/// One that is cited as evidence, with its packets where they were recorded.
+pub(super) fn cited(paper: &mut Paper, report: &Report, observation: &Observation) {
     paper.cell_right(DIM, &observation.id.to_string(), 5).blank(2);
-    paper.put(CYAN, observation.seen.kind()).blank(1).wrapped(PLAIN, &words(&observation.seen), 7);
+    let text = format!("{}{}", words(&observation.seen), packets::shown_by(report, observation.id));
+    paper.put(CYAN, observation.seen.kind()).blank(1).wrapped(PLAIN, &text, 7);
 }
 
 /// The line.
@@ -80,6 +82,7 @@ pub(super) fn words(seen: &Seen) -> String {
         Seen::Http3Exchange(it) => http3::words(it),
         Seen::Dialogue(it) => dialogue::words(it),
         Seen::PeerReport(it) => peer::words(it),
+        Seen::Packets(it) => packets::words(it),
         Seen::Baseline(it) => format!("{}: {}", it.file, it.status.word()),
         Seen::NotAsked(it) => not_asked(it),
     }

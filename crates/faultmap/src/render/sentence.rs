@@ -107,7 +107,7 @@ pub(super) fn because(paper: &mut Paper, report: &Report) {
     }
     paper.heading("because");
     for observation in cited.iter().take(MOST_BECAUSE) {
-        observations::cited(paper, observation);
+        observations::cited(paper, report, observation);
     }
     more(paper, cited.len(), MOST_BECAUSE, "more with --verbose");
 }

@@ -5,6 +5,7 @@
 mod check;
 mod killed;
 mod many;
+mod packets;
 mod recordings;
 mod witness;
 mod words;
