@@ -1,6 +1,19 @@
 //! What is said in a flow: one file for each protocol, all behind one trait. A conversation gets the bytes of both directions in order, and gives
 //! exchanges (a question, its answer, how long each part took) and findings. It never sees packets, and never blocks: what it cannot read it lets go.
 
+mod dns;
+mod gather;
+mod http;
+mod recognise;
+mod talk;
+mod tell;
+#[cfg(test)]
+mod testkit;
+mod text;
+
+pub use recognise::{First, Guess, Spoken, recognise};
+pub use talk::{Talk, datagrams};
+
 use crate::finding::{Finding, Party};
 use crate::flow::Side;
 use crate::packet::{PacketNo, Stamp};
@@ -47,6 +60,8 @@ pub struct Below {
     pub from_the_start: bool,
     /// When the handshake was complete.
     pub established: Option<Stamp>,
+    /// Who said FIN first, if anybody did.
+    pub first_fin: Option<Side>,
     /// The server's port.
     pub server_port: u16,
 }

@@ -1,0 +1,368 @@
+//! DNS over UDP and TCP (RFC 1035, RFC 7766): questions paired with their answers by id, name and type, and what the answers say. A flow is one 5-tuple, so its
+//! own table is enough.
+//!
+//! Memory: at most [`MOST_OPEN`] open questions and [`MOST_ANSWERED`] answered ones of about 200 bytes each, [`MOST_HELD`] findings held back; over TCP one message of at
+//! most 64 KiB.
+
+mod message;
+#[cfg(test)]
+mod tests;
+
+use super::gather::{Gather, Gathered};
+use super::tell::{Mark, SLOW_MS, tell};
+use super::{Below, Chunk, Conversation, End, Ends, Exchange, Sink, text};
+use crate::finding::{Finding, Weight};
+use crate::flow::Side;
+use crate::packet::Stamp;
+use faultmap_model::Layer;
+use message::{A, AAAA, Message, Unread, rcode_name};
+use std::collections::VecDeque;
+
+/// Open questions of one flow that are followed.
+const MOST_OPEN: usize = 256;
+/// Answered questions of one flow that are remembered, to know a second answer.
+const MOST_ANSWERED: usize = 16;
+/// Findings held back until the name's other questions are answered.
+const MOST_HELD: usize = 8;
+/// The usual patience of a resolver library (resolv.conf(5): `timeout`), milliseconds.
+const PATIENCE_MS: f64 = 5000.0;
+/// An answer in less costs nobody anything, cached or not, in milliseconds.
+const FREE_MS: f64 = 20.0;
+/// Answers later than this after the last question are no answers any more, in milliseconds.
+const FORGET_MS: f64 = 30_000.0;
+
+/// DNS in one flow.
+pub(super) struct Dns {
+    ends: Ends,
+    over_tcp: bool,
+    gathers: [Gather; 2],
+    lost: [bool; 2],
+    open: VecDeque<Query>,
+    answered: VecDeque<Query>,
+    held: Vec<Held>,
+    malformed: bool,
+}
+
+struct Query {
+    id: u16,
+    qtype: u16,
+    name: String,
+    question: String,
+    asked: Mark,
+    last: Mark,
+    tries: u32,
+    edns: bool,
+    /// What came as the answer, once it came.
+    content: u64,
+    rcode: u16,
+}
+
+/// That a name does not exist, or has no address, is told at the end: a sister question may have been answered.
+struct Held {
+    name: String,
+    finding: Finding,
+}
+
+/// Whether this may be a DNS message: as a datagram from whoever, or whole in a stream.
+pub(super) fn looks_like(bytes: &[u8]) -> bool {
+    matches!(message::read(bytes), Ok(message) if message.qtype != 0 && message.opcode == 0 && (message.response || (message.answers == 0 && message.rcode == 0)))
+}
+
+impl Dns {
+    /// A flow between these.
+    pub(super) fn new(ends: Ends, over_tcp: bool) -> Self {
+        Self {
+            ends,
+            over_tcp,
+            gathers: [Gather::default(), Gather::default()],
+            lost: [false; 2],
+            open: VecDeque::new(),
+            answered: VecDeque::new(),
+            held: Vec::new(),
+            malformed: false,
+        }
+    }
+
+    fn message(&mut self, bytes: &[u8], mark: Mark, sink: &mut Sink) {
+        match message::read(bytes) {
+            Ok(message) if message.opcode != 0 => {}
+            Ok(message) if message.response => self.answer(&message, mark, sink),
+            Ok(message) => self.question(message, mark, sink),
+            Err(Unread::Malformed(why)) if !self.malformed => {
+                self.malformed = true;
+                sink.findings.push(tell("dns.malformed", Weight::Note, Layer::L7, mark, format!("not a valid DNS message: {why}")));
+            }
+            Err(_) => {}
+        }
+    }
+
+    fn question(&mut self, message: Message, mark: Mark, sink: &mut Sink) {
+        if let Some(query) = self.open.iter_mut().find(|query| query.is(&message)) {
+            query.tries = query.tries.saturating_add(1);
+            query.last = mark;
+            return;
+        }
+        while self.open.len() >= MOST_OPEN || self.open.front().is_some_and(|query| mark.at.ms_since(query.last.at) > FORGET_MS) {
+            if let Some(query) = self.open.pop_front() {
+                self.unanswered(&query, mark.at, sink);
+            }
+        }
+        self.open.push_back(Query {
+            id: message.id,
+            qtype: message.qtype,
+            question: message.question(),
+            name: message.name,
+            asked: mark,
+            last: mark,
+            tries: 1,
+            edns: message.edns,
+            content: 0,
+            rcode: 0,
+        });
+    }
+
+    fn answer(&mut self, message: &Message, mark: Mark, sink: &mut Sink) {
+        let Some(index) = self.open.iter().position(|query| query.is(message)) else { return self.again(message, mark, sink) };
+        let Some(mut query) = self.open.remove(index) else { return };
+        let wait = mark.at.ms_since(query.asked.at);
+        (query.content, query.rcode) = (message.content, message.rcode);
+        self.settle(&query, message);
+        self.judge(&query, message, mark, wait, sink);
+        sink.exchanges.push(Exchange {
+            protocol: "dns",
+            question: query.question.clone(),
+            answer: answer_text(message),
+            asked: query.asked.at,
+            asked_in: query.asked.packet.0,
+            wait_ms: Some(wait),
+            // A datagram has no handshake that would tell the network's part.
+            think_ms: None,
+            total_ms: Some(wait),
+            answered_in: Some(mark.packet.0),
+            ok: message.rcode == 0,
+        });
+        if self.answered.len() >= MOST_ANSWERED {
+            self.answered.pop_front();
+        }
+        self.answered.push_back(query);
+    }
+
+    /// A second answer to one question.
+    fn again(&mut self, message: &Message, mark: Mark, sink: &mut Sink) {
+        let Some(query) = self.answered.iter().rev().find(|query| query.is(message)) else { return };
+        // Who asked twice is answered twice.
+        if query.tries > 1 {
+            return;
+        }
+        let service = self.ends.service();
+        let same = query.rcode == message.rcode && query.content == message.content;
+        let finding = if same {
+            let text = format!("{}: answered twice, alike", query.question);
+            tell("dns.duplicate-response", Weight::Note, Layer::L7, mark, text)
+        } else {
+            let text =
+                format!("{}: two different answers to one question: somebody else may be answering in the server's name", query.question);
+            tell("dns.conflicting-answers", Weight::Warning, Layer::L7, mark, text).for_cause("l7.dns-disagreement")
+        };
+        sink.findings.push(finding.and(query.asked).on(service));
+    }
+
+    /// A name that has something is not missing, whatever its other types, and the names of a search list that were tried before it, say.
+    fn settle(&mut self, query: &Query, message: &Message) {
+        if message.rcode != 0 || message.wanted == 0 {
+            return;
+        }
+        for held in &mut self.held {
+            let rest = held.name.strip_prefix(&query.name);
+            if !query.name.is_empty() && rest.is_some_and(|rest| rest.is_empty() || rest.starts_with('.')) {
+                held.finding.weight = Weight::Note;
+            }
+        }
+    }
+
+    fn judge(&mut self, query: &Query, message: &Message, mark: Mark, wait: f64, sink: &mut Sink) {
+        let service = self.ends.service();
+        let finding = |rule, weight, cause: &'static str, text: String| {
+            tell(rule, weight, Layer::L7, mark, text).for_cause(cause).and(query.asked).on(service)
+        };
+        let question = &query.question;
+        if query.tries > 1 {
+            let text = format!("{question}: answered at try {}, after {}", query.tries, text::time(wait));
+            sink.findings.push(finding("dns.retry", Weight::Warning, "l7.dns-slow", text).worth(wait));
+        } else if wait >= SLOW_MS {
+            let text = format!("{question}: answered after {}", text::time(wait));
+            sink.findings.push(finding("dns.slow", Weight::Warning, "l7.dns-slow", text).worth(wait));
+        }
+        if message.truncated {
+            let text = format!("{question}: the answer does not fit, the client is to ask over TCP");
+            sink.findings.push(tell("dns.truncated", Weight::Note, Layer::L7, mark, text).on(service));
+        }
+        let code = f64::from(message.rcode);
+        match message.rcode {
+            0 => self.judge_content(query, message, mark, wait, sink),
+            2 => {
+                let bogus = matches!(message.extended_error, Some(5..=12));
+                let cause = if bogus { "l7.dns-dnssec-bogus" } else { "l7.dns-servfail" };
+                let why = message.extended_error.map(|code| format!(" (extended error {code})")).unwrap_or_default();
+                sink.findings.push(finding("dns.servfail", Weight::Fault, cause, format!("{question}: SERVFAIL{why}")).worth(code));
+            }
+            3 => {
+                let found =
+                    finding("dns.nxdomain", weight_of_missing(query), "l7.dns-nxdomain", format!("{question}: the name does not exist"));
+                self.hold(query, found.worth(code), sink);
+            }
+            5 => sink.findings.push(finding("dns.refused", Weight::Fault, "l7.dns-refused", format!("{question}: REFUSED")).worth(code)),
+            // A server that knows no EDNS says so by these, and is asked again without (RFC 6891 §7).
+            1 | 4 | 16 if query.edns => {
+                let text = format!("{question}: {} to a question with EDNS", rcode_name(message.rcode));
+                sink.findings.push(tell("dns.rcode", Weight::Note, Layer::L7, mark, text).on(service).worth(code));
+            }
+            23 => {}
+            other => {
+                let text = format!("{question}: {}", rcode_name(other));
+                sink.findings.push(tell("dns.rcode", Weight::Warning, Layer::L7, mark, text).on(service).worth(code));
+            }
+        }
+    }
+
+    fn judge_content(&mut self, query: &Query, message: &Message, mark: Mark, wait: f64, sink: &mut Sink) {
+        let service = self.ends.service();
+        let question = &query.question;
+        if message.wanted == 0 && !message.truncated && !message.referral {
+            let chain = if message.answers > 0 { ", only aliases" } else { "" };
+            let soa = if message.start_of_authority { "" } else { ", and no SOA record says so" };
+            let text = format!("{question}: no such record{chain}{soa}");
+            let weight = if query.qtype == A { Weight::Warning } else { Weight::Note };
+            let finding = tell("dns.nodata", weight, Layer::L7, mark, text).for_cause("l7.dns-no-address").and(query.asked).on(service);
+            return self.hold(query, finding, sink);
+        }
+        // What a local table serves cannot be cached and need not be; a cache that counts down passes 0, too.
+        let local = message.authoritative && message.recursion_available;
+        if message.least_ttl == Some(0) && matches!(query.qtype, A | AAAA) {
+            let weight = if wait < FREE_MS || local { Weight::Note } else { Weight::Warning };
+            let text = format!("{question}: the answer may not be cached (TTL 0)");
+            let finding = tell("dns.ttl0", weight, Layer::L7, mark, text).for_cause("l7.dns-ttl-zero").on(service);
+            sink.findings.push(finding.worth(0.0));
+        }
+    }
+
+    fn hold(&mut self, query: &Query, finding: Finding, sink: &mut Sink) {
+        if finding.weight == Weight::Note || self.held.len() >= MOST_HELD {
+            return sink.findings.push(finding);
+        }
+        let known = self.answered.iter().any(|other| other.name == query.name && other.rcode == 0 && other.content != 0);
+        if known {
+            return sink.findings.push(Finding { weight: Weight::Note, ..finding });
+        }
+        self.held.push(Held { name: query.name.clone(), finding });
+    }
+
+    fn unanswered(&self, query: &Query, at: Stamp, sink: &mut Sink) {
+        let waited = at.ms_since(query.asked.at);
+        let given_up = query.tries > 1 || waited >= PATIENCE_MS;
+        let (rule, weight) = if given_up { ("dns.timeout", Weight::Fault) } else { ("dns.unanswered", Weight::Note) };
+        let tries = if query.tries > 1 { format!("{} tries", query.tries) } else { "1 try".to_owned() };
+        let text = format!("{}: no answer to {tries} in {}", query.question, text::time(waited));
+        let finding = tell(rule, weight, Layer::L7, query.asked, text).on(self.ends.service()).worth(waited);
+        let finding = if query.tries > 1 { finding.and(query.last) } else { finding };
+        sink.findings.push(finding.for_cause(given_up.then_some("l7.dns-timeout")));
+        sink.exchanges.push(Exchange {
+            protocol: "dns",
+            question: query.question.clone(),
+            answer: String::new(),
+            asked: query.asked.at,
+            asked_in: query.asked.packet.0,
+            wait_ms: None,
+            think_ms: None,
+            total_ms: None,
+            answered_in: None,
+            ok: false,
+        });
+    }
+
+    /// Messages in a stream have their length before them (RFC 7766 §8).
+    fn stream(&mut self, chunk: Chunk<'_>, sink: &mut Sink) {
+        let index = usize::from(chunk.from == Side::Server);
+        let mut rest = chunk.bytes;
+        while !rest.is_empty() {
+            let mut gather = std::mem::take(&mut self.gathers[index]);
+            match gather.offer(rest, 65_537, framed) {
+                Gathered::Whole(len, taken) => {
+                    let whole = gather.whole(rest, len);
+                    self.message(whole.get(2..).unwrap_or_default(), Mark::from(&chunk), sink);
+                    rest = rest.get(taken..).unwrap_or_default();
+                }
+                Gathered::More => {
+                    self.gathers[index] = gather;
+                    return;
+                }
+                Gathered::TooLong => return,
+            }
+        }
+    }
+}
+
+fn framed(bytes: &[u8], _seen: usize) -> Option<usize> {
+    let [a, b, ..] = *bytes else { return None };
+    Some(2 + usize::from(u16::from_be_bytes([a, b])))
+}
+
+impl Query {
+    fn is(&self, message: &Message) -> bool {
+        // Some servers leave the question out of an error.
+        self.id == message.id && (message.qtype == 0 || (self.qtype == message.qtype && self.name == message.name))
+    }
+}
+
+/// That a name does not exist is what somebody wanted to know, unless it is a host's name: reverse names, services (RFC 2782) and lists of mail senders are asked for
+/// on the chance.
+fn weight_of_missing(query: &Query) -> Weight {
+    let by_chance = !matches!(query.qtype, A | AAAA)
+        || !query.name.contains('.')
+        || query.name.starts_with('_')
+        || query.name.starts_with("wpad.")
+        || query.name.ends_with(".arpa")
+        || query.name.ends_with(".local")
+        // An address within the name: a block list (RFC 5782).
+        || query.name.split('.').take(4).filter(|label| label.parse::<u8>().is_ok()).count() == 4;
+    if by_chance { Weight::Note } else { Weight::Warning }
+}
+
+fn answer_text(message: &Message) -> String {
+    let code = rcode_name(message.rcode);
+    match (message.rcode, message.wanted) {
+        (0, 0) if message.truncated => "truncated".to_owned(),
+        (0, 0) => "NODATA".to_owned(),
+        (0, 1) => format!("{code}, 1 record"),
+        (0, records) => format!("{code}, {records} records"),
+        _ => code,
+    }
+}
+
+impl Conversation for Dns {
+    fn chunk(&mut self, chunk: Chunk<'_>, _below: &Below, sink: &mut Sink) {
+        if !self.over_tcp {
+            return self.message(chunk.bytes, Mark::from(&chunk), sink);
+        }
+        if !self.lost[usize::from(chunk.from == Side::Server)] {
+            self.stream(chunk, sink);
+        }
+    }
+
+    fn gap(&mut self, from: Side, _missing: u64, _sink: &mut Sink) {
+        let index = usize::from(from == Side::Server);
+        self.gathers[index].clear();
+        if self.over_tcp {
+            // Where the next message begins is not known; who was answered neither.
+            self.lost[index] = true;
+            self.open.clear();
+        }
+    }
+
+    fn end(&mut self, _how: End, at: Stamp, _below: &Below, sink: &mut Sink) {
+        for query in std::mem::take(&mut self.open) {
+            self.unanswered(&query, at, sink);
+        }
+        sink.findings.extend(self.held.drain(..).map(|held| held.finding));
+    }
+}

@@ -1,0 +1,225 @@
+//! The first lines of HTTP/1 messages: what faultmap keeps of them. Values of header fields that may be secret are never kept.
+
+use super::body::{Body, Chunks};
+use crate::app::text;
+use foldhash::fast::FixedState;
+use httparse::{EMPTY_HEADER, Header, Status};
+use std::hash::BuildHasher;
+
+/// Header fields that are read; a head with more is let go.
+const MOST_FIELDS: usize = 128;
+/// Codings told apart; longer names are none of them.
+const LONGEST_TOKEN: usize = 32;
+
+/// What the client asked.
+#[derive(Debug, Clone, Default)]
+pub(super) struct RequestHead {
+    /// `GET /checkout`
+    pub(super) question: String,
+    pub(super) method: Method,
+    pub(super) host: Option<String>,
+    /// It brought a credential.
+    pub(super) authorised: bool,
+    pub(super) upgrade: Option<Upgrade>,
+    pub(super) body: Option<Body>,
+    /// The target is one that browsers and robots ask for unasked.
+    pub(super) idle_curiosity: bool,
+    /// Of method, host and target: whether a redirect leads back.
+    pub(super) target_hash: u64,
+}
+
+/// Methods that change how an answer is read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(super) enum Method {
+    Head,
+    Connect,
+    #[default]
+    Other,
+}
+
+/// What a connection is to become.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Upgrade {
+    Websocket,
+    H2c,
+    Other,
+}
+
+/// What the server answered.
+#[derive(Debug, Clone, Default)]
+pub(super) struct ResponseHead {
+    pub(super) status: u16,
+    pub(super) reason: String,
+    pub(super) body: Option<Body>,
+    pub(super) chunked: bool,
+    pub(super) location: bool,
+    pub(super) coding: Coding,
+    pub(super) upgrade: Option<Upgrade>,
+    pub(super) grpc_status: bool,
+}
+
+/// How a body is said to be encoded.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(super) enum Coding {
+    /// Not at all, and the content is text.
+    PlainText,
+    Gzip,
+    /// Another one, or unknown content.
+    #[default]
+    Other,
+}
+
+/// Why a head was not read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Unread {
+    /// More fields than are read.
+    Large,
+    /// Not as RFC 9112 has it.
+    Malformed,
+}
+
+/// Reads the head of a request.
+pub(super) fn request(bytes: &[u8]) -> Result<RequestHead, Unread> {
+    let mut fields = [EMPTY_HEADER; MOST_FIELDS];
+    let mut read = httparse::Request::new(&mut fields);
+    done(read.parse(bytes))?;
+    let (method, target) = (read.method.unwrap_or_default(), read.path.unwrap_or_default());
+    let mut head = RequestHead {
+        question: format!("{} {}", text::printable(method.as_bytes(), 20), text::path(target)),
+        method: match method {
+            "HEAD" => Method::Head,
+            "CONNECT" => Method::Connect,
+            _ => Method::Other,
+        },
+        idle_curiosity: idle_curiosity(target),
+        ..RequestHead::default()
+    };
+    let framing = Framing::of(read.headers);
+    head.body = framing.body()?;
+    for field in read.headers.iter() {
+        if is(field, "host") {
+            head.host = std::str::from_utf8(field.value).ok().map(text::host);
+        } else if is(field, "authorization") || is(field, "proxy-authorization") {
+            head.authorised = true;
+        } else if is(field, "upgrade") {
+            head.upgrade = Some(upgrade(field.value));
+        }
+    }
+    head.target_hash = FixedState::default().hash_one((method, head.host.as_deref(), target));
+    Ok(head)
+}
+
+/// Reads the head of a response. Whether it has a body depends on the request, too.
+pub(super) fn response(bytes: &[u8]) -> Result<ResponseHead, Unread> {
+    let mut fields = [EMPTY_HEADER; MOST_FIELDS];
+    let mut read = httparse::Response::new(&mut fields);
+    done(read.parse(bytes))?;
+    let framing = Framing::of(read.headers);
+    let mut head = ResponseHead {
+        status: read.code.unwrap_or_default(),
+        reason: text::printable(read.reason.unwrap_or_default().as_bytes(), 40),
+        chunked: framing.chunked,
+        ..ResponseHead::default()
+    };
+    head.body = framing.body()?;
+    let (mut coded, mut textual) = (false, false);
+    for field in read.headers.iter() {
+        if is(field, "location") {
+            head.location = true;
+        } else if is(field, "upgrade") {
+            head.upgrade = Some(upgrade(field.value));
+        } else if is(field, "grpc-status") {
+            head.grpc_status = true;
+        } else if is(field, "content-encoding") {
+            coded = true;
+            if matches(field.value, &["gzip", "x-gzip"]) {
+                head.coding = Coding::Gzip;
+            }
+        } else if is(field, "content-type") {
+            let value = field.value.to_ascii_lowercase();
+            textual = value.starts_with(b"text/") || value.starts_with(b"application/json");
+        }
+    }
+    if textual && !coded {
+        head.coding = Coding::PlainText;
+    }
+    Ok(head)
+}
+
+fn done(parsed: httparse::Result<usize>) -> Result<(), Unread> {
+    match parsed {
+        Ok(Status::Complete(_)) => Ok(()),
+        Err(httparse::Error::TooManyHeaders) => Err(Unread::Large),
+        Ok(Status::Partial) | Err(_) => Err(Unread::Malformed),
+    }
+}
+
+fn is(field: &Header<'_>, name: &str) -> bool {
+    field.name.eq_ignore_ascii_case(name)
+}
+
+fn matches(value: &[u8], any: &[&str]) -> bool {
+    let value = value.trim_ascii();
+    value.len() <= LONGEST_TOKEN && any.iter().any(|one| value.eq_ignore_ascii_case(one.as_bytes()))
+}
+
+fn upgrade(value: &[u8]) -> Upgrade {
+    if matches(value, &["websocket"]) {
+        Upgrade::Websocket
+    } else if matches(value, &["h2c"]) {
+        Upgrade::H2c
+    } else {
+        Upgrade::Other
+    }
+}
+
+/// Asked for by software on its own account; that it is missing says nothing about the service.
+fn idle_curiosity(target: &str) -> bool {
+    let path = target.split('?').next().unwrap_or_default();
+    path.ends_with("/favicon.ico")
+        || path == "/robots.txt"
+        || path.starts_with("/.well-known/")
+        || path.starts_with("/apple-touch-icon")
+        || path == "/wpad.dat"
+}
+
+/// Content-Length and Transfer-Encoding (RFC 9112 §6.3).
+#[derive(Default)]
+struct Framing {
+    length: Option<u64>,
+    conflict: bool,
+    chunked: bool,
+    coded: bool,
+}
+
+impl Framing {
+    fn of(fields: &[Header<'_>]) -> Self {
+        let mut framing = Self::default();
+        for field in fields {
+            if is(field, "content-length") {
+                let value = std::str::from_utf8(field.value).ok().and_then(|value| value.trim().parse().ok());
+                framing.conflict |= value.is_none() || (framing.length.is_some() && framing.length != value);
+                framing.length = value;
+            } else if is(field, "transfer-encoding") {
+                framing.coded = true;
+                let last = field.value.rsplit(|byte| *byte == b',').next().unwrap_or_default();
+                framing.chunked = matches(last, &["chunked"]);
+            }
+        }
+        framing
+    }
+
+    /// The body as the fields describe it; `None` if they do not.
+    fn body(&self) -> Result<Option<Body>, Unread> {
+        if self.chunked {
+            return Ok(Some(Body::Chunked(Chunks::new())));
+        }
+        if self.coded {
+            return Ok(Some(Body::UntilClose));
+        }
+        if self.conflict {
+            return Err(Unread::Malformed);
+        }
+        Ok(self.length.map(Body::Length))
+    }
+}

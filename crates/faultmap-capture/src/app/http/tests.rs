@@ -1,0 +1,138 @@
+//! HTTP/1 conversations written by hand.
+
+use crate::app::End;
+use crate::app::testkit::{C, Line, S, exchanges, rules, told};
+use crate::flow::Side;
+
+const GET: &[u8] = b"GET /a?token=secret HTTP/1.1\r\nHost: shop.test:8080\r\nCookie: secret\r\n\r\n";
+const OK: &[u8] = b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhello";
+
+#[track_caller]
+fn check(lines: &[Line<'_>], how: End, end_ms: u64, expect: &[&str]) {
+    assert_eq!(rules(&told(80, lines, how, end_ms)), expect);
+}
+
+#[test]
+fn a_healthy_exchange_gives_no_finding_and_keeps_no_secret() {
+    let sink = told(80, &[(C, 1, GET), (S, 60, OK)], End::Closed, 100);
+    assert_eq!(rules(&sink), [""; 0]);
+    assert_eq!(exchanges(&sink), ["GET /a?… > 200"]);
+    assert_eq!(sink.server_name.as_deref(), Some("shop.test"));
+    let exchange = &sink.exchanges[0];
+    assert_eq!((exchange.wait_ms, exchange.think_ms, exchange.ok), (Some(59.0), Some(49.0), true));
+    assert!(!format!("{sink:?}").contains("secret"));
+}
+
+#[test]
+fn pipelined_requests_are_paired_in_order_and_wait_for_one_another() {
+    let lines = [
+        (C, 1, b"GET /1 HTTP/1.1\r\n\r\nHEAD /2 HTTP/1.1\r\n\r\nGET /3 HTTP/1.1\r\n\r\n" as &[u8]),
+        (
+            S,
+            900,
+            b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n0\r\n\r\nHTTP/1.1 200 OK\r\nContent-Length: 99\r\n\r\n",
+        ),
+        (S, 1000, b"HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\n\r\n"),
+    ];
+    let sink = told(80, &lines, End::Closed, 1000);
+    assert_eq!(exchanges(&sink), ["GET /1 > 200", "HEAD /2 > 200", "GET /3 > 404"]);
+    assert_eq!(rules(&sink), ["http.status warning l7.http-not-found"]);
+    assert_eq!(sink.exchanges[2].wait_ms, Some(100.0));
+}
+
+#[test]
+fn a_server_that_thinks_long_is_told_from_a_client_that_asks_late() {
+    check(&[(C, 1, GET), (S, 2012, OK)], End::Closed, 2100, &["http.server-think warning l7.service-slow"]);
+    check(&[(C, 1345, GET), (S, 1400, OK)], End::Closed, 2100, &["http.client-slow warning -"]);
+    check(&[(C, 30_000, GET), (S, 30_020, OK)], End::Closed, 31_000, &["http.client-slow note -"]);
+}
+
+#[test]
+fn an_upload_counts_to_its_last_byte() {
+    let lines = [
+        (C, 1, b"POST /up HTTP/1.1\r\nContent-Length: 4\r\nExpect: 100-continue\r\n\r\n" as &[u8]),
+        (S, 20, b"HTTP/1.1 100 Continue\r\n\r\n"),
+        (C, 5000, b"data"),
+        (S, 5030, b"HTTP/1.1 201 Created\r\nContent-Length: 0\r\n\r\n"),
+    ];
+    let sink = told(80, &lines, End::Closed, 5100);
+    assert_eq!(rules(&sink), [""; 0]);
+    assert_eq!((exchanges(&sink), sink.exchanges[0].wait_ms), (vec!["POST /up > 201".to_owned()], Some(30.0)));
+}
+
+#[test]
+fn the_weight_of_a_status_is_that_of_its_meaning() {
+    let row = |request: &str, status: &str, expect: &[&str]| {
+        let (request, answer) = (format!("{request}\r\n\r\n"), format!("HTTP/1.1 {status}\r\nContent-Length: 0\r\n\r\n"));
+        check(&[(C, 1, request.as_bytes()), (S, 20, answer.as_bytes())], End::Closed, 30, expect);
+    };
+    row("GET / HTTP/1.1", "503 Service Unavailable", &["http.status fault l7.http-unavailable"]);
+    row("GET / HTTP/1.1", "502 Bad Gateway", &["http.status fault l7.http-bad-gateway"]);
+    row("GET /favicon.ico HTTP/1.1", "404 Not Found", &["http.status note l7.http-not-found"]);
+    row("GET / HTTP/1.1", "401 Unauthorized", &["http.status note l7.http-unauthorized"]);
+    row("GET / HTTP/1.1\r\nAuthorization: Basic eDp5", "401 Unauthorized", &["http.status warning l7.http-unauthorized"]);
+    row("CONNECT a.test:443 HTTP/1.1", "403 Forbidden", &["http.status fault l5.proxy-refused"]);
+    row("GET /chat HTTP/1.1\r\nUpgrade: websocket", "403 Forbidden", &["http.status warning l7.websocket-refused"]);
+    row("GET / HTTP/1.1", "304 Not Modified", &[]);
+}
+
+#[test]
+fn a_body_that_breaks_off_names_who_broke_it() {
+    let short: &[u8] = b"HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\nhello";
+    let lines = [(C, 1, GET), (S, 20, short)];
+    check(&lines, End::Reset(Side::Server), 40, &["http.truncated-body fault l4.reset-mid-stream"]);
+    check(&lines, End::Closed, 40, &["http.truncated-body fault l7.http-malformed"]);
+    check(&lines, End::Reset(Side::Client), 40, &["http.truncated-body note -"]);
+    check(&lines, End::Cut, 40, &[]);
+    let endless: &[u8] = b"HTTP/1.0 200 OK\r\n\r\nhello";
+    check(&[(C, 1, GET), (S, 20, endless)], End::Closed, 40, &[]);
+}
+
+#[test]
+fn a_question_without_an_answer_says_how_it_ended() {
+    let lines = [(C, 1, GET)];
+    check(&lines, End::Closed, 40, &["http.closed-without-answer fault l5.closed-without-answer"]);
+    check(&lines, End::Reset(Side::Server), 40, &["http.closed-without-answer fault l5.closed-without-answer"]);
+    check(&lines, End::Cut, 400, &[]);
+    check(&lines, End::Cut, 30_000, &["http.unanswered fault l7.service-mute"]);
+    check(&lines, End::HalfClosed(Side::Client), 10_000, &["http.unanswered fault l7.service-mute"]);
+    check(&lines, End::Reset(Side::Client), 100, &[]);
+    check(
+        &[(C, 1, GET), (S, 9, OK), (C, 60_000, GET)],
+        End::Reset(Side::Server),
+        60_010,
+        &["http.closed-without-answer warning l5.keepalive-race"],
+    );
+}
+
+#[test]
+fn a_server_that_wanted_tls_says_so_in_its_400() {
+    let answer: &[u8] =
+        b"HTTP/1.1 400 Bad Request\r\nServer: x\r\nConnection: close\r\n\r\n<center>The plain HTTP request was sent to HTTPS port</center>";
+    check(&[(C, 1, GET), (S, 20, answer)], End::Closed, 30, &["tls.plaintext-request fault l6.tls-on-plaintext-port"]);
+    let go: &[u8] = b"HTTP/1.0 400 Bad Request\r\n\r\nClient sent an HTTP request to an HTTPS server.\n";
+    check(&[(C, 1, GET), (S, 20, go)], End::Closed, 30, &["tls.plaintext-request fault l6.tls-on-plaintext-port"]);
+    check(&[(C, 1, GET), (S, 20, b"HTTP/1.0 400 Bad Request\r\n\r\nno")], End::Closed, 30, &["http.status warning l7.http-bad-request"]);
+}
+
+#[test]
+fn another_protocol_in_place_of_an_answer_is_named() {
+    check(&[(C, 1, GET), (S, 20, b"SSH-2.0-OpenSSH_9.2\r\n")], End::Closed, 30, &["proto.mismatch fault l7.protocol-mismatch"]);
+    check(&[(C, 1, GET), (S, 20, &[0x15, 3, 3, 0, 2, 2, 70])], End::Closed, 30, &["proto.mismatch fault l6.tls-on-plaintext-port"]);
+    check(&[(C, 1, GET), (S, 20, b"HTTP/1.1 abc\r\n\r\n")], End::Closed, 30, &["http.malformed fault l7.http-malformed"]);
+}
+
+#[test]
+fn a_body_that_is_not_as_declared_does_not_decode() {
+    let lie: &[u8] = b"HTTP/1.1 200 OK\r\nContent-Encoding: gzip\r\nContent-Length: 5\r\n\r\nhello";
+    check(&[(C, 1, GET), (S, 20, lie)], End::Closed, 30, &["http.encoding fault l6.content-encoding-mismatch"]);
+    let hidden: &[u8] = b"HTTP/1.1 200 OK\r\nContent-Type: text/html\r\nContent-Length: 5\r\n\r\n\x1f\x8b\x08\0\0";
+    check(&[(C, 1, GET), (S, 20, hidden)], End::Closed, 30, &["http.encoding fault l6.content-encoding-mismatch"]);
+}
+
+#[test]
+fn a_circle_of_redirects_is_told_once() {
+    let away: &[u8] = b"HTTP/1.1 302 Found\r\nLocation: /a\r\nContent-Length: 0\r\n\r\n";
+    let lines: Vec<_> = (0..6).flat_map(|n| [(C, n * 20 + 1, GET), (S, n * 20 + 9, away)]).collect();
+    check(&lines, End::Closed, 300, &["http.redirect-loop fault l7.http-redirect-loop"]);
+}

@@ -1,0 +1,140 @@
+//! A conversation whose protocol is not known yet: it keeps the first bytes until the protocol is recognised, then hands over. Flows need no other.
+//!
+//! Memory: at most [`LOOKED_AT`] bytes of each side, in at most [`MOST_PIECES`] pieces, until the protocol is known or given up.
+
+use super::recognise::{First, Guess, LOOKED_AT, Spoken, recognise};
+use super::{Below, Chunk, Conversation, End, Ends, Sink, dns, http};
+use crate::flow::Side;
+use crate::packet::{PacketNo, Stamp};
+
+/// Pieces that are kept: bytes that come one by one are let go.
+const MOST_PIECES: usize = LOOKED_AT;
+
+/// What is said in a TCP connection.
+pub struct Talk {
+    ends: Ends,
+    from_the_start: bool,
+    state: State,
+}
+
+enum State {
+    Unknown { pieces: Vec<Piece>, client: Vec<u8>, server: Vec<u8> },
+    Known { inner: Box<dyn Conversation>, swapped: bool },
+    Given,
+}
+
+struct Piece {
+    from: Side,
+    bytes: Vec<u8>,
+    at: Stamp,
+    packet: PacketNo,
+}
+
+impl Talk {
+    /// A connection between these; `from_the_start` if its SYN was seen.
+    #[must_use]
+    pub fn new(ends: Ends, from_the_start: bool) -> Self {
+        Self { ends, from_the_start, state: State::Unknown { pieces: Vec::new(), client: Vec::new(), server: Vec::new() } }
+    }
+
+    /// The protocol is not known, and will not be: bytes need not be put together for this conversation any more.
+    #[must_use]
+    pub fn is_deaf(&self) -> bool {
+        matches!(self.state, State::Given)
+    }
+
+    fn listen(&mut self, chunk: Chunk<'_>, below: &Below, sink: &mut Sink) {
+        let State::Unknown { pieces, client, server } = &mut self.state else { return };
+        // Where it is clear at once, nothing is copied.
+        let (own, other) = if chunk.from == Side::Client { (client, server) } else { (server, client) };
+        let alone = own.is_empty();
+        if !alone {
+            let room = LOOKED_AT.saturating_sub(own.len());
+            own.extend_from_slice(chunk.bytes.get(..room).unwrap_or(chunk.bytes));
+        }
+        let here = if alone { chunk.bytes.get(..LOOKED_AT).unwrap_or(chunk.bytes) } else { &own[..] };
+        let (client, server) = if chunk.from == Side::Client { (here, &other[..]) } else { (&other[..], here) };
+        match recognise(&First { port: self.ends.server.port(), from_the_start: self.from_the_start, client, server }) {
+            Guess::Is(spoken, swapped) => {
+                let kept = std::mem::take(pieces);
+                self.hand_over(spoken, swapped, kept, chunk, below, sink);
+            }
+            Guess::More if pieces.len() < MOST_PIECES => {
+                if alone {
+                    own.extend_from_slice(chunk.bytes);
+                }
+                pieces.push(Piece { from: chunk.from, bytes: chunk.bytes.to_vec(), at: chunk.at, packet: chunk.packet });
+            }
+            Guess::More | Guess::Unknown => self.state = State::Given,
+        }
+    }
+
+    fn hand_over(&mut self, spoken: Spoken, swapped: bool, kept: Vec<Piece>, last: Chunk<'_>, below: &Below, sink: &mut Sink) {
+        let ends = if swapped { Ends { client: self.ends.server, server: self.ends.client } } else { self.ends };
+        let mut inner = open(spoken, ends);
+        sink.protocol = Some(spoken.name());
+        for piece in &kept {
+            let from = turned(piece.from, swapped);
+            inner.chunk(Chunk { from, bytes: &piece.bytes, at: piece.at, packet: piece.packet }, below, sink);
+        }
+        inner.chunk(Chunk { from: turned(last.from, swapped), ..last }, below, sink);
+        self.state = State::Known { inner, swapped };
+    }
+}
+
+fn open(spoken: Spoken, ends: Ends) -> Box<dyn Conversation> {
+    match spoken {
+        Spoken::Http => Box::new(http::Http::new(ends)),
+        Spoken::Dns => Box::new(dns::Dns::new(ends, true)),
+    }
+}
+
+const fn turned(side: Side, swapped: bool) -> Side {
+    if swapped { side.other() } else { side }
+}
+
+impl Conversation for Talk {
+    fn chunk(&mut self, chunk: Chunk<'_>, below: &Below, sink: &mut Sink) {
+        if chunk.bytes.is_empty() {
+            return;
+        }
+        match &mut self.state {
+            State::Known { inner, swapped } => inner.chunk(Chunk { from: turned(chunk.from, *swapped), ..chunk }, below, sink),
+            State::Unknown { .. } => self.listen(chunk, below, sink),
+            State::Given => {}
+        }
+    }
+
+    fn gap(&mut self, from: Side, missing: u64, sink: &mut Sink) {
+        match &mut self.state {
+            State::Known { inner, swapped } => inner.gap(turned(from, *swapped), missing, sink),
+            // What follows is no beginning.
+            State::Unknown { pieces, client, server } => {
+                (*pieces, *client, *server) = (Vec::new(), Vec::new(), Vec::new());
+                self.from_the_start = false;
+            }
+            State::Given => {}
+        }
+    }
+
+    fn end(&mut self, how: End, at: Stamp, below: &Below, sink: &mut Sink) {
+        if let State::Known { inner, swapped } = &mut self.state {
+            let how = match how {
+                End::HalfClosed(side) => End::HalfClosed(turned(side, *swapped)),
+                End::Reset(side) => End::Reset(turned(side, *swapped)),
+                other => other,
+            };
+            inner.end(how, at, below, sink);
+        }
+    }
+}
+
+/// What is said in the datagrams of a flow, by the first of them; `None` if no protocol of this module is. A datagram is one chunk.
+#[must_use]
+pub fn datagrams(ends: Ends, first: &[u8]) -> Option<(&'static str, Box<dyn Conversation>)> {
+    let ports = [ends.server.port(), ends.client.port()];
+    // Questions to a whole group (mDNS, LLMNR) are answered by whom they concern, or by nobody.
+    let group = ends.server.ip().is_multicast() || ports.contains(&5353) || ports.contains(&5355) || ports.contains(&137);
+    let dns = !group && (ports.contains(&53) || dns::looks_like(first));
+    dns.then(|| ("dns", Box::new(dns::Dns::new(ends, false)) as Box<dyn Conversation>))
+}

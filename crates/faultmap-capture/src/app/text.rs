@@ -1,0 +1,73 @@
+//! Text from packets, made fit to be shown: printable, bounded, and without what may be a secret.
+
+/// Longest text that a conversation keeps of anything said, in characters.
+pub(super) const LONGEST: usize = 160;
+
+/// UTF-8 kept, control and direction characters shown as escapes, cut to `most` characters.
+pub(super) fn printable(bytes: &[u8], most: usize) -> String {
+    // A character has at most four bytes: no more than these can be shown.
+    let shown = bytes.get(..most.saturating_mul(4).saturating_add(4)).unwrap_or(bytes);
+    let mut out = String::new();
+    for (count, c) in String::from_utf8_lossy(shown).chars().enumerate() {
+        if count >= most {
+            out.push('…');
+            break;
+        }
+        if c.is_control() || matches!(c, '\u{200b}'..='\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}') {
+            out.extend(c.escape_default());
+        } else {
+            out.push(c);
+        }
+    }
+    out
+}
+
+/// The target of a request without what may be secret: its query, and a user in an absolute URL.
+pub(super) fn path(target: &str) -> String {
+    let shown = target.split(['?', '#']).next().unwrap_or_default();
+    let (scheme, rest) = shown.split_once("://").map_or(("", shown), |(scheme, rest)| (scheme, rest));
+    let (authority, tail) = if scheme.is_empty() { ("", rest) } else { rest.split_at(rest.find('/').unwrap_or(rest.len())) };
+    let host = authority.rsplit_once('@').map_or(authority, |(_, host)| host);
+    let whole = if scheme.is_empty() { tail.to_owned() } else { format!("{scheme}://{host}{tail}") };
+    let mut out = printable(whole.as_bytes(), LONGEST);
+    if shown.len() < target.len() {
+        out.push_str("?…");
+    }
+    out
+}
+
+/// A host as a client wrote it, without its port.
+pub(super) fn host(written: &str) -> String {
+    let name = match written.strip_prefix('[') {
+        Some(literal) => literal.split(']').next().unwrap_or_default(),
+        None => written.split(':').next().unwrap_or_default(),
+    };
+    printable(name.trim().as_bytes(), 253)
+}
+
+/// A time as a reader wants it: `430 ms`, `2.0 s`.
+pub(super) fn time(ms: f64) -> String {
+    if ms < 1000.0 { format!("{ms:.0} ms") } else { format!("{:.1} s", ms / 1000.0) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_query_and_a_user_in_a_url_are_never_shown() {
+        assert_eq!(path("/pay?token=abc"), "/pay?…");
+        assert_eq!(path("http://joe:secret@shop.test/a#b"), "http://shop.test/a?…");
+        assert_eq!(path("*"), "*");
+        assert_eq!(path("shop.test:443"), "shop.test:443");
+        assert_eq!(printable(b"\x1b[2Jhi\r\n", 32), "\\u{1b}[2Jhi\\r\\n");
+        assert_eq!(printable("ä".repeat(9).as_bytes(), 3), "äää…");
+    }
+
+    #[test]
+    fn a_host_is_shown_without_its_port() {
+        assert_eq!(host("shop.test:8080"), "shop.test");
+        assert_eq!(host("[2001:db8::1]:80"), "2001:db8::1");
+        assert_eq!(host(""), "");
+    }
+}
