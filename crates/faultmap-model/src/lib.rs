@@ -6,6 +6,7 @@
 pub mod causes;
 pub mod compare;
 pub mod evidence;
+pub mod host;
 pub mod judge;
 pub mod layer;
 pub mod many;
@@ -20,6 +21,7 @@ pub(crate) mod testkit;
 pub mod verdict;
 
 pub use evidence::Evidence;
+pub use host::{HostReport, HostSample};
 pub use layer::Layer;
 pub use observation::{Observation, ObservationId, Seen};
 pub use recording::Recording;

@@ -6,13 +6,13 @@ use crate::compare::{self, Change};
 use crate::observation::{Baseline, NotAsked, SystemLookup};
 use crate::verdict::Status;
 use crate::{Evidence, Layer, Observation, Recording, Target, Verdict};
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 /// Schema name of the JSON object.
 pub const SCHEMA: &str = "faultmap.check/1";
 
 /// How a layer is.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum LayerStatus {
     /// Proven to work.

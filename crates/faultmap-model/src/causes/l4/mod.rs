@@ -16,6 +16,9 @@ mod reset_mid_stream;
 mod retransmissions;
 mod snat_ports_exhausted;
 mod syn_backlog_full;
+mod tcp_memory;
+mod time_wait_full;
+mod udp_buffer_full;
 mod udp_filtered;
 mod udp_port_unreachable;
 mod zero_window;
@@ -40,6 +43,9 @@ pub(super) static CAUSES: &[&Cause] = &[
     &reset_mid_stream::CAUSE,
     &retransmissions::CAUSE,
     &zero_window::CAUSE,
+    &tcp_memory::CAUSE,
+    &time_wait_full::CAUSE,
+    &udp_buffer_full::CAUSE,
     &udp_port_unreachable::CAUSE,
     &udp_filtered::CAUSE,
     &address_dead::CAUSE,

@@ -1,5 +1,6 @@
 //! Causes of layer 5, session: how a conversation begins, is reused and ends.
 
+mod close_wait_leak;
 mod closed_without_answer;
 mod hard_timeout;
 pub(in crate::causes) mod held;
@@ -20,6 +21,7 @@ pub static CAUSES: &[&Cause] = &[
     &keepalive_race::CAUSE,
     &hard_timeout::CAUSE,
     &no_reuse::CAUSE,
+    &close_wait_leak::CAUSE,
     &proxy_refused::CAUSE,
     &proxy_unreachable::CAUSE,
 ];
