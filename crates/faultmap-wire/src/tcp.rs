@@ -122,13 +122,19 @@ impl<'a> Tcp<'a> {
 
     /// The header and its payload.
     pub fn parse(bytes: &'a [u8]) -> Result<(Tcp<'a>, &'a [u8]), WireError> {
+        let (header, len) = Tcp::parse_header(bytes)?;
+        let (_, payload) = split_at(NAME, bytes, len)?;
+        Ok((header, payload))
+    }
+
+    /// The header and the length that it states, for a segment that the capture may have cut: the options are as far as they are there.
+    pub fn parse_header(bytes: &'a [u8]) -> Result<(Tcp<'a>, usize), WireError> {
         let ([s0, s1, d0, d1, seq @ ..], rest) = split::<8>(NAME, bytes)?;
         let (ack, rest) = split::<4>(NAME, rest)?;
         let ([offset, flags, w0, w1, c0, c1, u0, u1], rest) = split::<8>(NAME, rest)?;
         let option_len = (usize::from(offset >> 4) * 4)
             .checked_sub(HEADER_LEN)
             .ok_or(WireError::Malformed { header: NAME, reason: "data offset below 5" })?;
-        let (options, payload) = split_at(NAME, rest, option_len)?;
         let header = Tcp {
             src_port: u16::from_be_bytes([*s0, *s1]),
             dst_port: u16::from_be_bytes([*d0, *d1]),
@@ -138,9 +144,9 @@ impl<'a> Tcp<'a> {
             window: u16::from_be_bytes([*w0, *w1]),
             checksum: u16::from_be_bytes([*c0, *c1]),
             urgent: u16::from_be_bytes([*u0, *u1]),
-            options,
+            options: rest.get(..option_len).unwrap_or(rest),
         };
-        Ok((header, payload))
+        Ok((header, HEADER_LEN + option_len))
     }
 
     /// The options in order, up to the first that does not fit.
