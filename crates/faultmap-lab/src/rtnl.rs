@@ -42,8 +42,10 @@ const NLM_F_CREATE: u16 = 0x400;
 const IFLA_ADDRESS: u16 = 1;
 const IFLA_IFNAME: u16 = 3;
 const IFLA_MTU: u16 = 4;
+const IFLA_TXQLEN: u16 = 13;
 const IFLA_OPERSTATE: u16 = 16;
 const IFLA_LINKINFO: u16 = 18;
+const IFLA_STATS64: u16 = 23;
 const IFLA_NET_NS_FD: u16 = 28;
 const IFLA_INFO_KIND: u16 = 1;
 const IFLA_INFO_DATA: u16 = 2;
@@ -226,6 +228,26 @@ impl Rtnl {
         msg.ifinfo(self.index(name)?, 0, 0);
         msg.attr(IFLA_MTU, &mtu.to_ne_bytes());
         self.acknowledged(msg, "set MTU of", name)
+    }
+
+    /// Sets how many packets an interface's transmit queue holds; for a TAP device, its ring.
+    pub fn set_queue_length(&self, name: &str, packets: u32) -> Result<(), LabError> {
+        let mut msg = Message::new(RTM_NEWLINK, NLM_F_REQUEST | NLM_F_ACK);
+        msg.ifinfo(self.index(name)?, 0, 0);
+        msg.attr(IFLA_TXQLEN, &packets.to_ne_bytes());
+        self.acknowledged(msg, "set queue length of", name)
+    }
+
+    /// Frames that an interface dropped on their way out, ever (struct rtnl_link_stats64, tx_dropped).
+    pub fn transmit_drops(&self, name: &str) -> Result<u64, LabError> {
+        const TX_DROPPED: usize = 7 * 8;
+        let mut msg = Message::new(RTM_GETLINK, NLM_F_REQUEST);
+        msg.ifinfo(0, 0, 0);
+        msg.text(IFLA_IFNAME, name);
+        let reply = self.exchange(msg, "look up interface", name)?;
+        let stats = attribute(reply.get(IFINFOMSG_LEN..).unwrap_or_default(), IFLA_STATS64);
+        let drops = stats.and_then(|stats| stats.get(TX_DROPPED..TX_DROPPED + 8)?.try_into().ok());
+        drops.map(u64::from_ne_bytes).ok_or_else(|| netlink("read statistics of", name, io::Error::other("none in the answer")))
     }
 
     /// Sets an interface's MAC address.

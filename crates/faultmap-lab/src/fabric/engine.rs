@@ -19,6 +19,7 @@ use super::link::{Direction, Link, LinkStats};
 use super::offload;
 use super::port::Port;
 use super::switch::Switch;
+use super::tap::{Tap, TapSpec};
 use crate::error::LabError;
 use crate::netns::NetNs;
 use crate::rtnl::{Rtnl, VethEnd};
@@ -41,6 +42,8 @@ pub struct PortSpec<'a> {
     pub mac: [u8; 6],
     /// The interface's MTU in bytes.
     pub mtu: u32,
+    /// Makes it a TAP device; a veth end unless given.
+    pub tap: Option<TapSpec>,
 }
 
 /// What the engine's thread and the controls share.
@@ -86,10 +89,21 @@ impl Shared {
         for end in ends {
             let End::Port(port) = end else { continue };
             if let Some(port) = ports.get(port) {
-                rtnl.set_up(&port.far, up)?;
+                port.set_carrier(up, &rtnl)?;
             }
         }
         Ok(())
+    }
+
+    /// Stops or resumes taking frames out of the interfaces from which they would travel in `direction`.
+    pub(super) fn set_stalled(&self, link: usize, direction: Direction, stalled: bool) {
+        let Some(ends) = self.with(|core| core.ends(link)) else { return };
+        if let End::Port(number) = ends[direction.index()]
+            && let Some(port) = lock(&self.ports).get(number)
+        {
+            port.set_stalled(stalled);
+        }
+        self.wake();
     }
 
     fn wake(&self) {
@@ -136,6 +150,15 @@ impl Fabric {
     /// Makes a host's interface and its end in the fabric. The host's side stays down and has no address yet.
     pub fn add_port(&mut self, spec: &PortSpec<'_>) -> Result<End, LabError> {
         let number = self.ports.len();
+        let port = match spec.tap {
+            Some(tap) => self.add_tap(spec, tap)?,
+            None => self.add_veth(spec, number)?,
+        };
+        self.ports.push(port);
+        Ok(End::Port(number))
+    }
+
+    fn add_veth(&self, spec: &PortSpec<'_>, number: usize) -> Result<Port, LabError> {
         let far = format!("p{number}");
         // Locally administered, unlike any host's.
         let far_mac = [0x02, 0xfa, 0xb0, 0, (number >> 8) as u8, number as u8];
@@ -148,8 +171,17 @@ impl Fabric {
         rtnl.set_up(&far, true)?;
         let index = rtnl.index(&far)?;
         drop(rtnl);
-        self.ports.push(self.netns.run(move || Port::open(&far, index))??);
-        Ok(End::Port(number))
+        self.netns.run(move || Port::veth(&far, index))?
+    }
+
+    fn add_tap(&self, spec: &PortSpec<'_>, tap: TapSpec) -> Result<Port, LabError> {
+        let (iface, mac, mtu) = (spec.iface.to_owned(), spec.mac, spec.mtu);
+        let made = move || {
+            let made = Tap::create(&iface, mac, mtu, &tap)?;
+            offload::disable(&iface)?;
+            Ok(Port::tap(made))
+        };
+        spec.netns.run(made)?
     }
 
     /// Adds a switch.
@@ -187,7 +219,7 @@ impl Fabric {
     pub fn await_ports(&self) -> Result<(), LabError> {
         let ports = Arc::clone(&lock(&self.shared.ports));
         let rtnl = lock(&self.shared.rtnl);
-        ports.iter().try_for_each(|port| rtnl.await_operational(&port.far))
+        ports.iter().try_for_each(|port| port.make_ready(&rtnl))
     }
 }
 
@@ -258,13 +290,14 @@ impl Engine {
     /// Blocks until a frame arrives, `wait` is over or someone wakes us.
     fn sleep(&mut self, wait: Option<Duration>, ready: &mut Vec<usize>) -> nix::Result<()> {
         ready.clear();
-        let sockets = self.ports.iter().map(AsFd::as_fd).chain([self.wakeups.as_fd()]);
+        let open = self.ports.iter().enumerate().filter(|(_, port)| !port.is_stalled()).map(|(number, _)| number).collect::<Vec<_>>();
+        let sockets = open.iter().filter_map(|number| self.ports.get(*number)).map(AsFd::as_fd).chain([self.wakeups.as_fd()]);
         let mut fds = sockets.map(|fd| PollFd::new(fd, PollFlags::POLLIN)).collect::<Vec<_>>();
         ppoll(&mut fds, wait.map(TimeSpec::from_duration), None)?;
-        let hot = fds.iter().enumerate().filter(|(_, fd)| fd.revents().is_some_and(|events| !events.is_empty()));
-        ready.extend(hot.map(|(number, _)| number));
-        if ready.last() == Some(&self.ports.len()) {
-            ready.pop();
+        let is_hot = |fd: &PollFd<'_>| fd.revents().is_some_and(|events| !events.is_empty());
+        // The wake-up pipe is last and has no port.
+        ready.extend(open.iter().zip(&fds).filter(|(_, fd)| is_hot(fd)).map(|(number, _)| *number));
+        if fds.last().is_some_and(is_hot) {
             let mut sink = [0_u8; 64];
             let _ = (&self.wakeups).read(&mut sink);
         }

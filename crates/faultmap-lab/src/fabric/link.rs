@@ -145,6 +145,12 @@ impl Link {
         self.shared.set_carrier(self.id, up)
     }
 
+    /// Stops or resumes taking frames out of the interfaces from which they would travel in `direction`: an adapter that hangs. What the
+    /// host sends meanwhile waits in the ring of its interface, and is dropped there once that is full.
+    pub fn set_stalled(&self, direction: Direction, stalled: bool) {
+        self.shared.set_stalled(self.id, direction, stalled);
+    }
+
     /// Puts a middlebox on the cable, behind (seen from end a) those already there.
     pub fn add(&self, middlebox: Box<dyn Middlebox>) {
         self.shared.with(|fabric| fabric.add_middlebox(self.id, middlebox));

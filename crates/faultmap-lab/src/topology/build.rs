@@ -288,7 +288,7 @@ impl Wiring<'_> {
         let name = spec.iface.clone().unwrap_or_else(|| format!("eth{}", host.interfaces.len()));
         // Locally administered; the last bytes count the ports, so a capture is easy to read.
         let mac = [0x02, 0, 0, 0, high, low];
-        let port = PortSpec { netns: &host.netns, iface: &name, mac, mtu: MTU };
+        let port = PortSpec { netns: &host.netns, iface: &name, mac, mtu: MTU, tap: spec.tap };
         let end = self.fabric.add_port(&port)?;
         let interface = Interface { name, link: link.name.clone(), mac, addrs: spec.addrs.clone() };
         if link.name == MANAGEMENT {

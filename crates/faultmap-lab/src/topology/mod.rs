@@ -15,6 +15,7 @@ pub use builtin::{builtin, builtin_names};
 pub use prefix::Prefix;
 
 use crate::error::LabError;
+use crate::fabric::TapSpec;
 use crate::rtnl::RouteKind;
 
 /// A network to build.
@@ -117,6 +118,8 @@ pub struct EndSpec {
     /// The interface's addresses with their prefix lengths.
     #[serde(default)]
     pub addrs: Vec<Prefix>,
+    /// Makes a host's interface a TAP device, with a carrier, a speed and a ring of its own; a veth end unless given.
+    pub tap: Option<TapSpec>,
 }
 
 /// A middlebox on a cable.
@@ -170,11 +173,26 @@ impl Topology {
         let end = |host: &str, addr: Result<Prefix, _>| {
             let reason = || LabError::Topology { name: self.name.clone(), reason: "the management wire has no address".to_owned() };
             let addrs = vec![addr.map_err(|_| reason())?];
-            Ok(EndSpec { host: Some(host.to_owned()), switch: None, iface: Some("mgmt0".to_owned()), addrs })
+            Ok(EndSpec { host: Some(host.to_owned()), switch: None, iface: Some("mgmt0".to_owned()), addrs, tap: None })
         };
         let (a, b) = (end(&self.client, near)?, end(witness, far)?);
         self.links.push(LinkSpec { name: MANAGEMENT.to_owned(), a, b, delay_ms: None });
         Ok(())
+    }
+}
+
+impl Topology {
+    /// Makes an interface of a host a TAP device: the one plugged into `link`, the host's first if absent. False if there is none.
+    pub fn set_tap(&mut self, host: &str, link: Option<&str>, tap: TapSpec) -> bool {
+        let links = self.links.iter_mut().filter(|spec| link.is_none_or(|link| spec.name == link));
+        let mut ends = links.flat_map(|link| [&mut link.a, &mut link.b]);
+        let found = ends.find(|end| end.host.as_deref() == Some(host));
+        found.map(|end| end.tap = Some(tap)).is_some()
+    }
+
+    /// Whether an interface is a TAP device.
+    pub fn needs_tap(&self) -> bool {
+        self.links.iter().any(|link| link.a.tap.is_some() || link.b.tap.is_some())
     }
 }
 
@@ -215,7 +233,7 @@ impl Topology {
         for (link, end) in ends {
             let known = match (&end.host, &end.switch) {
                 (Some(host), None) => hosts.contains(host.as_str()),
-                (None, Some(switch)) => switches.contains(switch.as_str()) && end.addrs.is_empty(),
+                (None, Some(switch)) => switches.contains(switch.as_str()) && end.addrs.is_empty() && end.tap.is_none(),
                 _ => false,
             };
             if !known {

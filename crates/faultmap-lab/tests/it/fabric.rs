@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use faultmap_lab::fabric::middlebox::{
     Action, Firewall, IcmpFilter, IcmpMatch, Interposer, Nat, NatConfig, Proto, Rule, Snat, UnknownMidStream,
 };
-use faultmap_lab::fabric::{Direction, Link};
+use faultmap_lab::fabric::{Direction, Duplex, Link, TapSpec, tap_refusal};
 use faultmap_lab::rtnl::{Route, RouteKind};
 use faultmap_lab::topology::{Prefix, builtin, builtin_names};
 use faultmap_lab::{Family, Host, Net, Privilege, Sandbox};
@@ -41,6 +41,7 @@ pub(crate) const CASES: &[Case] = &[
     ("a_large_datagram_is_fragmented_and_translated", fragments_through_nat),
     ("a_command_sees_its_own_host_and_has_the_powers_it_was_given", command_inside),
     ("a_bulk_transfer_arrives_whole", bulk_transfer),
+    ("a_tap_end_has_a_speed_a_carrier_and_a_ring_of_its_own", tap_end),
 ];
 
 const FAMILIES: [Family; 2] = [Family::V4, Family::V6];
@@ -580,4 +581,50 @@ fn bulk_transfer(sandbox: &Sandbox) {
     net.link("client-router").unwrap().add(Box::new(table.clone()));
     connect(client(&net), at(server(&net), Family::V6, PORT)).unwrap();
     assert_eq!(table.len(), 1);
+}
+
+fn tap_end(sandbox: &Sandbox) {
+    if let Some(reason) = tap_refusal() {
+        eprintln!("skipped: {reason}");
+        return;
+    }
+    let mut topology = builtin("on-link-pair").unwrap();
+    assert!(topology.set_tap("client", None, TapSpec { speed_mbps: 100, duplex: Duplex::Half, ring: 8 }));
+    let net = Net::build(&topology, sandbox).unwrap();
+    let (client, server) = (client(&net), server(&net));
+    serve(server, PORT);
+    let target = at(server, Family::V4, PORT);
+    let mut stream = connect(client, target).unwrap();
+    stream.write_all(b"over a TAP device").unwrap();
+    let mut answer = [0; 17];
+    stream.read_exact(&mut answer).unwrap();
+    assert_eq!(&answer, b"over a TAP device");
+
+    let settings = |file: &str| {
+        let path = format!("/sys/class/net/eth0/{file}");
+        let output = client.command(Path::new("/bin/cat"), Privilege::Unprivileged).unwrap().arg(path).output().unwrap();
+        String::from_utf8_lossy(&output.stdout).trim().to_owned()
+    };
+    assert_eq!((settings("speed").as_str(), settings("duplex").as_str(), settings("carrier").as_str()), ("100", "half", "1"));
+
+    let link = net.link("client-switch").unwrap();
+    let out = link.direction_from("client").unwrap();
+    link.set_stalled(out, true);
+    // The thread that moves frames may be inside its last round still.
+    thread::sleep(Duration::from_millis(50));
+    client
+        .run(move || {
+            let socket = UdpSocket::bind("0.0.0.0:0").unwrap();
+            (0..100).for_each(|_| assert!(socket.send_to(b"x", target).is_ok()));
+        })
+        .unwrap();
+    let dropped = link.stats().way(out).overrun;
+    assert!((80..=100).contains(&dropped), "{dropped}");
+    link.set_stalled(out, false);
+    link.set_carrier(false).unwrap();
+    let deadline = Instant::now() + PATIENCE;
+    while settings("carrier") != "0" && Instant::now() < deadline {
+        thread::sleep(Duration::from_millis(10));
+    }
+    assert_eq!(settings("carrier"), "0");
 }
