@@ -74,14 +74,15 @@ fn below_marks(results: &Value) -> Result<(Vec<String>, String)> {
     let (void, sound): (Vec<&Value>, Vec<&Value>) = runs.iter().partition(|run| run["grade"] == "lab-failed");
     let mut wrong = Vec::new();
     let mut lines = Vec::new();
-    for privilege in ["root", "unprivileged"] {
+    for (subject, privilege) in [("check", "root"), ("check", "unprivileged"), ("host", "root"), ("host", "unprivileged")] {
         let of = |variant: &str| {
-            let chosen = |run: &&&Value| run["privilege"] == privilege && run["variant"] == variant;
+            let chosen = |run: &&&Value| run["subject"] == subject && run["privilege"] == privilege && run["variant"] == variant;
             sound.iter().filter(chosen).copied().collect::<Vec<_>>()
         };
         let (faulty, twins) = (of("faulty"), of("twin"));
+        let kind = format!("{subject}, {privilege}");
         if faulty.is_empty() || twins.is_empty() {
-            wrong.push(format!("{privilege}: nothing was run"));
+            wrong.push(format!("{kind}: nothing was run"));
             continue;
         }
         // Where a scenario says that a check with these powers cannot tell, not to tell is right.
@@ -92,15 +93,18 @@ fn below_marks(results: &Value) -> Result<(Vec<String>, String)> {
         let (layer, cause) = (named(&["right", "right-layer"]), named(&["right"]));
         let blamed: Vec<&str> = twins.iter().filter(|run| run["grade"] != "quiet").map(|run| scenario(run)).collect();
         if layer < LEAST_LAYER {
-            wrong.push(format!("{privilege}: layer right in {layer:.1} %, want {LEAST_LAYER:.0} %"));
+            wrong.push(format!("{kind}: layer right in {layer:.1} %, want {LEAST_LAYER:.0} %"));
         }
         if cause < LEAST_CAUSE {
-            wrong.push(format!("{privilege}: cause right in {cause:.1} %, want {LEAST_CAUSE:.0} %"));
+            wrong.push(format!("{kind}: cause right in {cause:.1} %, want {LEAST_CAUSE:.0} %"));
         }
         if !blamed.is_empty() {
-            wrong.push(format!("{privilege}: healthy networks blamed: {}", blamed.join(", ")));
+            wrong.push(format!("{kind}: healthy networks blamed: {}", blamed.join(", ")));
         }
-        lines.push(format!("{privilege}: layer {layer:.1} %, cause {cause:.1} %, {} of {} twins blamed", blamed.len(), twins.len()));
+        lines.push(format!("{kind}: layer {layer:.1} %, cause {cause:.1} %, {} of {} twins blamed", blamed.len(), twins.len()));
+    }
+    if let Some(reason) = results["unavailable"]["reason"].as_str() {
+        wrong.push(format!("scenarios were left out, for this machine cannot build them: {reason}"));
     }
     if percent(void.len(), runs.len()) > MOST_VOID {
         let names: Vec<&str> = void.iter().map(|run| scenario(run)).collect();
@@ -123,12 +127,14 @@ mod tests {
     use super::*;
     use serde_json::json;
 
-    /// A hundred faulty runs and ten twins for each privilege, all right.
+    /// A hundred faulty runs and ten twins for each subject and privilege, all right. The first are the checks'.
     fn all_right() -> Vec<Value> {
-        let run = |privilege: &str, variant: &str, grade: &str| json!({ "scenario": "s", "privilege": privilege, "variant": variant, "grade": grade, "as_expected": true });
-        let of =
-            |privilege| (0..110).map(move |n| if n < 100 { run(privilege, "faulty", "right") } else { run(privilege, "twin", "quiet") });
-        of("root").chain(of("unprivileged")).collect()
+        let run = |subject: &str, privilege: &str, variant: &str, grade: &str| json!({ "scenario": "s", "subject": subject, "privilege": privilege, "variant": variant, "grade": grade, "as_expected": true });
+        let of = |subject, privilege| {
+            (0..110)
+                .map(move |n| if n < 100 { run(subject, privilege, "faulty", "right") } else { run(subject, privilege, "twin", "quiet") })
+        };
+        ["check", "host"].into_iter().flat_map(|subject| of(subject, "root").chain(of(subject, "unprivileged"))).collect()
     }
 
     /// Regrades the first `count` runs of a kind.
@@ -157,8 +163,8 @@ mod tests {
         };
         check(&all_right(), &[]);
         check(&changed(("root", "faulty"), 2, "wrong", false), &[]);
-        check(&changed(("root", "faulty"), 3, "wrong", false), &["root: layer right in 97.0 %"]);
-        check(&changed(("unprivileged", "faulty"), 6, "right-layer", false), &["unprivileged: cause right in 94.0 %"]);
+        check(&changed(("root", "faulty"), 3, "wrong", false), &["check, root: layer right in 97.0 %"]);
+        check(&changed(("unprivileged", "faulty"), 6, "right-layer", false), &["check, unprivileged: cause right in 94.0 %"]);
         check(&changed(("unprivileged", "twin"), 1, "false-alarm", false), &["blamed: s"]);
     }
 
@@ -174,10 +180,13 @@ mod tests {
     #[test]
     fn a_run_that_was_not_made_is_no_success() {
         let mut runs = all_right();
-        regrade(&mut runs, ("root", "faulty"), 6, "lab-failed", false);
-        check(&runs, &["6 of 220 runs say nothing"]);
-        runs.retain(|run| run["privilege"] == "root" && run["grade"] != "lab-failed");
-        check(&runs, &["unprivileged: nothing was run"]);
+        regrade(&mut runs, ("root", "faulty"), 10, "lab-failed", false);
+        check(&runs, &["10 of 440 runs say nothing"]);
+        runs.retain(|run| run["privilege"] == "root" && run["subject"] == "check" && run["grade"] != "lab-failed");
+        check(&runs, &["check, unprivileged: nothing was run", "host, root: nothing was run", "host, unprivileged: nothing was run"]);
+        let without =
+            json!({ "schema": SCHEMA, "runs": all_right(), "unavailable": { "scenarios": ["ring-full"], "reason": "needs a device" } });
+        assert_eq!(below_marks(&without).expect("a report card").0.len(), 1);
         assert!(below_marks(&json!({ "schema": "other" })).is_err());
     }
 }

@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 
 use crate::host::Privilege;
 use crate::runner::{Ended, Grade, Results, Run, Variant, Verdict};
-use crate::scenario::{Expect, Layer, Scenario, Status};
+use crate::scenario::{Expect, Layer, Scenario, Status, Subject};
 
 /// The schema of [`json()`].
 pub const SCHEMA: &str = "faultmap.lab/1";
@@ -52,10 +52,11 @@ pub struct Percentiles {
     pub p95: f64,
 }
 
-/// Counts the runs of checks with these powers.
-pub fn accuracy(results: &Results, privilege: Privilege) -> Accuracy {
+/// Counts the runs of one subject with these powers.
+pub fn accuracy(results: &Results, subject: Subject, privilege: Privilege) -> Accuracy {
     let of = |variant| {
-        let sound = move |run: &&Run| run.privilege == privilege && run.variant == variant && run.grade != Grade::LabFailed;
+        let chosen = move |run: &&Run| run.subject == subject && run.privilege == privilege && run.variant == variant;
+        let sound = move |run: &&Run| chosen(run) && run.grade != Grade::LabFailed;
         results.runs.iter().filter(sound).collect::<Vec<_>>()
     };
     let (faulty, twins) = (of(Variant::Faulty), of(Variant::Twin));
@@ -98,10 +99,12 @@ fn first_candidate_holds(results: &Results, run: &Run, holds: fn(&Expect, &Verdi
 /// Row: the layer that was broken. Column: what was named ("L1" to "L7", "inconclusive", "healthy", "none").
 pub type Confusion = BTreeMap<Layer, BTreeMap<String, usize>>;
 
-/// Injected layer against named layer, over the faulty runs of checks with these powers.
-pub fn confusion(results: &Results, privilege: Privilege) -> Confusion {
+/// Injected layer against named layer, over the faulty runs of one subject with these powers.
+pub fn confusion(results: &Results, subject: Subject, privilege: Privilege) -> Confusion {
     let mut table = Confusion::new();
-    let counted = |run: &&Run| run.privilege == privilege && run.variant == Variant::Faulty && run.grade != Grade::LabFailed;
+    let counted = |run: &&Run| {
+        run.subject == subject && run.privilege == privilege && run.variant == Variant::Faulty && run.grade != Grade::LabFailed
+    };
     for run in results.runs.iter().filter(counted) {
         let Some(scenario) = scenario(results, run) else {
             continue;
@@ -125,18 +128,22 @@ fn named(run: &Run) -> String {
 
 /// Everything as one JSON object of [`SCHEMA`].
 pub fn json(results: &Results) -> Value {
-    let per_privilege = privileges(results)
-        .into_iter()
-        .map(|privilege| json!({ "accuracy": accuracy(results, privilege), "confusion": confusion(results, privilege) }));
+    let of = |subject| {
+        let each =
+            |privilege| json!({ "accuracy": accuracy(results, subject, privilege), "confusion": confusion(results, subject, privilege) });
+        privileges(results, subject).into_iter().map(each).collect::<Vec<_>>()
+    };
     json!({
         "schema": SCHEMA,
         "scenarios": results.scenarios.len(),
         "skipped": results.skipped,
+        "unavailable": results.unavailable,
         "jobs": results.jobs,
         "witness": results.witness,
         "took_ms": results.took.as_secs_f64() * 1000.0,
         "kernel": kernel(),
-        "summary": per_privilege.collect::<Vec<_>>(),
+        "summary": of(Subject::Check),
+        "hosts": of(Subject::Host),
         "runs": results.runs,
     })
 }
@@ -145,10 +152,11 @@ pub fn json(results: &Results) -> Value {
 pub fn markdown(results: &Results) -> String {
     let mut out = String::new();
     head(&mut out, results);
-    for privilege in privileges(results) {
+    for privilege in privileges(results, Subject::Check) {
         summary(&mut out, results, privilege);
-        matrix(&mut out, &confusion(results, privilege), privilege);
+        matrix(&mut out, &confusion(results, Subject::Check, privilege), privilege);
     }
+    hosts(&mut out, results);
     scenarios(&mut out, results);
     misses(&mut out, results);
     out
@@ -181,10 +189,18 @@ fn head(out: &mut String, results: &Results) {
     if !results.skipped.is_empty() {
         let _ = writeln!(out, "Left out because they touch the whole machine: {}.\n", results.skipped.join(", "));
     }
+    if let Some(unavailable) = &results.unavailable {
+        let _ = writeln!(
+            out,
+            "Left out because this machine cannot build them ({}): {}.\n",
+            unavailable.reason,
+            unavailable.scenarios.join(", ")
+        );
+    }
 }
 
 fn summary(out: &mut String, results: &Results, privilege: Privilege) {
-    let a = accuracy(results, privilege);
+    let a = accuracy(results, Subject::Check, privilege);
     let _ = writeln!(out, "## {}\n", title(privilege));
     let _ = writeln!(out, "| measure | value |\n|---|---|");
     let mut row = |name: &str, value: String| {
@@ -205,6 +221,31 @@ fn summary(out: &mut String, results: &Results, privilege: Privilege) {
     out.push('\n');
 }
 
+/// How well `faultmap host` names the bottleneck of a host that was brought to its limit.
+fn hosts(out: &mut String, results: &Results) {
+    let privileges = privileges(results, Subject::Host);
+    if privileges.is_empty() {
+        return;
+    }
+    let _ = writeln!(out, "## The bottleneck of a host\n");
+    let _ = writeln!(
+        out,
+        "`faultmap host` looks for one second at a host of the lab at which one thing is at its limit. Its twin carries the same healthy load \
+         without the fault; nothing may be found there.\n"
+    );
+    let titles = privileges.iter().map(|privilege| title(*privilege).to_lowercase()).collect::<Vec<_>>().join(" | ");
+    let _ = writeln!(out, "| measure | {titles} |\n|---|{}", "---|".repeat(privileges.len()));
+    let all = privileges.iter().map(|privilege| accuracy(results, Subject::Host, *privilege)).collect::<Vec<_>>();
+    let mut row = |name: &str, value: fn(&Accuracy) -> String| {
+        let _ = writeln!(out, "| {name} | {} |", all.iter().map(value).collect::<Vec<_>>().join(" | "));
+    };
+    row("bottleneck named", |a| format!("{} of {} faulty hosts", percent(a.cause), a.faulty));
+    row("its layer named", |a| percent(a.layer));
+    row("as the scenario calls for, to the letter", |a| percent(a.as_expected));
+    row("healthy hosts under load with an alarm", |a| format!("{} of {}", percent(a.false_alarms), a.twins));
+    out.push('\n');
+}
+
 fn matrix(out: &mut String, confusion: &Confusion, privilege: Privilege) {
     let columns = Layer::ALL.iter().map(Layer::to_string);
     let columns = columns.chain(["inconclusive", "healthy", "none"].map(str::to_owned)).collect::<Vec<_>>();
@@ -222,20 +263,27 @@ fn matrix(out: &mut String, confusion: &Confusion, privilege: Privilege) {
 }
 
 fn scenarios(out: &mut String, results: &Results) {
-    let kinds = kinds(results);
     let _ = writeln!(out, "## Scenarios\n");
-    let titles = kinds.iter().map(|(variant, privilege)| format!("{}, {}", variant_title(*variant), title(*privilege)));
-    let _ = writeln!(out, "| scenario | cause | {} |", titles.map(|t| t.to_lowercase()).collect::<Vec<_>>().join(" | "));
-    let _ = writeln!(out, "|---|---|{}", "---|".repeat(kinds.len()));
-    for scenario in &results.scenarios {
-        let cell = |(variant, privilege): &(Variant, Privilege)| {
-            let run = results.runs.iter().find(|run| run.scenario == scenario.id && run.variant == *variant && run.privilege == *privilege);
-            run.map(cell).unwrap_or_default()
-        };
-        let cells = kinds.iter().map(cell).collect::<Vec<_>>().join(" | ");
-        let _ = writeln!(out, "| {} | {} | {cells} |", scenario.id, scenario.expect.cause);
+    for subject in Subject::ALL {
+        let kinds = kinds(results, subject);
+        if kinds.is_empty() {
+            continue;
+        }
+        let titles = kinds.iter().map(|(variant, privilege)| format!("{}, {}", variant_title(*variant), title(*privilege)));
+        let what = if subject == Subject::Check { "scenario" } else { "host" };
+        let _ = writeln!(out, "| {what} | cause | {} |", titles.map(|t| t.to_lowercase()).collect::<Vec<_>>().join(" | "));
+        let _ = writeln!(out, "|---|---|{}", "---|".repeat(kinds.len()));
+        for scenario in results.scenarios.iter().filter(|scenario| scenario.subject() == subject) {
+            let cell = |(variant, privilege): &(Variant, Privilege)| {
+                let run =
+                    results.runs.iter().find(|run| run.scenario == scenario.id && run.variant == *variant && run.privilege == *privilege);
+                run.map(cell).unwrap_or_default()
+            };
+            let cells = kinds.iter().map(cell).collect::<Vec<_>>().join(" | ");
+            let _ = writeln!(out, "| {} | {} | {cells} |", scenario.id, scenario.expect.cause);
+        }
+        out.push('\n');
     }
-    out.push('\n');
 }
 
 fn cell(run: &Run) -> String {
@@ -282,9 +330,9 @@ fn one_line(text: &str) -> String {
     text.split_whitespace().collect::<Vec<_>>().join(" ")
 }
 
-fn kinds(results: &Results) -> Vec<(Variant, Privilege)> {
+fn kinds(results: &Results, subject: Subject) -> Vec<(Variant, Privilege)> {
     let mut kinds = Vec::new();
-    for run in &results.runs {
+    for run in results.runs.iter().filter(|run| run.subject == subject) {
         if !kinds.contains(&(run.variant, run.privilege)) {
             kinds.push((run.variant, run.privilege));
         }
@@ -292,8 +340,8 @@ fn kinds(results: &Results) -> Vec<(Variant, Privilege)> {
     kinds
 }
 
-fn privileges(results: &Results) -> Vec<Privilege> {
-    let present = |privilege: &Privilege| results.runs.iter().any(|run| run.privilege == *privilege);
+fn privileges(results: &Results, subject: Subject) -> Vec<Privilege> {
+    let present = |privilege: &Privilege| results.runs.iter().any(|run| run.privilege == *privilege && run.subject == subject);
     [Privilege::Root, Privilege::Unprivileged].into_iter().filter(present).collect()
 }
 

@@ -267,19 +267,24 @@ impl Rtnl {
 
     /// Adds an address; IPv6 addresses skip duplicate detection and are usable at once.
     pub fn add_addr(&self, dev: &str, addr: Prefix) -> Result<(), LabError> {
-        self.addr(RTM_NEWADDR, NLM_F_CREATE | NLM_F_EXCL, "add address", dev, addr)
+        self.addr(RTM_NEWADDR, NLM_F_CREATE | NLM_F_EXCL, "add address", dev, addr, IFA_F_NODAD)
+    }
+
+    /// Adds an address; for an IPv6 one the kernel asks the network first whether somebody has it.
+    pub fn add_addr_asking(&self, dev: &str, addr: Prefix) -> Result<(), LabError> {
+        self.addr(RTM_NEWADDR, NLM_F_CREATE | NLM_F_EXCL, "add address", dev, addr, 0)
     }
 
     /// Removes an address.
     pub fn delete_addr(&self, dev: &str, addr: Prefix) -> Result<(), LabError> {
-        self.addr(RTM_DELADDR, 0, "delete address", dev, addr)
+        self.addr(RTM_DELADDR, 0, "delete address", dev, addr, IFA_F_NODAD)
     }
 
-    fn addr(&self, kind: u16, flags: u16, doing: &'static str, dev: &str, addr: Prefix) -> Result<(), LabError> {
+    fn addr(&self, kind: u16, flags: u16, doing: &'static str, dev: &str, addr: Prefix, address_flags: u8) -> Result<(), LabError> {
         let mut msg = Message::new(kind, NLM_F_REQUEST | NLM_F_ACK | flags);
         let index = self.index(dev)?;
         // struct ifaddrmsg: family, prefixlen, flags, scope, index.
-        msg.raw(&[family(addr.addr), addr.len, IFA_F_NODAD, 0]);
+        msg.raw(&[family(addr.addr), addr.len, address_flags, 0]);
         msg.raw(&index.to_ne_bytes());
         msg.ip(IFA_LOCAL, addr.addr);
         msg.ip(IFA_ADDRESS, addr.addr);

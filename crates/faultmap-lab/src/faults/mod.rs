@@ -1,7 +1,9 @@
 //! What can be broken in a lab network, how it is broken, and how the oracle knows afterwards that it was. Faults act on
 //! kernels, wires, boxes and services only; none of them knows the check.
 
+mod adapter;
 mod client;
+mod exchanges;
 mod filter;
 mod flows;
 mod limits;
@@ -9,11 +11,13 @@ mod link;
 mod load;
 mod names;
 mod neighbour;
+mod program;
 mod queues;
 mod raw;
 mod routing;
 mod service;
 mod states;
+mod traffic;
 mod world;
 
 use std::net::IpAddr;
@@ -24,9 +28,13 @@ pub use client::CheckEnvironment;
 pub use filter::{BoxAction, BoxRule, KernelRule, KernelVerdict, Transport};
 pub use flows::{Held, KeptFlow};
 pub use link::WirePatch;
+pub use program::ProgramJob;
+pub(crate) use program::program_main;
 pub use routing::RejectKind;
+pub use traffic::{Load, Reader, TrafficSpec};
 pub use world::{FaultError, Running, World};
 
+use crate::fabric::Duplex;
 use crate::host::Family;
 use crate::nft::Hook;
 use crate::oracle::Witness;
@@ -84,6 +92,30 @@ pub enum Fault {
         /// The host it is sent to.
         to: String,
     },
+    /// A host's TAP interface (see `[[tap]]`) settles on another speed or duplex mode.
+    Medium {
+        /// The cable it is plugged into; the host's first interface if absent.
+        link: Option<String>,
+        /// Megabits per second.
+        speed_mbps: u32,
+        /// Whether both sides may send at once.
+        #[serde(default)]
+        duplex: Duplex,
+    },
+    /// The adapter of a host's TAP interface hangs again and again, and its ring overflows meanwhile.
+    AdapterStalls {
+        /// The cable it is plugged into; the host's first interface if absent.
+        link: Option<String>,
+        /// Frames that the ring holds.
+        ring: u32,
+        /// Milliseconds during which no frame leaves.
+        stalled_ms: u64,
+        /// Milliseconds between two of those.
+        working_ms: u64,
+    },
+    // ---- load: at a host
+    /// A host sends, beside what is measured.
+    Traffic(TrafficSpec),
     // ---- L2: at a host
     /// A host looks for more neighbours than the machine's kernel remembers. The table is shared by the whole machine.
     NeighbourTableFull,
@@ -101,6 +133,9 @@ pub enum Fault {
     DuplicateAddress {
         /// The host whose addresses are taken.
         of: String,
+        /// Whether it asks first whether somebody has its IPv6 address (RFC 4862), and so finds out and does not use it.
+        #[serde(default)]
+        asks_first: bool,
     },
     // ---- L3: at a host
     /// Routes of a host are gone.
@@ -190,6 +225,9 @@ pub enum Fault {
         backlog: u16,
         /// The host that the forged SYNs come from.
         from: String,
+        /// Whether the kernel answers with SYN cookies once the queue is full.
+        #[serde(default)]
+        cookies: bool,
     },
     /// A connection table in the path has no room for further flows; older flows of the client live on.
     ConntrackFull {
@@ -199,7 +237,11 @@ pub enum Fault {
         echo_port: u16,
     },
     /// The connection table of a host's own kernel is full. Costs kernel memory that the whole machine shares.
-    KernelConntrackFull,
+    KernelConntrackFull {
+        /// The share of it that is taken, 0 to 1.
+        #[serde(default = "whole")]
+        share: f64,
+    },
     /// A translator has no port left for new flows; older flows of the client live on.
     SnatPortsExhausted {
         /// First and last port it hands out.
@@ -267,6 +309,36 @@ pub enum Fault {
         /// Its port; the host's first service if absent.
         port: Option<u16>,
     },
+    /// A program, a process of its own, answers on a port. No fault by itself.
+    Program {
+        /// The port.
+        port: u16,
+        /// Files it may open (RLIMIT_NOFILE).
+        #[serde(default = "usual_files")]
+        files: u64,
+    },
+    /// A program of that port is stopped, as by a debugger: its kernel completes handshakes, nobody accepts.
+    ProgramStopped {
+        /// The port.
+        port: u16,
+    },
+    /// A program of that port has opened all the files it may, and cannot accept.
+    ProgramOutOfFiles {
+        /// The port.
+        port: u16,
+    },
+    /// Time passes before the next fault, or before anything is measured: some kernels need it to notice.
+    Wait {
+        /// Milliseconds.
+        ms: u64,
+    },
+    /// A setting of a host's kernel has a value.
+    Sysctl {
+        /// Its name below net, such as `net/ipv4/tcp_max_tw_buckets`.
+        key: String,
+        /// The value.
+        value: String,
+    },
     /// The host's resolver is somewhere else.
     Resolver {
         /// The name servers of its /etc/resolv.conf.
@@ -317,6 +389,15 @@ fn yes() -> bool {
     true
 }
 
+fn whole() -> f64 {
+    1.0
+}
+
+/// What most distributions give a service.
+fn usual_files() -> u64 {
+    1024
+}
+
 impl Fault {
     /// The kind of place that `at` must name.
     pub fn place(&self) -> Place {
@@ -330,7 +411,7 @@ impl Fault {
             | Fault::InterposedProxy { .. }
             | Fault::Diverted { .. } => Place::Link,
             Fault::ConntrackFull { .. } | Fault::SnatPortsExhausted { .. } | Fault::NatIdleTimeout { .. } => Place::Middlebox,
-            Fault::FdExhausted { .. } | Fault::Environment { .. } | Fault::NameMoved { .. } => Place::Nowhere,
+            Fault::FdExhausted { .. } | Fault::Environment { .. } | Fault::NameMoved { .. } | Fault::Wait { .. } => Place::Nowhere,
             _ => Place::Host,
         }
     }
@@ -338,9 +419,12 @@ impl Fault {
     /// Further places that the fault names.
     pub fn further_places(&self) -> Vec<(Place, &str)> {
         match self {
-            Fault::InterfaceDown { link: Some(link) } => vec![(Place::Link, link)],
+            Fault::InterfaceDown { link: Some(link) }
+            | Fault::Medium { link: Some(link), .. }
+            | Fault::AdapterStalls { link: Some(link), .. } => vec![(Place::Link, link)],
+            Fault::Traffic(spec) => vec![(Place::Host, &spec.to)],
             Fault::WrongMac { of: host, .. }
-            | Fault::DuplicateAddress { of: host }
+            | Fault::DuplicateAddress { of: host, .. }
             | Fault::AcceptQueueFull { from: host, .. }
             | Fault::SynBacklogFull { from: host, .. }
             | Fault::Diverted { to: host, .. }
@@ -381,11 +465,16 @@ impl Fault {
             Fault::OverloadedQueue { rate_kbit, limit_bytes, offered_kbit, to } => {
                 load::overloaded_queue(world, at, (*rate_kbit, *limit_bytes), *offered_kbit, to)
             }
+            Fault::Medium { link, speed_mbps, duplex } => adapter::medium(world, at, link.as_deref(), *speed_mbps, *duplex),
+            Fault::AdapterStalls { link, ring, stalled_ms, working_ms } => {
+                adapter::stalls(world, at, link.as_deref(), *ring, (*stalled_ms, *working_ms))
+            }
+            Fault::Traffic(spec) => traffic::start(world, at, spec),
             Fault::IcmpLimited { toward } => limits::icmp_limited(world, at, toward),
             Fault::NeighbourTableFull => load::neighbour_table(world, at),
             Fault::NeighbourSilent => neighbour::silent(world, at),
             Fault::WrongMac { of, permanent } => neighbour::wrong_mac(world, at, of, *permanent),
-            Fault::DuplicateAddress { of } => neighbour::duplicate_address(world, at, of),
+            Fault::DuplicateAddress { of, asks_first } => neighbour::duplicate_address(world, at, of, *asks_first),
             Fault::RouteDelete { to } => routing::delete(world, at, to),
             Fault::RouteReject { to, with } => routing::reject(world, at, to, *with),
             Fault::RoutingLoop { to, via } | Fault::Detour { to, via } => routing::redirect(world, at, to, via),
@@ -399,9 +488,9 @@ impl Fault {
             Fault::InterposedProxy { clients } => filter::interpose(world, at, clients),
             Fault::Diverted { clients, ports, to } => filter::divert(world, at, clients, ports, to),
             Fault::AcceptQueueFull { port, backlog, filled, from } => queues::accept_queue(world, at, *port, (*backlog, *filled), from),
-            Fault::SynBacklogFull { port, backlog, from } => queues::syn_backlog(world, at, *port, *backlog, from),
+            Fault::SynBacklogFull { port, backlog, from, cookies } => queues::syn_backlog(world, at, *port, (*backlog, *cookies), from),
             Fault::ConntrackFull { capacity, echo_port } => states::table_full(world, at, *capacity, *echo_port),
-            Fault::KernelConntrackFull => states::kernel_table_full(world, at),
+            Fault::KernelConntrackFull { share } => states::kernel_table_full(world, at, *share),
             Fault::SnatPortsExhausted { ports, echo_port } => states::ports_gone(world, at, *ports, *echo_port),
             Fault::NatIdleTimeout { ms, reset } => states::idle_timeout(world, at, *ms, *reset),
             Fault::EphemeralPortsExhausted { ports, to, port } => states::ephemeral(world, at, *ports, to, *port),
@@ -410,6 +499,11 @@ impl Fault {
             Fault::Service { port, change } => service::alter(world, at, *port, change),
             Fault::BoundToLoopback { port } => service::bound_to_loopback(world, at, *port),
             Fault::ProgramFrozen { port } => service::frozen(world, at, *port),
+            Fault::Program { port, files } => program::start(world, at, *port, *files),
+            Fault::ProgramStopped { port } => program::stop(world, at, *port),
+            Fault::ProgramOutOfFiles { port } => program::take_files(world, at, *port),
+            Fault::Wait { ms } => Ok(limits::wait(*ms)),
+            Fault::Sysctl { key, value } => limits::sysctl(world, at, key, value),
             Fault::NameMoved { name, addrs } => names::moved(world, name, addrs),
             Fault::Resolver { servers, search, ndots } => names::resolver(world, at, servers, search, *ndots),
             Fault::HostsEntry { name, addr } => names::hosts_entry(world, at, name, *addr),

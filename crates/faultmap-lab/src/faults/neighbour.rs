@@ -8,6 +8,8 @@ use crate::{host::Host, nft};
 
 const PROTO_ICMPV6: u8 = 58;
 const NEIGHBOUR_SOLICITATION: u8 = 135;
+/// The kernel asks after a random wait of up to a second; the answer takes no time.
+const DETECTION: std::time::Duration = std::time::Duration::from_millis(1_500);
 /// Never given out by the fabric, whose addresses start with 02:00:00:00.
 const NOBODYS_MAC: [u8; 6] = [0x02, 0xde, 0xad, 0, 0, 0x01];
 
@@ -56,11 +58,22 @@ fn sent_to_nobody(world: &World, at: &str, interface: &str) -> Result<u64, crate
     Ok(link.stats().way(direction).delivered)
 }
 
-pub(super) fn duplicate_address(world: &mut World, at: &str, of: &str) -> Result<Witness, FaultError> {
+/// A host that asks first notices that its IPv6 address is taken; IPv4 addresses it takes without a word, as the kernel does.
+pub(super) fn duplicate_address(world: &mut World, at: &str, of: &str, asks_first: bool) -> Result<Witness, FaultError> {
     let taken = world.on_link_addresses(at, of)?;
     let host = world.net.host(at)?;
     let rtnl = host.rtnl()?;
     for (interface, addr) in &taken {
+        if asks_first && addr.is_ipv6() {
+            for (setting, value) in [("accept_dad", "1"), ("dad_transmits", "1")] {
+                host.sysctl(&format!("net/ipv6/conf/{interface}/{setting}"), value)?;
+            }
+            host.sysctl("net/ipv6/conf/all/accept_dad", "1")?;
+            rtnl.add_addr_asking(interface, Prefix { addr: *addr, len: 64 })?;
+            // One question, a second for an answer (RFC 4862 section 5.4).
+            std::thread::sleep(DETECTION);
+            continue;
+        }
         rtnl.add_addr(interface, Prefix { addr: *addr, len: if addr.is_ipv4() { 24 } else { 64 } })?;
     }
     world.forget_neighbour(of)?;

@@ -70,10 +70,16 @@ fn change_of(value: serde_json::Value) -> Change {
 
 /// Forged SYNs from the benchmark network 198.18.0.0/15, whose addresses answer nothing: SYN-ACKs to them die in a
 /// blackhole route of the router next to the server.
-pub(super) fn syn_backlog(world: &mut World, at: &str, port: u16, backlog: u16, from: &str) -> Result<Witness, FaultError> {
+pub(super) fn syn_backlog(
+    world: &mut World,
+    at: &str,
+    port: u16,
+    (backlog, cookies): (u16, bool),
+    from: &str,
+) -> Result<Witness, FaultError> {
     let index = world.service_index(at, Some(port))?;
     let server = world.net.host(at)?;
-    server.sysctl("net/ipv4/tcp_syncookies", "0")?;
+    server.sysctl("net/ipv4/tcp_syncookies", if cookies { "1" } else { "0" })?;
     server.sysctl("net/ipv4/tcp_max_syn_backlog", &backlog.to_string())?;
     server.sysctl("net/core/somaxconn", &backlog.to_string())?;
     world.service(index)?.handle.alter(&change_of(json!({ "listen": { "backlog": backlog } })))?;
@@ -82,19 +88,25 @@ pub(super) fn syn_backlog(world: &mut World, at: &str, port: u16, backlog: u16, 
         world.net.host(&router)?.rtnl()?.replace_route(&Route::of_kind(forged, RouteKind::Blackhole))?;
     }
     let flood = Flood::start(world, at, port, from)?;
-    let before = half_open_drops(world, at)?;
+    let counted = if cookies { cookies_sent } else { half_open_drops };
+    let before = counted(world, at)?;
     let at = at.to_owned();
     Ok(Witness::new(move |world| {
         flood.stop.store(true, Ordering::Relaxed);
-        let dropped = half_open_drops(world, &at)?.saturating_sub(before);
+        let met = counted(world, &at)?.saturating_sub(before);
         let sent = flood.sent.load(Ordering::Relaxed);
-        Ok(Sight::count(&format!("SYNs that {at} dropped for want of room (forged: {sent})"), dropped))
+        let done = if cookies { "answered with a cookie" } else { "dropped" };
+        Ok(Sight::count(&format!("SYNs that {at} {done} for want of room (forged: {sent})"), met))
     }))
 }
 
 fn half_open_drops(world: &World, at: &str) -> Result<u64, LabError> {
     let host = world.net.host(at)?;
     Ok(snmp(host, "TcpExt", "ListenDrops")? + snmp(host, "TcpExt", "TCPReqQFullDrop")?)
+}
+
+fn cookies_sent(world: &World, at: &str) -> Result<u64, LabError> {
+    snmp(world.net.host(at)?, "TcpExt", "TCPReqQFullDoCookies")
 }
 
 struct Flood {

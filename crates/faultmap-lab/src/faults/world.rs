@@ -7,6 +7,7 @@ use std::net::IpAddr;
 
 use super::client::CheckEnvironment;
 use super::flows::Held;
+use super::program::Program;
 use crate::error::LabError;
 use crate::host::{Family, Host};
 use crate::nft::{self, TableFamily};
@@ -87,11 +88,12 @@ pub struct World {
     pub check: CheckEnvironment,
     /// The lab's certificate authority.
     pub pki: Pki,
-    /// Cables into interfaces that faults have set down.
+    /// Cables that faults keep the lab from carrying frames on: into interfaces that are set down, out of rings that nobody empties.
     pub downed: BTreeSet<String>,
     services: Vec<Running>,
     held: Vec<Held>,
     listeners: Vec<std::net::TcpListener>,
+    programs: Vec<Program>,
     ca_path: String,
     /// The network; last, so that services end before their hosts do.
     pub net: Net,
@@ -102,7 +104,7 @@ impl World {
     ///
     /// `ca_path` is where the check will find the lab's root certificate.
     pub fn build(scenario: &Scenario, sandbox: &Sandbox, ca_path: &str) -> Result<World, FaultError> {
-        let mut topology = scenario.topology()?;
+        let mut topology = scenario.wired()?;
         if let Some(witness) = &scenario.witness {
             topology.add_management(witness)?;
         }
@@ -115,6 +117,7 @@ impl World {
             services: Vec::new(),
             held: Vec::new(),
             listeners: Vec::new(),
+            programs: Vec::new(),
             ca_path: ca_path.to_owned(),
             net,
         };
@@ -184,6 +187,15 @@ impl World {
     /// Keeps a socket listening until the world ends.
     pub(super) fn keep_listening(&mut self, listener: std::net::TcpListener) {
         self.listeners.push(listener);
+    }
+
+    /// Keeps a program running until the world ends.
+    pub(super) fn keep_program(&mut self, program: Program) {
+        self.programs.push(program);
+    }
+
+    pub(super) fn programs_mut(&mut self) -> &mut [Program] {
+        &mut self.programs
     }
 
     /// Every service, the lab's own DNS server first.

@@ -27,6 +27,7 @@ fn run(scenario: &Scenario, variant: Variant, status: Status, cause: Option<&str
     let privilege = Privilege::Root;
     Run {
         scenario: scenario.id.clone(),
+        subject: scenario.subject(),
         variant,
         privilege,
         grade: grade(scenario, variant, &verdict),
@@ -49,12 +50,20 @@ fn results() -> Results {
         run(&gone, Variant::Faulty, Status::Fault, Some("l4.port-filtered"), 30.0),
         run(&gone, Variant::Twin, Status::Degraded, Some("l7.not-cacheable"), 5.0),
     ];
-    Results { scenarios: vec![closed, gone], runs, skipped: Vec::new(), took: Duration::from_secs(1), jobs: 3, witness: false }
+    Results {
+        scenarios: vec![closed, gone],
+        runs,
+        skipped: Vec::new(),
+        unavailable: None,
+        took: Duration::from_secs(1),
+        jobs: 3,
+        witness: false,
+    }
 }
 
 #[test]
 fn shares_are_of_the_runs_that_count() {
-    let accuracy = accuracy(&results(), Privilege::Root);
+    let accuracy = accuracy(&results(), Subject::Check, Privilege::Root);
     assert_eq!((accuracy.faulty, accuracy.twins), (2, 2));
     assert_eq!((accuracy.layer, accuracy.cause), (0.5, 0.5));
     assert_eq!(accuracy.false_alarms, 0.5);
@@ -62,16 +71,34 @@ fn shares_are_of_the_runs_that_count() {
 }
 
 #[test]
+fn hosts_are_counted_apart_from_checks() {
+    let text = "name = \"full\"\nstory = \"s\"\ntopology = \"client-router-server\"\nhost = { at = \"server\" }\n\
+                fault = [{ at = \"server\", kind = \"kernel-conntrack-full\" }]\n\
+                [expect]\nstatus = \"fault\"\nlayer = \"L4\"\ncause = \"l4.conntrack-full\"\n";
+    let full = Scenario::parse("full", text).unwrap();
+    let mut results = results();
+    results.runs.push(run(&full, Variant::Faulty, Status::Fault, Some("l4.conntrack-full"), 10.0));
+    results.runs.push(run(&full, Variant::Twin, Status::Degraded, Some("l4.retransmissions"), 10.0));
+    results.scenarios.push(full);
+    assert_eq!(accuracy(&results, Subject::Check, Privilege::Root).faulty, 2);
+    let hosts = accuracy(&results, Subject::Host, Privilege::Root);
+    assert_eq!((hosts.faulty, hosts.cause, hosts.false_alarms), (1, 1.0, 1.0));
+    let text = markdown(&results);
+    assert!(text.contains("| bottleneck named | 100.0 % of 1 faulty hosts |"), "{text}");
+    assert!(text.contains("| host | cause | broken, with root's powers |"), "{text}");
+}
+
+#[test]
 fn void_runs_count_for_nothing() {
     let mut results = results();
     results.runs[2].grade = Grade::LabFailed;
-    let accuracy = accuracy(&results, Privilege::Root);
+    let accuracy = accuracy(&results, Subject::Check, Privilege::Root);
     assert_eq!((accuracy.faulty, accuracy.cause), (1, 1.0));
 }
 
 #[test]
 fn the_matrix_has_the_broken_layer_in_rows_and_the_named_one_in_columns() {
-    let confusion = confusion(&results(), Privilege::Root);
+    let confusion = confusion(&results(), Subject::Check, Privilege::Root);
     assert_eq!(confusion[&Layer::L4]["L4"], 1);
     assert_eq!(confusion[&Layer::L3]["L4"], 1);
 }

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use serde::{Deserialize, Serialize};
 
 use super::judgement::Verdict;
+use crate::faults::ProgramJob;
 use crate::host::Privilege;
 use crate::oracle::Testimony;
 
@@ -37,6 +38,8 @@ pub enum Job {
     Up(UpJob),
     /// Tell the newcomer's story.
     Demo(DemoJob),
+    /// Be a program that listens, in a host of another worker's network.
+    Program(ProgramJob),
 }
 
 /// One run.

@@ -28,8 +28,9 @@ pub(crate) use stage::{BASELINE_FILE, Stage};
 pub use worker::{WorkerError, worker_main};
 pub(crate) use worker::{build, check_command, enter};
 
+use crate::fabric::tap_refusal;
 use crate::host::Privilege;
-use crate::scenario::Scenario;
+use crate::scenario::{Scenario, Subject};
 
 /// The hidden subcommand by which a program that links this crate must call [`worker_main`].
 pub const WORKER_SUBCOMMAND: &str = "lab-worker";
@@ -106,6 +107,8 @@ impl RunOptions {
 pub struct Run {
     /// The scenario.
     pub scenario: String,
+    /// What it put to the test.
+    pub subject: Subject,
     /// With faults or without.
     pub variant: Variant,
     /// The powers of the check.
@@ -150,12 +153,23 @@ pub struct Results {
     pub runs: Vec<Run>,
     /// Scenarios left out because they touch the whole machine.
     pub skipped: Vec<String>,
+    /// Scenarios left out because this machine cannot build them, and why.
+    pub unavailable: Option<Unavailable>,
     /// Wall clock of everything together.
     pub took: Duration,
     /// Runs at the same time.
     pub jobs: usize,
     /// Whether a witness ran at the other end of every scenario.
     pub witness: bool,
+}
+
+/// What this machine cannot build.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Unavailable {
+    /// The scenarios.
+    pub scenarios: Vec<String>,
+    /// What they need that is not to be had.
+    pub reason: String,
 }
 
 /// Runs a child without input, within a time limit.
@@ -178,6 +192,9 @@ enum Event {
 pub fn run_all(options: &RunOptions, mut progress: impl FnMut(Progress<'_>)) -> Results {
     let started = Instant::now();
     let (chosen, skipped): (Vec<_>, Vec<_>) = options.scenarios.iter().partition(|scenario| options.affects_host || !scenario.affects_host);
+    // With a witness everywhere it is the check that is measured.
+    let chosen = chosen.into_iter().filter(|scenario| !options.witness || scenario.host.is_none()).collect();
+    let (chosen, unavailable) = buildable(chosen);
     let tasks = tasks(options, &chosen);
     let next = AtomicUsize::new(0);
     let mut runs = Vec::new();
@@ -210,10 +227,20 @@ pub fn run_all(options: &RunOptions, mut progress: impl FnMut(Progress<'_>)) -> 
         scenarios: chosen.into_iter().cloned().collect(),
         runs: runs.into_iter().map(|(_, run)| run).collect(),
         skipped: skipped.into_iter().map(|scenario| scenario.id.clone()).collect(),
+        unavailable,
         took: started.elapsed(),
         jobs: options.jobs,
         witness: options.witness,
     }
+}
+
+/// Leaves out what needs devices that this machine keeps to itself.
+fn buildable(chosen: Vec<&Scenario>) -> (Vec<&Scenario>, Option<Unavailable>) {
+    let Some(reason) = tap_refusal() else { return (chosen, None) };
+    let (without, chosen): (Vec<_>, Vec<_>) = chosen.into_iter().partition(|scenario| scenario.needs_tap());
+    let scenarios = without.into_iter().map(|scenario| scenario.id.clone()).collect::<Vec<_>>();
+    let unavailable = Some(Unavailable { scenarios, reason }).filter(|unavailable| !unavailable.scenarios.is_empty());
+    (chosen, unavailable)
 }
 
 fn tasks<'a>(options: &RunOptions, scenarios: &[&'a Scenario]) -> Vec<Task<'a>> {
@@ -242,7 +269,7 @@ fn run_task(options: &RunOptions, task: &Task<'_>) -> Run {
         Ended::CheckFailed { .. } => (Grade::CheckFailed, false),
         Ended::LabFailed { .. } => (Grade::LabFailed, false),
     };
-    Run { scenario: scenario.id.clone(), variant: *variant, privilege: *privilege, grade, as_expected, result }
+    Run { scenario: scenario.id.clone(), subject: scenario.subject(), variant: *variant, privilege: *privilege, grade, as_expected, result }
 }
 
 /// Runs one variant of one scenario in a process of its own.

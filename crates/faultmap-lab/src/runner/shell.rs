@@ -48,7 +48,10 @@ pub(super) fn live(job: &UpJob, out: &mut dyn Write) -> Result<i32, WorkerError>
         Some((program, args)) => (program.clone(), args),
         None => (shell, &[][..]),
     };
-    let client = world.net.client()?;
+    let client = match &scenario.host {
+        Some(host) => world.net.host(&host.at)?,
+        None => world.net.client()?,
+    };
     let mut command = client.command(Path::new(&program), job.privilege)?;
     command.args(args).envs(&world.check.variables);
     command.env("PS1", format!("{}@{} $ ", client.name, scenario.id));
@@ -72,10 +75,16 @@ fn welcome(scenario: &Scenario, world: &World, sandbox: &Sandbox, job: &UpJob, e
     let state = if job.variant == Variant::Faulty { "broken as written" } else { "healthy twin" };
     let _ = writeln!(text, "{} ({state})\n  {}\n", scenario.name, scenario.story);
     let mut hosts = world.net.hosts.values().collect::<Vec<_>>();
-    hosts.sort_by_key(|host| (host.name != world.net.topology.client, host.name.clone()));
-    let _ = writeln!(text, "You get a shell on {}. From another terminal, enter the hosts with:", world.net.topology.client);
+    let here = scenario.host.as_ref().map_or(&world.net.topology.client, |host| &host.at);
+    hosts.sort_by_key(|host| (host.name != *here, host.name.clone()));
+    let _ = writeln!(text, "You get a shell on {here}. From another terminal, enter the hosts with:");
     for host in hosts {
         let _ = writeln!(text, "  {:<10} {:<30} {}", host.name, addresses(host), enter_command(host, sandbox));
+    }
+    if let Some(host) = &scenario.host {
+        let args = host.args.iter().map(|arg| format!(" {arg}")).collect::<String>();
+        let _ = writeln!(text, "\nThis scenario asks about {here}:\n  {} host{args}\n", job.program.path.display());
+        return text;
     }
     let values = world.placeholders();
     let args = scenario.args.iter().map(|arg| format!(" {}", expand(arg, &values))).collect::<String>();

@@ -13,19 +13,21 @@ use nix::sys::signal::Signal;
 use serde::Deserialize;
 
 use super::job::{CheckJob, CheckProgram, Ended, Job, RunResult, Variant};
-use super::judgement::Verdict;
+use super::judgement::{Candidate, Verdict};
 use super::witness::FarWitness;
 use super::{Stage, baseline, child, shell};
 use crate::demo;
 use crate::error::LabError;
-use crate::faults::{FaultError, World};
+use crate::faults::{FaultError, World, program_main};
 use crate::host::Privilege;
 use crate::oracle::{self, Testimony, Witness};
 use crate::sandbox::Sandbox;
-use crate::scenario::{Scenario, ScenarioError, expand};
+use crate::scenario::{Layer, Scenario, ScenarioError, Status, expand};
 
 /// Largest job read.
 const JOB_LIMIT: u64 = 4 * 1024 * 1024;
+/// How a host is asked about: two samples a second apart, as people do it.
+const HOST_COMMAND: [&str; 4] = ["host", "--json", "--interval", "1s"];
 const CA_FILE: &str = "faultmap-lab-ca.pem";
 
 /// Why a worker could not even begin, or not report.
@@ -85,6 +87,7 @@ pub fn worker_main(job: Option<&str>, input: &mut dyn Read, output: &mut dyn Wri
         }
         Job::Up(job) => shell::live(&job, output),
         Job::Demo(job) => demo::tell(&job, output),
+        Job::Program(job) => Ok(program_main(&job, output)?),
     }
 }
 
@@ -123,18 +126,29 @@ fn check(job: &CheckJob) -> Result<RunResult, WorkerError> {
         Variant::Faulty => apply_all(&scenario, &mut world)?,
         Variant::Twin => Vec::new(),
     };
-    let mut command = check_command(&world, &job.program, &scenario, job.privilege)?;
-    command.args(far.iter().flat_map(FarWitness::arguments));
-    command.arg("--json").env("NO_COLOR", "1");
-    if let Some(path) = &job.record {
-        command.arg("--record").arg(path);
-    }
+    let mut command = question(&world, job, &scenario)?;
+    command.args(far.iter().flat_map(FarWitness::arguments)).env("NO_COLOR", "1");
     let ending = child::run(&mut command, b"", Duration::from_millis(job.timeout_ms))
         .map_err(|source| WorkerError::Stream { doing: "run the check", source })?;
     let testimony = testify(witnesses, &world)?;
     let overruns = oracle::overruns(&world);
-    let ended = ended(&ending, &testimony, overruns);
+    let ended = ended(&ending, &testimony, overruns, scenario.host.is_some());
     Ok(RunResult { ended, testimony, build_ms, wall_ms: millis(ending.took) })
+}
+
+/// The command that is put to the test: a check of the target, or a look at a host.
+fn question(world: &World, job: &CheckJob, scenario: &Scenario) -> Result<Command, FaultError> {
+    if let Some(host) = &scenario.host {
+        let mut command = world.net.host(&host.at)?.command(&job.program.path, job.privilege)?;
+        command.args(HOST_COMMAND).args(&host.args);
+        return Ok(command);
+    }
+    let mut command = check_command(world, &job.program, scenario, job.privilege)?;
+    command.arg("--json");
+    if let Some(path) = &job.record {
+        command.arg("--record").arg(path);
+    }
+    Ok(command)
 }
 
 /// Applies every fault in order.
@@ -185,11 +199,38 @@ struct Timing {
     total_ms: Option<f64>,
 }
 
-fn ended(ending: &child::Ending, testimony: &[Testimony], overruns: u64) -> Ended {
+/// The parts of an answer about a host that matter here (contract `faultmap.host/1`).
+#[derive(Deserialize)]
+struct HostAnswer {
+    status: Status,
+    bottleneck: Option<HostBottleneck>,
+    findings: Vec<Candidate>,
+}
+
+#[derive(Deserialize)]
+struct HostBottleneck {
+    layer: Layer,
+    cause: String,
+    sentence: String,
+}
+
+impl HostAnswer {
+    /// The bottleneck is what is graded; the other findings are kept for the report of a miss.
+    fn answer(self) -> Answer {
+        let summary = self.bottleneck.as_ref().map_or_else(|| "no bottleneck".to_owned(), |found| found.sentence.clone());
+        let (layer, cause) = self.bottleneck.map(|found| (found.layer, found.cause)).unzip();
+        let verdict = Verdict { status: self.status, layer, cause, confidence: None, summary, candidates: self.findings };
+        Answer { verdict, timing: Timing::default() }
+    }
+}
+
+fn ended(ending: &child::Ending, testimony: &[Testimony], overruns: u64, of_host: bool) -> Ended {
     if ending.timed_out {
         return Ended::CheckFailed { reason: format!("no verdict in time; {}", ending.complaint()) };
     }
-    let answer = match serde_json::from_slice::<Answer>(&ending.stdout) {
+    let read =
+        if of_host { serde_json::from_slice(&ending.stdout).map(HostAnswer::answer) } else { serde_json::from_slice(&ending.stdout) };
+    let answer: Answer = match read {
         Ok(answer) => answer,
         Err(error) => {
             let code = ending.code.map_or("a signal".to_owned(), |code| format!("exit code {code}"));

@@ -2,6 +2,7 @@
 //! one TOML file and checked as a whole before anything is built; it runs nothing.
 
 mod expect;
+mod host;
 mod library;
 
 use std::collections::BTreeMap;
@@ -10,6 +11,7 @@ use std::net::IpAddr;
 use serde::{Deserialize, Serialize};
 
 pub use expect::{Expect, Layer, Status, TwinExpect, Unprivileged};
+pub use host::{HostQuestion, Subject, TapEnd};
 pub use library::{Library, embedded_topology};
 
 use crate::error::LabError;
@@ -28,8 +30,12 @@ pub struct Scenario {
     pub story: String,
     /// The name of the network it happens in.
     pub topology: String,
-    /// What is checked, with placeholders: see [`expand`].
+    /// What is checked, with placeholders: see [`expand`]. Empty if a host is asked about instead.
     pub target: String,
+    /// The host that `faultmap host` is asked about, instead of a check.
+    pub host: Option<HostQuestion>,
+    /// Interfaces that are TAP devices.
+    pub taps: Vec<TapEnd>,
     /// Further arguments of the check, with placeholders.
     pub args: Vec<String>,
     /// The services that run, and where.
@@ -115,7 +121,11 @@ struct File {
     name: String,
     story: String,
     topology: String,
+    #[serde(default)]
     target: String,
+    host: Option<HostQuestion>,
+    #[serde(default, rename = "tap")]
+    taps: Vec<TapEnd>,
     #[serde(default)]
     args: Vec<String>,
     #[serde(default, rename = "service")]
@@ -159,6 +169,8 @@ impl Scenario {
             story: file.story,
             topology: file.topology,
             target: file.target,
+            host: file.host,
+            taps: file.taps,
             args: file.args,
             expect: file.expect,
             twin: file.twin,
@@ -178,10 +190,27 @@ impl Scenario {
         }
     }
 
+    /// The network with what the scenario changes of its wires.
+    pub(crate) fn wired(&self) -> Result<Topology, LabError> {
+        let mut topology = self.topology()?;
+        self.taps.iter().try_for_each(|tap| tap.plug(&mut topology))?;
+        Ok(topology)
+    }
+
+    /// What it puts to the test.
+    pub fn subject(&self) -> Subject {
+        if self.host.is_some() { Subject::Host } else { Subject::Check }
+    }
+
+    /// Whether its network has TAP devices, which not every machine lets everybody make.
+    pub fn needs_tap(&self) -> bool {
+        self.wired().is_ok_and(|topology| topology.needs_tap())
+    }
+
     /// The same with a witness at the host that its target services run on, unless the file names another.
     #[must_use]
     pub fn witnessed(mut self) -> Scenario {
-        if self.witness.is_none() {
+        if self.witness.is_none() && self.host.is_none() {
             self.witness = self.topology().ok().map(|topology| topology.server).filter(|server| !server.is_empty());
         }
         self
@@ -198,12 +227,13 @@ impl Scenario {
     }
 
     fn validate(&self) -> Result<(), ScenarioError> {
-        let topology = self.topology().map_err(|source| ScenarioError::Topology { id: self.id.clone(), source })?;
-        for (part, text) in [("name", &self.name), ("story", &self.story), ("target", &self.target)] {
+        let topology = self.wired().map_err(|source| ScenarioError::Topology { id: self.id.clone(), source })?;
+        for (part, text) in [("name", &self.name), ("story", &self.story)] {
             if text.trim().is_empty() {
                 return Err(self.contradiction(part, "must not be empty"));
             }
         }
+        self.check_question(&topology)?;
         if self.faults.is_empty() {
             return Err(self.contradiction("fault", "a scenario without a fault is no scenario"));
         }
@@ -218,6 +248,18 @@ impl Scenario {
         self.check_places(&topology, "given", &self.given)?;
         self.check_places(&topology, "fault", &self.faults)?;
         self.check_placeholders(&topology)
+    }
+
+    /// Either a target is checked or a host is asked about.
+    fn check_question(&self, topology: &Topology) -> Result<(), ScenarioError> {
+        match &self.host {
+            None if self.target.trim().is_empty() => Err(self.contradiction("target", "must not be empty")),
+            Some(_) if !self.target.is_empty() || self.witness.is_some() || !self.args.is_empty() => {
+                Err(self.contradiction("host", "a host is asked about in place of a target: leave target, args and witness out"))
+            }
+            Some(host) => check_place(topology, Place::Host, &host.at).map_err(|e| self.contradiction("host", &e)),
+            None => Ok(()),
+        }
     }
 
     fn check_places(&self, topology: &Topology, list: &str, faults: &[Placed<Fault>]) -> Result<(), ScenarioError> {

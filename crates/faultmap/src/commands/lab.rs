@@ -5,8 +5,9 @@ use crate::cli::{EXIT_FAILED, LabArgs, LabCommand, LabRunArgs, LabUpArgs};
 use crate::render::{self, BOLD, CYAN, DIM, GREEN, PLAIN, Paper, Progress, RED};
 use crate::terminal::{self, Choice, Terminal};
 use anyhow::{Context as _, bail};
+use faultmap_lab::report::Accuracy;
 use faultmap_lab::runner::{CheckProgram, Ended, Run, UpJob, Variant, WORKER_SUBCOMMAND};
-use faultmap_lab::scenario::Status;
+use faultmap_lab::scenario::{Status, Subject};
 use faultmap_lab::{Library, Privilege, Progress as Step, Results, RunOptions, Scenario, Worker, report};
 use serde_json::json;
 use std::io::{ErrorKind, stdin, stdout};
@@ -91,6 +92,10 @@ fn show(scenario: &Scenario, choice: Choice) -> anyhow::Result<i32> {
 }
 
 fn check_line(scenario: &Scenario) -> String {
+    if let Some(host) = &scenario.host {
+        let arguments: String = host.args.iter().map(|argument| format!(" {argument}")).collect();
+        return format!("faultmap host{arguments}, on {}", host.at);
+    }
     let arguments: String = scenario.args.iter().map(|argument| format!(" {argument}")).collect();
     format!("faultmap check {}{arguments}", scenario.target)
 }
@@ -208,7 +213,8 @@ fn summary(results: &Results, written: Option<&Path>) -> String {
     }
     paper.heading("report card");
     for privilege in [Privilege::Root, Privilege::Unprivileged] {
-        let a = report::accuracy(results, privilege);
+        hosts(&mut paper, &report::accuracy(results, Subject::Host, privilege));
+        let a = report::accuracy(results, Subject::Check, privilege);
         if a.faulty + a.twins == 0 {
             continue;
         }
@@ -236,6 +242,10 @@ fn summary(results: &Results, written: Option<&Path>) -> String {
             2,
         );
     }
+    if let Some(unavailable) = &results.unavailable {
+        let text = format!("left out, for this machine cannot build them ({}): {}", unavailable.reason, unavailable.scenarios.join(", "));
+        paper.blank(2).wrapped(DIM, &text, 2);
+    }
     let good = results.runs.len() - misses.len();
     let end = format!(
         "{good} of {} as expected, in {}",
@@ -247,6 +257,17 @@ fn summary(results: &Results, written: Option<&Path>) -> String {
         paper.blank(2).put(DIM, &format!("report card written to {}", path.display())).end();
     }
     paper.finish()
+}
+
+/// The line of `faultmap host`, if any host was asked about.
+fn hosts(paper: &mut Paper, a: &Accuracy) {
+    if a.faulty + a.twins == 0 {
+        return;
+    }
+    let (named, alarms) = (a.cause * 100.0, a.false_alarms * 100.0);
+    let (faulty, twins) = (render::count(a.faulty as u64, "faulty host"), render::count(a.twins as u64, "healthy host"));
+    let text = format!("{faulty}: bottleneck named {named:.0} %; {twins} under load: alarmed {alarms:.0} %");
+    paper.blank(2).cell(BOLD, privilege_word(a.privilege), 6).wrapped(PLAIN, &text, 8);
 }
 
 fn sentence(run: &Run) -> &str {
