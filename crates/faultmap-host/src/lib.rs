@@ -8,6 +8,7 @@
 //! over: with a typed decoder of whole messages one attribute of a newer kernel costs the whole reading.
 
 mod counters;
+pub mod drops;
 mod error;
 mod ethtool;
 mod flows;

@@ -86,7 +86,7 @@ fn owner_of(namespace: &File) -> nix::Result<()> {
     Ok(())
 }
 
-fn in_first_user_namespace() -> bool {
+pub(crate) fn in_first_user_namespace() -> bool {
     // Without user namespaces in the kernel there is no such file, and only the first one.
     std::fs::read_link("/proc/thread-self/ns/user").map_or(true, |link| link.as_os_str() == INIT_USER_NAMESPACE)
 }

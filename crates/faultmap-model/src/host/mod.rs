@@ -4,6 +4,8 @@
 //! is ever called a fault, never a total since boot. Nothing here reads a clock, a file or a socket.
 
 mod advice;
+mod drop_reasons;
+pub mod drops;
 mod findings;
 mod forecast;
 mod layers;
