@@ -10,6 +10,7 @@ mod tell;
 #[cfg(test)]
 mod testkit;
 mod text;
+mod tls;
 
 pub use recognise::{First, Guess, Spoken, recognise};
 pub use talk::{Talk, datagrams};

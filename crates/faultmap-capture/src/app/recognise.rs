@@ -1,7 +1,7 @@
 //! Which protocol is spoken: by the first bytes of each side, with the port as a hint where bytes alone do not tell. It looks at no more than [`LOOKED_AT`] bytes
 //! of a side.
 
-use super::dns;
+use super::{dns, tls};
 use faultmap_model::Layer;
 
 /// Bytes of each side that are looked at.
@@ -11,6 +11,7 @@ pub(super) const LOOKED_AT: usize = 512;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[allow(missing_docs, reason = "the names are those of the protocols")]
 pub enum Spoken {
+    Tls,
     Http,
     Dns,
 }
@@ -20,6 +21,7 @@ impl Spoken {
     #[must_use]
     pub const fn name(self) -> &'static str {
         match self {
+            Self::Tls => "tls",
             Self::Http => "http",
             Self::Dns => "dns",
         }
@@ -75,7 +77,7 @@ pub fn recognise(first: &First<'_>) -> Guess {
 
 fn one_way(first: &First<'_>) -> Guess {
     let mut more = false;
-    for (spoken, likely) in [(Spoken::Http, http(first)), (Spoken::Dns, dns_stream(first))] {
+    for (spoken, likely) in [(Spoken::Tls, tls(first)), (Spoken::Http, http(first)), (Spoken::Dns, dns_stream(first))] {
         match likely {
             Likely::Yes => return Guess::Is(spoken, false),
             Likely::Maybe => more = true,
@@ -102,6 +104,21 @@ pub(super) fn begins(bytes: &[u8], words: &[u8]) -> Likely {
     } else {
         Likely::No
     }
+}
+
+/// A ClientHello, or any record of a session whose beginning was not seen.
+fn tls(first: &First<'_>) -> Likely {
+    let hello = match *first.client {
+        [] => Likely::No,
+        [22, 3, 0..=4, _, _, 1, ..] => Likely::Yes,
+        [22] | [22, 3] | [22, 3, 0..=4] | [22, 3, 0..=4, _] | [22, 3, 0..=4, _, _] => Likely::Maybe,
+        _ => Likely::No,
+    };
+    if first.from_the_start {
+        return hello;
+    }
+    let middle = tls::record_begins(first.client) || tls::record_begins(first.server);
+    either(hello, if middle { Likely::Yes } else { Likely::No })
 }
 
 fn http(first: &First<'_>) -> Likely {

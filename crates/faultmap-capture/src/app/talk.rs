@@ -3,7 +3,7 @@
 //! Memory: at most [`LOOKED_AT`] bytes of each side, in at most [`MOST_PIECES`] pieces, until the protocol is known or given up.
 
 use super::recognise::{First, Guess, LOOKED_AT, Spoken, recognise};
-use super::{Below, Chunk, Conversation, End, Ends, Sink, dns, http};
+use super::{Below, Chunk, Conversation, End, Ends, Sink, dns, http, tls};
 use crate::flow::Side;
 use crate::packet::{PacketNo, Stamp};
 
@@ -84,6 +84,7 @@ impl Talk {
 
 fn open(spoken: Spoken, ends: Ends) -> Box<dyn Conversation> {
     match spoken {
+        Spoken::Tls => Box::new(tls::Tls::new(ends)),
         Spoken::Http => Box::new(http::Http::new(ends)),
         Spoken::Dns => Box::new(dns::Dns::new(ends, true)),
     }
