@@ -4,6 +4,7 @@
 //! is ever called a fault, never a total since boot. Nothing here reads a clock, a file or a socket.
 
 mod advice;
+mod drop_findings;
 mod drop_reasons;
 pub mod drops;
 mod findings;

@@ -1,5 +1,6 @@
 //! The object of `faultmap host --json`.
 
+use super::drops::Drops;
 use super::findings::{self, Finding, Severity};
 use super::forecast::{self, Forecast, HistoryPoint};
 use super::layers::{self, Bottleneck, Fullest, HostLayer};
@@ -42,6 +43,9 @@ pub struct HostReport {
     pub readings: Vec<Reading>,
     /// What could not be read, and why.
     pub unavailable: Vec<Unavailable>,
+    /// Where in the kernel packets died, if that was asked for: see [`HostReport::with_drops`].
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub drops: Option<Drops>,
 }
 
 impl HostReport {
@@ -71,6 +75,7 @@ impl HostReport {
             findings,
             readings,
             unavailable: after.unavailable.clone(),
+            drops: None,
         }
     }
 
