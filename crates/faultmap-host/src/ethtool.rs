@@ -1,6 +1,7 @@
 //! What an interface's driver says of its medium: speed, duplex, the best speed, the driver's name (`SIOCETHTOOL`).
 //! Only asks; never sets. A driver may take milliseconds to answer, so this is asked apart from the counters.
 
+use faultmap_model::host::RingSample;
 use nix::errno::Errno;
 use nix::sys::socket::{AddressFamily, SockFlag, SockType, socket};
 use std::os::fd::{AsRawFd, OwnedFd};
@@ -8,6 +9,8 @@ use std::os::fd::{AsRawFd, OwnedFd};
 // linux/ethtool.h, linux/sockios.h
 const SIOCETHTOOL: libc::Ioctl = 0x8946;
 const ETHTOOL_GDRVINFO: u32 = 0x03;
+const ETHTOOL_GRINGPARAM: u32 = 0x10;
+const RINGPARAM_LEN: usize = 36;
 const ETHTOOL_GLINKSETTINGS: u32 = 0x4c;
 const DRVINFO_LEN: usize = 196;
 /// `struct ethtool_link_settings` before its masks, which follow: supported, advertised, the peer's.
@@ -101,6 +104,16 @@ impl Ethtool {
         (!name.is_empty()).then_some(name)
     }
 
+    /// Sizes of the descriptor rings; virtual links have none (`EOPNOTSUPP`).
+    pub(crate) fn ring(&self, iface: &str) -> Option<RingSample> {
+        let mut rings = vec![0; RINGPARAM_LEN];
+        rings[..4].copy_from_slice(&ETHTOOL_GRINGPARAM.to_ne_bytes());
+        self.call(iface, &mut rings).ok()?;
+        // struct ethtool_ringparam: cmd, then the most and what is set, of rx, rx_mini, rx_jumbo and tx each.
+        let word = |place: usize| crate::netlink::u32_at(&rings, place * 4);
+        Some(RingSample { rx_max: word(1)?, tx_max: word(4)?, rx: word(5)?, tx: word(8)? })
+    }
+
     /// `command` begins with its number, and is as long as the kernel will write.
     #[allow(unsafe_code)]
     fn call(&self, iface: &str, command: &mut [u8]) -> Result<(), Errno> {
@@ -115,8 +128,8 @@ impl Ethtool {
         }
         request.ifr_ifru.ifru_data = command.as_mut_ptr().cast();
         // SAFETY: `request` and the command that it points to outlive the call. The kernel writes at most the
-        // struct of the command's number: 196 bytes for GDRVINFO, 48 and three masks of the words that the caller
-        // wrote into the struct for GLINKSETTINGS. Both callers allocate just that.
+        // struct of the command's number: 196 bytes for GDRVINFO, 36 for GRINGPARAM, 48 and three masks of the words
+        // that the caller wrote into the struct for GLINKSETTINGS. The callers allocate just that.
         let answer = unsafe { libc::ioctl(self.0.as_raw_fd(), SIOCETHTOOL, &raw mut request) };
         Errno::result(answer).map(drop)
     }

@@ -107,7 +107,7 @@ mod tests {
 
     fn socket(state: u8, backoff: u8, unacked: u32, last_data_recv_ms: u32, last_ack_recv_ms: u32) -> Socket {
         let any = SocketAddr::from(([10, 0, 0, 1], 1));
-        let info = Some(Info { backoff, unacked, last_data_recv_ms, last_ack_recv_ms });
+        let info = Some(Info { backoff, unacked, last_data_recv_ms, last_ack_recv_ms, ..Info::default() });
         Socket { state, local: any, remote: any, receive_queue: 0, send_queue: 0, v6_only: false, inode: 0, info }
     }
 

@@ -17,8 +17,10 @@ mod listeners;
 mod neighbor;
 mod netlink;
 mod privileges;
+pub mod proc_text;
 mod procfs;
 mod route;
+mod sample;
 mod snapshot;
 mod sock_diag;
 mod tables;
@@ -30,5 +32,6 @@ pub use listeners::{Listener, Program, Visitors, listeners, program_of, visitors
 pub use neighbor::{NeighborWatch, neighbor, read_neighbor};
 pub use privileges::{ping_socket_allowed, privileges};
 pub use route::route;
+pub use sample::{Sampler, Wanted, sample};
 pub use snapshot::Snapshot;
 pub use tables::{conntrack, fd_usage, listen_queue, rp_filter};

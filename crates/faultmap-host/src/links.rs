@@ -22,6 +22,7 @@ const TCMSG_LEN: usize = 20;
 const IFLA_ADDRESS: u16 = 1;
 const IFLA_IFNAME: u16 = 3;
 const IFLA_MTU: u16 = 4;
+const IFLA_TXQLEN: u16 = 13;
 const IFLA_OPERSTATE: u16 = 16;
 const IFLA_LINKINFO: u16 = 18;
 const IFLA_STATS64: u16 = 23;
@@ -37,6 +38,11 @@ const IFA_LOCAL: u16 = 2;
 const IFA_FLAGS: u16 = 8;
 const IFA_F_DADFAILED: u32 = 0x08;
 const IFA_F_TENTATIVE: u32 = 0x40;
+const TCA_KIND: u16 = 1;
+const TCA_OPTIONS: u16 = 2;
+const TCA_TBF_PARMS: u16 = 1;
+const TCA_TBF_RATE64: u16 = 4;
+const TCA_CAKE_BASE_RATE64: u16 = 2;
 const TCA_STATS2: u16 = 7;
 const TCA_STATS_QUEUE: u16 = 3;
 const TC_H_ROOT: u32 = 0xffff_ffff;
@@ -81,10 +87,37 @@ const STATS: [&str; 25] = [
 pub(crate) struct LinkReading {
     pub(crate) link: Link,
     pub(crate) own_addresses: Vec<IpAddr>,
-    carrier_changes: u32,
+    pub(crate) tx_queue_len: Option<u32>,
+    carrier_changes: Option<u32>,
     /// In the order of [`STATS`], as many as this kernel has.
     stats: Vec<u64>,
-    qdisc_drops: Option<u64>,
+    /// Of the root and the ingress queue together.
+    pub(crate) qdisc_drops: Option<u64>,
+    /// The root queue.
+    pub(crate) root_queue: Option<Queue>,
+}
+
+/// The root queue of an interface.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Queue {
+    /// Such as `fq_codel`.
+    pub(crate) kind: String,
+    /// Packets that wait.
+    pub(crate) queued: u32,
+    /// Rate to which it shapes, bytes a second.
+    pub(crate) shaped: Option<u64>,
+}
+
+impl LinkReading {
+    /// The counters by name.
+    pub(crate) fn named_stats(&self) -> impl Iterator<Item = (&'static str, u64)> {
+        STATS.iter().copied().zip(self.stats.iter().copied())
+    }
+
+    /// Carrier changes since the interface was made.
+    pub(crate) fn carrier_changes(&self) -> Option<u32> {
+        self.carrier_changes
+    }
 }
 
 /// Reads all interfaces; the second part names what could not be read, the rest goes on.
@@ -108,10 +141,13 @@ pub(crate) fn read(netlink: &mut Netlink) -> (Vec<LinkReading>, Vec<HostError>) 
             link.own_addresses.push(reading.address);
         }
     }
-    for (index, drops) in queues {
-        if let Some(link) = by_index(&mut links, index) {
+    for reading in queues {
+        if let Some(link) = by_index(&mut links, reading.index) {
             let sum = link.qdisc_drops.unwrap_or(0);
-            link.qdisc_drops = Some(sum.saturating_add(u64::from(drops)));
+            link.qdisc_drops = Some(sum.saturating_add(u64::from(reading.drops)));
+            if reading.root {
+                link.root_queue = Some(reading.queue);
+            }
         }
     }
     (links, failed)
@@ -130,7 +166,7 @@ pub(crate) fn delta(before: &LinkReading, after: &[LinkReading], window_ms: f64)
     Some(LinkDelta {
         iface: before.link.iface.clone(),
         window_ms,
-        carrier_changes: now.carrier_changes.saturating_sub(before.carrier_changes),
+        carrier_changes: now.carrier_changes.unwrap_or(0).saturating_sub(before.carrier_changes.unwrap_or(0)),
         rose: rises.filter(|(_, rise)| *rise > 0).map(|(name, rise)| (name.to_owned(), rise)).collect(),
     })
 }
@@ -201,9 +237,11 @@ fn read_link(message: &Message<'_>) -> Option<LinkReading> {
             on_path: false,
         },
         own_addresses: Vec::new(),
-        carrier_changes: 0,
+        tx_queue_len: None,
+        carrier_changes: None,
         stats: Vec::new(),
         qdisc_drops: None,
+        root_queue: None,
     };
     let link = &mut reading.link;
     for (kind, value) in message.attributes(IFINFOMSG_LEN) {
@@ -215,7 +253,8 @@ fn read_link(message: &Message<'_>) -> Option<LinkReading> {
             // An interface that is down does not listen to its medium: the bit then means nothing.
             IFLA_CARRIER => link.carrier = u8_at(value, 0).filter(|_| link.up).map(|carrier| carrier != 0),
             IFLA_CARRIER_DOWN_COUNT => link.carrier_down_count = u32_at(value, 0),
-            IFLA_CARRIER_CHANGES => reading.carrier_changes = u32_at(value, 0).unwrap_or_default(),
+            IFLA_CARRIER_CHANGES => reading.carrier_changes = u32_at(value, 0),
+            IFLA_TXQLEN => reading.tx_queue_len = u32_at(value, 0),
             IFLA_LINKINFO => link.driver = info_kind(value),
             IFLA_STATS64 => reading.stats = read_stats(value),
             _ => {}
@@ -279,17 +318,49 @@ fn read_address(message: &Message<'_>) -> Option<AddressReading> {
     Some(AddressReading { index, address, shown: format!("{address}/{prefix}{state}") })
 }
 
-/// Interface and drops of its root or ingress queue; `struct tcmsg`: family, padding, ifindex, handle, parent, info.
+/// One queue of an interface.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct QueueReading {
+    index: u32,
+    root: bool,
+    drops: u32,
+    queue: Queue,
+}
+
+/// A root or ingress queue; `struct tcmsg`: family, padding, ifindex, handle, parent, info.
 /// Inner queues are left out: their drops are counted by the root too (`qdisc_tree_reduce_backlog`, `mq_dump`).
-fn read_queue(message: &Message<'_>) -> Option<(u32, u32)> {
+fn read_queue(message: &Message<'_>) -> Option<QueueReading> {
     let parent = u32_at(message.body, 12)?;
     if message.kind != RTM_NEWQDISC || (parent != TC_H_ROOT && parent != TC_H_INGRESS) {
         return None;
     }
-    let (_, stats) = message.attributes(TCMSG_LEN).find(|(kind, _)| *kind == TCA_STATS2)?;
-    let (_, queue) = Attributes::new(stats).find(|(kind, _)| *kind == TCA_STATS_QUEUE)?;
+    let (mut kind, mut stats, mut options) = (String::new(), None, None);
+    for (attribute, value) in message.attributes(TCMSG_LEN) {
+        match attribute {
+            TCA_KIND => kind = text(value),
+            TCA_OPTIONS => options = Some(value),
+            TCA_STATS2 => stats = Some(value),
+            _ => {}
+        }
+    }
+    let (_, queue) = Attributes::new(stats?).find(|(kind, _)| *kind == TCA_STATS_QUEUE)?;
+    let shaped = options.and_then(|options| shaped_rate(&kind, options)).filter(|rate| *rate > 0);
     // struct gnet_stats_queue: qlen, backlog, drops, requeues, overlimits.
-    Some((u32_at(message.body, 4)?, u32_at(queue, 8)?))
+    let (queued, drops) = (u32_at(queue, 0)?, u32_at(queue, 8)?);
+    Some(QueueReading { index: u32_at(message.body, 4)?, root: parent == TC_H_ROOT, drops, queue: Queue { kind, queued, shaped } })
+}
+
+/// Bytes a second that a shaper lets pass: of `tbf` the rate of `struct tc_tbf_qopt`, unless the wider attribute is there.
+fn shaped_rate(kind: &str, options: &[u8]) -> Option<u64> {
+    let attribute = |wanted: u16| Attributes::new(options).find(|(kind, _)| *kind == wanted).map(|(_, value)| value);
+    match kind {
+        "tbf" => {
+            let wide = attribute(TCA_TBF_RATE64).and_then(|value| u64_at(value, 0));
+            wide.or_else(|| attribute(TCA_TBF_PARMS).and_then(|value| u32_at(value, 8)).map(u64::from))
+        }
+        "cake" => attribute(TCA_CAKE_BASE_RATE64).and_then(|value| u64_at(value, 0)),
+        _ => None,
+    }
 }
 
 #[cfg(test)]

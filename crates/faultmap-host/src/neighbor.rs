@@ -2,7 +2,7 @@
 //! while we watch. Never sends a request itself and never writes an entry.
 
 use crate::HostError;
-use crate::netlink::{Body, Message, Netlink, Request, u8_at, u16_at, u32_at};
+use crate::netlink::{Body, Extent, Message, Netlink, Request, u8_at, u16_at, u32_at};
 use crate::route::address as parse_address;
 use faultmap_model::observation::NeighborState;
 use nix::errno::Errno;
@@ -17,6 +17,9 @@ const RTMGRP_NEIGH: u32 = 4;
 const NDMSG_LEN: usize = 12;
 const NDA_DST: u16 = 1;
 const NDA_LLADDR: u16 = 2;
+const NDA_CACHEINFO: u16 = 3;
+/// `USER_HZ`: ticks of the ages in `struct nda_cacheinfo`, a hundred a second.
+const TICK_MS: u64 = 10;
 
 /// Entries of a dump that we look through, where the kernel cannot give just one (Linux before 5.0).
 const DUMP_MAX: usize = 65_536;
@@ -182,11 +185,31 @@ impl Watched {
 
 /// One entry as a message describes it.
 #[derive(Debug, Clone, PartialEq, Eq)]
-struct Entry {
-    address: IpAddr,
-    index: u32,
-    state: NeighborState,
-    mac: Option<String>,
+pub(crate) struct Entry {
+    pub(crate) address: IpAddr,
+    pub(crate) index: u32,
+    pub(crate) state: NeighborState,
+    pub(crate) mac: Option<String>,
+    /// Since its state changed.
+    pub(crate) updated_ms: Option<u64>,
+}
+
+/// Every entry of this namespace, of both families; `each` sees at most `limit` of them.
+pub(crate) fn all(netlink: &mut Netlink, limit: usize, mut each: impl FnMut(Entry)) -> Result<(), HostError> {
+    let request = Request { operation: "RTM_GETNEIGH", kind: RTM_GETNEIGH, body: &[0; NDMSG_LEN] };
+    let mut seen = 0_usize;
+    let extent = netlink.dump(&request, |message| {
+        if let Some(entry) = read_entry(message) {
+            each(entry);
+        }
+        seen += 1;
+        if seen >= limit { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+    })?;
+    if extent == Extent::Cut {
+        // The rest waits in the old socket; nothing else could be asked there.
+        *netlink = Netlink::route()?;
+    }
+    Ok(())
 }
 
 /// `struct ndmsg`: family, padding, ifindex, state, flags, type.
@@ -201,17 +224,19 @@ fn read_entry(message: &Message<'_>) -> Option<Entry> {
     }
     let index = u32_at(message.body, 4)?;
     let bits = u16_at(message.body, 8)?;
-    let (mut address, mut mac) = (None, None);
+    let (mut address, mut mac, mut updated_ms) = (None, None, None);
     for (kind, value) in message.attributes(NDMSG_LEN) {
         match kind {
             NDA_DST => address = parse_address(value),
             NDA_LLADDR => mac = mac_text(value),
+            // struct nda_cacheinfo: confirmed, used, updated, refcnt.
+            NDA_CACHEINFO => updated_ms = u32_at(value, 8).map(|ticks| u64::from(ticks) * TICK_MS),
             _ => {}
         }
     }
     let deleted = message.kind == RTM_DELNEIGH;
     let state = if deleted { NeighborState::None } else { state_of(bits) };
-    Some(Entry { address: address?, index, state, mac: mac.filter(|_| has_valid_mac(state)) })
+    Some(Entry { address: address?, index, state, mac: mac.filter(|_| has_valid_mac(state)), updated_ms })
 }
 
 /// `NUD_*` of linux/neighbour.h; one bit is set at a time.

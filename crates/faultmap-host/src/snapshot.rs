@@ -11,7 +11,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::time::Instant;
 
 /// Drivers asked for speed and duplex: a host of containers has thousands of virtual links, all alike.
-const DRIVERS_MAX: usize = 256;
+pub(crate) const DRIVERS_MAX: usize = 256;
 
 /// What the kernel said of this network namespace at one moment.
 #[derive(Debug, Clone)]
@@ -126,7 +126,8 @@ impl Snapshot {
     }
 }
 
-fn described(ethtool: &Ethtool, reading: &LinkReading) -> Link {
+/// The link, with what its driver says of the medium.
+pub(crate) fn described(ethtool: &Ethtool, reading: &LinkReading) -> Link {
     let mut link = reading.link.clone();
     // Devices made by software (`veth`, `bridge`) are named by rtnetlink already.
     link.driver = link.driver.or_else(|| ethtool.driver(&link.iface));

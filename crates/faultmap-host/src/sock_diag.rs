@@ -11,6 +11,7 @@ const SOCK_DIAG_BY_FAMILY: u16 = 20;
 const REQUEST_LEN: usize = 56;
 const ANSWER_LEN: usize = 72;
 const INET_DIAG_INFO: u16 = 2;
+const INET_DIAG_SKMEMINFO: u16 = 7;
 const INET_DIAG_SKV6ONLY: u16 = 11;
 const INET_DIAG_REQ_BYTECODE: u16 = 1;
 const INET_DIAG_BC_D_COND: u8 = 8;
@@ -26,7 +27,7 @@ const STATES: [(u8, &str); 13] = [
     (5, "FIN_WAIT2"),
     (TIME_WAIT, "TIME_WAIT"),
     (CLOSE, "CLOSE"),
-    (8, "CLOSE_WAIT"),
+    (CLOSE_WAIT, "CLOSE_WAIT"),
     (9, "LAST_ACK"),
     (LISTEN, "LISTEN"),
     (11, "CLOSING"),
@@ -38,6 +39,7 @@ pub(crate) const SYN_SENT: u8 = 2;
 pub(crate) const SYN_RECV: u8 = 3;
 pub(crate) const TIME_WAIT: u8 = 6;
 pub(crate) const CLOSE: u8 = 7;
+pub(crate) const CLOSE_WAIT: u8 = 8;
 pub(crate) const LISTEN: u8 = 10;
 
 /// Which sockets to list.
@@ -71,8 +73,12 @@ pub(crate) struct Socket {
 }
 
 /// The parts of `struct tcp_info` that tell a living connection from a stuck one.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(crate) struct Info {
+    /// Probes of a closed window (or of an idle connection) that were not answered.
+    pub(crate) probes: u8,
+    /// The peer's window; kernels before 6.3 do not tell.
+    pub(crate) send_window: Option<u32>,
     pub(crate) backoff: u8,
     pub(crate) unacked: u32,
     pub(crate) last_data_recv_ms: u32,
@@ -92,6 +98,52 @@ pub(crate) fn list(ask: &Ask, limit: usize, mut each: impl FnMut(Socket)) -> Res
         }
         seen += 1;
         if seen >= limit { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+    })
+}
+
+/// `struct sk_meminfo` of one UDP socket, and what it is bound to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct UdpSocket {
+    pub(crate) bound: SocketAddr,
+    pub(crate) inode: u32,
+    pub(crate) receive_used: u32,
+    pub(crate) receive_limit: u32,
+    pub(crate) drops: u32,
+}
+
+/// Lists UDP sockets; `each` sees at most `limit` of them.
+pub(crate) fn list_udp(v6: bool, limit: usize, mut each: impl FnMut(UdpSocket)) -> Result<Extent, HostError> {
+    let mut netlink = Netlink::sock_diag()?;
+    let mut header = [0; REQUEST_LEN];
+    header[0] = family_of(v6);
+    header[1] = libc::IPPROTO_UDP as u8;
+    header[2] = 1 << (INET_DIAG_SKMEMINFO - 1);
+    header[4..8].copy_from_slice(&u32::MAX.to_ne_bytes());
+    let mut seen = 0_usize;
+    let request = Request { operation: "SOCK_DIAG_BY_FAMILY (UDP)", kind: SOCK_DIAG_BY_FAMILY, body: &header };
+    netlink.dump(&request, |message| {
+        if let Some(socket) = read_udp(message) {
+            each(socket);
+        }
+        seen += 1;
+        if seen >= limit { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+    })
+}
+
+/// `SK_MEMINFO_*`: rmem_alloc, rcvbuf, wmem_alloc, sndbuf, fwd_alloc, wmem_queued, optmem, backlog, drops.
+fn read_udp(message: &Message<'_>) -> Option<UdpSocket> {
+    if message.kind != SOCK_DIAG_BY_FAMILY {
+        return None;
+    }
+    let body = message.body;
+    let mut attributes = message.attributes(ANSWER_LEN);
+    let (_, memory) = attributes.find(|(kind, _)| *kind == INET_DIAG_SKMEMINFO)?;
+    Some(UdpSocket {
+        bound: SocketAddr::new(address_at(body, 8, u8_at(body, 0)?)?, be_u16_at(body, 4)?),
+        inode: u32_at(body, 68)?,
+        receive_used: u32_at(memory, 0)?,
+        receive_limit: u32_at(memory, 4)?,
+        drops: u32_at(memory, 32)?,
     })
 }
 
@@ -159,6 +211,8 @@ fn read_socket(message: &Message<'_>) -> Option<Socket> {
 /// `struct tcp_info`: state, ca_state, retransmits, probes, backoff, ... then words from byte 8 on.
 fn read_info(value: &[u8]) -> Option<Info> {
     Some(Info {
+        probes: u8_at(value, 3)?,
+        send_window: u32_at(value, 228),
         backoff: u8_at(value, 4)?,
         unacked: u32_at(value, 24)?,
         last_data_recv_ms: u32_at(value, 52)?,
@@ -212,7 +266,8 @@ mod tests {
     proptest! {
         #[test]
         fn any_answer_is_read_without_a_panic(bytes in prop::collection::vec(any::<u8>(), 0..400)) {
-            let _ = read_socket(&Message { kind: SOCK_DIAG_BY_FAMILY, flags: 0, sequence: 0, body: &bytes });
+            let message = Message { kind: SOCK_DIAG_BY_FAMILY, flags: 0, sequence: 0, body: &bytes };
+            let _ = (read_socket(&message), read_udp(&message));
         }
     }
 }

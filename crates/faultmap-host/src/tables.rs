@@ -3,6 +3,7 @@
 
 use crate::HostError;
 use crate::netlink::{Extent, Message, Netlink, Request, u8_at, u32_at, u64_at};
+use crate::proc_text;
 use crate::procfs;
 use crate::sock_diag::{self, Ask, CLOSE, LISTEN, Socket};
 use nix::sys::resource::{Resource, getrlimit};
@@ -14,6 +15,7 @@ use std::ops::ControlFlow;
 const RTM_NEWNEIGHTBL: u16 = 64;
 const RTM_GETNEIGHTBL: u16 = 66;
 const NDTMSG_LEN: usize = 4;
+const NDTA_THRESH1: u16 = 2;
 const NDTA_THRESH3: u16 = 4;
 const NDTA_CONFIG: u16 = 5;
 const NDTA_STATS: u16 = 7;
@@ -33,6 +35,10 @@ pub(crate) struct NeighborTable {
     pub(crate) entries: Option<u64>,
     pub(crate) max: Option<u64>,
     pub(crate) table_fulls: Option<u64>,
+    /// `gc_thresh1` and `gc_thresh2`; `max` is the third.
+    pub(crate) lower_thresholds: [Option<u64>; 2],
+    pub(crate) forced_gc_runs: Option<u64>,
+    pub(crate) resolution_failures: Option<u64>,
 }
 
 /// The neighbour tables of both families.
@@ -81,39 +87,36 @@ impl NeighborTables {
         for (kind, value) in message.attributes(NDTMSG_LEN) {
             match kind {
                 NDTA_THRESH3 => table.max = u32_at(value, 0).map(u64::from),
+                NDTA_THRESH1..NDTA_THRESH3 => {
+                    if let Some(threshold) = table.lower_thresholds.get_mut(usize::from(kind - NDTA_THRESH1)) {
+                        *threshold = u32_at(value, 0).map(u64::from);
+                    }
+                }
                 // struct ndt_config: key_len, entry_size, entries, ...
                 NDTA_CONFIG => table.entries = u32_at(value, 4).map(u64::from),
-                // struct ndt_stats: table_fulls is the eleventh word.
-                NDTA_STATS => table.table_fulls = u64_at(value, 80),
+                // struct ndt_stats: allocs, destroys, hash_grows, res_failed, lookups, hits, rcv_probes_mcast,
+                // rcv_probes_ucast, periodic_gc_runs, forced_gc_runs, table_fulls.
+                NDTA_STATS => {
+                    table.resolution_failures = u64_at(value, 24);
+                    table.forced_gc_runs = u64_at(value, 72);
+                    table.table_fulls = u64_at(value, 80);
+                }
                 _ => {}
             }
         }
     }
 }
 
-/// Packets that conntrack dropped so far, over all CPUs: drop, insert_failed and early_drop.
-pub(crate) fn conntrack_drops() -> Option<u64> {
-    sum_conntrack(&procfs::read(&format!("{}/stat/nf_conntrack", procfs::NET), CONNTRACK_LIMIT).ok()?)
+/// What conntrack counted so far, over all CPUs, by name; the reason where this namespace has no conntrack.
+pub(crate) fn conntrack_stats() -> Result<BTreeMap<String, u64>, HostError> {
+    procfs::read(&format!("{}/stat/nf_conntrack", procfs::NET), CONNTRACK_LIMIT).map(|text| proc_text::per_cpu_hex(&text))
 }
 
-/// A line of names, then a line of hexadecimal numbers for each CPU.
-fn sum_conntrack(text: &str) -> Option<u64> {
-    let mut lines = text.lines();
-    let names: Vec<&str> = lines.next()?.split_ascii_whitespace().collect();
-    let wanted: Vec<usize> = names
-        .iter()
-        .enumerate()
-        .filter(|(_, name)| ["drop", "insert_failed", "early_drop"].contains(*name))
-        .map(|(place, _)| place)
-        .collect();
-    if wanted.is_empty() {
-        return None;
-    }
-    let sum = lines.fold(0_u64, |sum, line| {
-        let values: Vec<&str> = line.split_ascii_whitespace().collect();
-        wanted.iter().filter_map(|place| u64::from_str_radix(values.get(*place)?, 16).ok()).fold(sum, u64::saturating_add)
-    });
-    Some(sum)
+/// Packets that conntrack dropped so far: drop, insert_failed and early_drop.
+pub(crate) fn conntrack_drops() -> Option<u64> {
+    let stats = conntrack_stats().ok()?;
+    let dropped = ["drop", "insert_failed", "early_drop"].iter().filter_map(|name| stats.get(*name).copied());
+    dropped.fold(None, |sum: Option<u64>, value| Some(sum.unwrap_or(0).saturating_add(value)))
 }
 
 /// Entries and limit of conntrack in this namespace.
@@ -131,12 +134,7 @@ pub fn conntrack() -> (Option<u64>, Option<u64>, Option<u64>) {
 
 /// First and last ephemeral port.
 pub(crate) fn port_range() -> Option<(u16, u16)> {
-    parse_port_range(&procfs::read("/proc/sys/net/ipv4/ip_local_port_range", 64).ok()?)
-}
-
-fn parse_port_range(text: &str) -> Option<(u16, u16)> {
-    let mut words = text.split_ascii_whitespace();
-    Some((words.next()?.parse().ok()?, words.next()?.parse().ok()?))
+    proc_text::port_range(&procfs::read("/proc/sys/net/ipv4/ip_local_port_range", 64).ok()?)
 }
 
 /// Ephemeral ports in use toward `target`, TIME_WAIT included; of the source address that uses most, since each
@@ -178,13 +176,8 @@ pub(crate) fn tcp_states() -> BTreeMap<String, u64> {
         return counts;
     }
     let sockstat = procfs::read(&format!("{}/sockstat", procfs::NET), 4096).unwrap_or_default();
-    time_wait(&sockstat).map(|count| ("TIME_WAIT".to_owned(), count)).into_iter().collect()
-}
-
-fn time_wait(sockstat: &str) -> Option<u64> {
-    let line = sockstat.lines().find_map(|line| line.strip_prefix("TCP:"))?;
-    let mut words = line.split_ascii_whitespace().skip_while(|word| *word != "tw");
-    words.nth(1)?.parse().ok()
+    let time_wait = proc_text::sockstat(&sockstat).get("TCP.tw").copied();
+    time_wait.map(|count| ("TIME_WAIT".to_owned(), count)).into_iter().collect()
 }
 
 /// Soft limit of descriptors of this process, and how many are open.
@@ -253,13 +246,6 @@ mod tests {
     }
 
     #[test]
-    fn conntrack_drops_are_hexadecimal_and_summed_over_cpus() {
-        let text = "entries insert_failed drop early_drop\n00000010 00000001 0000000a 00000000\n00000010 00000000 00000010 00000002\n";
-        assert_eq!(sum_conntrack(text), Some(1 + 10 + 16 + 2));
-        assert_eq!(sum_conntrack("entries found\n1 2\n"), None);
-    }
-
-    #[test]
     fn a_listener_on_the_address_goes_before_one_on_all_addresses() {
         let at: IpAddr = "10.0.0.1".parse().expect("an address");
         let listeners = [listener("0.0.0.0:80", 9, 9), listener("10.0.0.1:80", 1, 5)];
@@ -295,14 +281,11 @@ mod tests {
             .with(NDTA_STATS, &stats);
         let mut tables = NeighborTables::default();
         tables.take_in(&Message { kind: RTM_NEWNEIGHTBL, flags: 0, sequence: 0, body: body.bytes() });
-        let expected = NeighborTable { entries: Some(7), max: Some(1024), table_fulls: Some(3) };
+        let counts = (Some(0), Some(0));
+        let (forced_gc_runs, resolution_failures) = counts;
+        let base = NeighborTable { forced_gc_runs, resolution_failures, ..NeighborTable::default() };
+        let expected = NeighborTable { entries: Some(7), max: Some(1024), table_fulls: Some(3), ..base };
         assert_eq!((tables.v4, tables.v6), (expected, NeighborTable::default()));
-    }
-
-    #[test]
-    fn sockstat_counts_sockets_in_time_wait() {
-        assert_eq!(time_wait("sockets: used 16\nTCP: inuse 1 orphan 0 tw 42 alloc 1 mem 27\n"), Some(42));
-        assert_eq!(time_wait("TCP: inuse 1\n"), None);
     }
 
     #[test]
@@ -312,11 +295,6 @@ mod tests {
     }
 
     proptest! {
-        #[test]
-        fn any_text_is_read_without_a_panic(text in "(([a-z_]{1,12}|[0-9a-f]{1,20}|TCP:)[ \\t\\n]{1,2}){0,40}") {
-            let _ = (sum_conntrack(&text), time_wait(&text), parse_port_range(&text));
-        }
-
         #[test]
         fn any_message_is_read_without_a_panic(bytes in prop::collection::vec(any::<u8>(), 0..200)) {
             NeighborTables::default().take_in(&Message { kind: RTM_NEWNEIGHTBL, flags: 0, sequence: 0, body: &bytes });

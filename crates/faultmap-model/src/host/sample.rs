@@ -197,8 +197,9 @@ pub struct TcpSample {
     pub unread: u64,
     /// Established ones that received nothing for an hour.
     pub idle_hour: u64,
-    /// CLOSE_WAIT by local port: the peer closed, the program has not. The ports with the most.
-    pub close_wait: BTreeMap<u16, u64>,
+    /// CLOSE_WAIT: the peer closed, the program has not. By our own listening port (`:443`) or by destination
+    /// (`10.0.0.5:5432`), those with the most.
+    pub close_wait: BTreeMap<String, u64>,
     /// A few of the sockets that are stuck, longest first.
     pub stuck: Vec<StuckSocket>,
 }

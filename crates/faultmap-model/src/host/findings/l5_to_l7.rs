@@ -12,7 +12,7 @@ const BUSY: f64 = 95.0;
 pub(super) fn look(read: &Read<'_>, found: &mut Vec<Finding>) {
     for reading in read.each("session.close-wait").filter(|reading| reading.state >= State::Warn) {
         let words = format!("A program here leaves sessions open that its peers closed: {}.", reading.text);
-        found.push(Finding::new("l5.close-wait-leak", Severity::Warn, format!(":{}", reading.object), words).citing([reading]));
+        found.push(Finding::new("l5.close-wait-leak", Severity::Warn, &reading.object, words).citing([reading]));
     }
     for reading in read.each("certificate.validity").filter(|reading| reading.state >= State::Warn) {
         let (cause, severity) = match reading.state {

@@ -36,13 +36,13 @@ fn sessions(window: &Window<'_>, found: &mut Vec<Reading>) {
             .saying(words),
     );
 
-    for (port, count) in &tcp.close_wait {
-        let before = window.before.tcp.as_ref().and_then(|then| then.close_wait.get(port)).copied().unwrap_or(0);
+    for (place, count) in &tcp.close_wait {
+        let before = window.before.tcp.as_ref().and_then(|then| then.close_wait.get(place)).copied().unwrap_or(0);
         let lasting = (*count).min(before);
-        let reading = Reading::new(L5, "session.close-wait", port.to_string(), Kind::Saturation, Unit::Count)
+        let reading = Reading::new(L5, "session.close-wait", place, Kind::Saturation, Unit::Count)
             .filled(Some(float(lasting)), None)
             .against(Threshold::value(Some(100.0), None, "faultmap"));
-        found.push(reading.saying(format!("port {port}: {count} connections that the peer closed and the program here did not")));
+        found.push(reading.saying(format!("{place}: {count} connections that the peer closed and the program here did not")));
     }
 }
 
