@@ -56,7 +56,8 @@ fn hear(evidence: &Evidence<'_>) -> (Vec<RuledOut>, Vec<Opinion>) {
     let mut ruled_out = Vec::new();
     let mut opinions = Vec::new();
     for cause in causes::all() {
-        let Some(mut claim) = (cause.claim)(evidence) else { continue };
+        let seen = causes::captured::claim(evidence, cause);
+        let Some(mut claim) = seen.or_else(|| (cause.claim)(evidence)) else { continue };
         claim.because.sort_unstable();
         claim.because.dedup();
         claim.because.retain(|id| evidence.get(*id).is_some());

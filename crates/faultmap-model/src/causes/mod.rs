@@ -1,5 +1,6 @@
 //! The registry of causes: one file a cause, one line here. Judge, `explain`, docs and web read this list.
 
+pub(crate) mod captured;
 pub mod claim;
 pub mod l1;
 pub mod l2;

@@ -1,7 +1,9 @@
 //! What is said when no cause claims: a healthy target, or a failure that the evidence does not explain.
 
 use crate::evidence::How;
-use crate::observation::{DialogueOutcome, HeldFor, Http3Exchange, Http3Outcome, HttpOutcome, NotAsked, Role, SessionIdle, TlsOutcome};
+use crate::observation::{
+    DialogueOutcome, HeldFor, Http3Exchange, Http3Outcome, HttpOutcome, NotAsked, PacketFinding, Role, SessionIdle, TlsOutcome,
+};
 use crate::verdict::{Candidate, Locus, Status, Verdict, Where};
 use crate::{Evidence, Layer, ObservationId};
 
@@ -56,6 +58,10 @@ fn dialogue_summary(evidence: &Evidence<'_>, total: f64) -> String {
 
 /// A failure that no cause explains: inconclusive, with the layers at which the answers stop.
 pub(super) fn unexplained(evidence: &Evidence<'_>) -> Option<Verdict> {
+    // Packets tell what they show and no more: that the capture holds no answer is no failure.
+    if evidence.all::<PacketFinding>().next().is_some() {
+        return None;
+    }
     let (layer, id, words) = stopped_at(evidence)?;
     let nameless = evidence.addresses().is_empty() && evidence.sought_literal().is_none();
     let (likeliest, second) = match layer {

@@ -4,6 +4,7 @@
 //! the whole evidence and a verdict can be replayed from it.
 
 mod baseline;
+mod capture;
 mod dialogue;
 mod dns;
 mod dns_trace;
@@ -21,6 +22,7 @@ mod tls;
 mod transport;
 
 pub use baseline::*;
+pub use capture::*;
 pub use dialogue::*;
 pub use dns::*;
 pub use dns_trace::*;
@@ -169,6 +171,10 @@ seen! {
     PeerReport(PeerReport) = "peer.report" @ L4,
     /// The packets of the check itself (`--capture`).
     Packets(Packets) = "packets" @ L2,
+    /// A rule about the packets of a capture that matched.
+    PacketFinding(PacketFinding) = "capture.finding" @ L4,
+    /// The highest answer in a capture.
+    PacketAnswer(PacketAnswer) = "capture.answer" @ L4,
     /// What an earlier check of the same target saw (`--baseline`).
     Baseline(Baseline) = "baseline" @ L7,
     /// A question that was not asked, and why.
