@@ -6,6 +6,7 @@
 
 pub mod analysis;
 pub mod app;
+pub mod columns;
 pub mod file;
 pub mod finding;
 pub mod flow;
@@ -13,3 +14,5 @@ pub mod live;
 pub mod packet;
 pub mod pcapng;
 pub mod quic;
+pub mod report;
+pub mod verdict;

@@ -2,8 +2,10 @@
 //!
 //! No message of this file quotes a credential: clap's own messages are searched for the arguments before they are shown.
 
+mod capture;
 mod many;
 
+pub(crate) use capture::{CaptureArgs, Sort};
 pub(crate) use many::{CompareArgs, Every, Many, Until};
 
 use crate::terminal;
@@ -84,6 +86,8 @@ pub(crate) enum Command {
     Witness(WitnessArgs),
     /// Hold two recordings of a target side by side: what changed
     Compare(CompareArgs),
+    /// Name the layer at fault from packets: read a capture file
+    Capture(CaptureArgs),
     /// Teach about a layer or a cause: `explain L4`, `explain l4.port-filtered`
     Explain(ExplainArgs),
     /// List the causes that faultmap can name

@@ -9,10 +9,8 @@ mod pcap;
 mod pcapng;
 #[cfg(test)]
 mod tests;
-mod write;
 
 pub use error::FileError;
-pub use write::Writer;
 
 use crate::packet::{Captured, PacketNo, Stamp};
 use error::Problem;

@@ -1,7 +1,7 @@
 //! Files as tools write them, and as disks and networks leave them behind.
 
-use super::write::Writer;
 use super::*;
+use crate::pcapng::PcapNgWriter;
 use proptest::prelude::*;
 use std::io::{Cursor, Write};
 
@@ -207,15 +207,15 @@ fn time_far_off_saturates() {
 
 #[test]
 fn what_is_written_is_read_back() {
-    let mut writer = Writer::new(Vec::new()).expect("to memory");
+    let mut writer = PcapNgWriter::new(Vec::new()).expect("to memory");
     for (number, link) in [LinkType::ETHERNET, LinkType::RAW, LinkType::ETHERNET].into_iter().enumerate() {
         let bytes = vec![number as u8; number + 5];
         let packet =
             Captured { number: PacketNo(1), at: Stamp(1_700_000_000_123_456_789 + number as i64), link, wire_len: 1500, bytes: &bytes };
-        writer.packet(&packet).expect("to memory");
+        let interface = writer.interface(link, "").expect("to memory");
+        writer.packet(interface, &packet).expect("to memory");
     }
-    assert_eq!(writer.packets(), 3);
-    let (packets, errors, notes) = read(&writer.finish().expect("to memory"));
+    let (packets, errors, notes) = read(&writer.into_inner().expect("to memory"));
     assert_eq!(errors, Vec::<String>::new());
     assert_eq!(packets[2], (1_700_000_000_123_456_791, 1500, vec![2; 7]));
     assert_eq!(notes.links, BTreeSet::from([1, 101]));

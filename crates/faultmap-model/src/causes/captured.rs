@@ -2,12 +2,12 @@
 
 use super::{Cause, Claim, Severity, Standing};
 use crate::Evidence;
-use crate::observation::PacketFinding;
+use crate::observation::CaptureFinding;
 
 /// The claim of the strongest finding with this cause, citing all of them.
 pub(crate) fn claim(ev: &Evidence<'_>, cause: &Cause) -> Option<Claim> {
-    let findings: Vec<_> = ev.all::<PacketFinding>().filter(|(_, finding)| finding.cause == cause.id).collect();
-    let strength = |finding: &PacketFinding| (finding.breaks, finding.proven, finding.confidence);
+    let findings: Vec<_> = ev.all::<CaptureFinding>().filter(|(_, finding)| finding.cause == cause.id).collect();
+    let strength = |finding: &CaptureFinding| (finding.breaks, finding.proven, finding.confidence);
     let (_, strongest) =
         findings.iter().max_by(|(_, a), (_, b)| strength(a).partial_cmp(&strength(b)).unwrap_or(std::cmp::Ordering::Equal))?;
     let confidence = strongest.confidence.clamp(0.0, 1.0);
@@ -27,13 +27,13 @@ pub(crate) fn claim(ev: &Evidence<'_>, cause: &Cause) -> Option<Claim> {
 #[cfg(test)]
 mod tests {
     use crate::judge::judge;
-    use crate::observation::{PacketAnswer, PacketFinding};
+    use crate::observation::{CaptureAnswer, CaptureFinding};
     use crate::testkit::recording;
     use crate::verdict::{Status, Where};
     use crate::{Layer, Seen};
 
     fn finding(cause: &str, proven: bool, confidence: f64, breaks: bool) -> Seen {
-        Seen::PacketFinding(PacketFinding {
+        Seen::CaptureFinding(CaptureFinding {
             rule: "tcp.rule".to_owned(),
             cause: cause.to_owned(),
             proven,
@@ -51,7 +51,7 @@ mod tests {
     }
 
     fn answer(layer: Layer) -> Seen {
-        Seen::PacketAnswer(PacketAnswer { layer, flow: 1 })
+        Seen::CaptureAnswer(CaptureAnswer { layer, flow: 1 })
     }
 
     fn check(seen: Vec<Seen>, status: Status, cause: Option<&str>) {

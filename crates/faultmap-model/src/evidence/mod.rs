@@ -9,7 +9,7 @@ pub use failure::{Failure, How, Protocol};
 pub use peer::{Fate, LossByWay, Told};
 
 use crate::observation::{
-    ConnectOutcome, Dialogue, DnsOutcome, DnsQuery, Echo, HttpExchange, HttpOutcome, HttpResponse, Neighbor, PacketAnswer, Payload, Role,
+    CaptureAnswer, ConnectOutcome, Dialogue, DnsOutcome, DnsQuery, Echo, HttpExchange, HttpOutcome, HttpResponse, Neighbor, Payload, Role,
     Route, RouteOutcome, TcpConnect, TlsHandshake, TlsOutcome, UdpOutcome, UdpProbe,
 };
 use crate::recording::Header;
@@ -226,7 +226,7 @@ impl<'a> Evidence<'a> {
     /// The highest layer from which an answer came on the way that was finally used: the road below it is proven there.
     #[must_use]
     pub fn answered_up_to(&self) -> Option<(Layer, ObservationId)> {
-        if let Some((id, answer)) = self.all::<PacketAnswer>().max_by_key(|(_, answer)| answer.layer) {
+        if let Some((id, answer)) = self.all::<CaptureAnswer>().max_by_key(|(_, answer)| answer.layer) {
             return Some((answer.layer, id));
         }
         if self.lacks_target_address() {

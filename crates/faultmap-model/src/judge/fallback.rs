@@ -2,7 +2,7 @@
 
 use crate::evidence::How;
 use crate::observation::{
-    DialogueOutcome, HeldFor, Http3Exchange, Http3Outcome, HttpOutcome, NotAsked, PacketFinding, Role, SessionIdle, TlsOutcome,
+    CaptureFinding, DialogueOutcome, HeldFor, Http3Exchange, Http3Outcome, HttpOutcome, NotAsked, Role, SessionIdle, TlsOutcome,
 };
 use crate::verdict::{Candidate, Locus, Status, Verdict, Where};
 use crate::{Evidence, Layer, ObservationId};
@@ -59,7 +59,7 @@ fn dialogue_summary(evidence: &Evidence<'_>, total: f64) -> String {
 /// A failure that no cause explains: inconclusive, with the layers at which the answers stop.
 pub(super) fn unexplained(evidence: &Evidence<'_>) -> Option<Verdict> {
     // Packets tell what they show and no more: that the capture holds no answer is no failure.
-    if evidence.all::<PacketFinding>().next().is_some() {
+    if evidence.all::<CaptureFinding>().next().is_some() {
         return None;
     }
     let (layer, id, words) = stopped_at(evidence)?;

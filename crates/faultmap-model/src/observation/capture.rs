@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 /// A rule about packets that matched. Its signature is that of one cause, or of several that look the same on the wire; then there is one such
 /// observation for each, none of them proven.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct PacketFinding {
+pub struct CaptureFinding {
     /// The rule, such as `tcp.syn-unanswered`.
     pub rule: String,
     /// The cause that has this signature.
@@ -41,7 +41,7 @@ pub struct PacketFinding {
 
 /// The highest answer that a party gave in a capture: the road to it is proven up to that layer.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct PacketAnswer {
+pub struct CaptureAnswer {
     /// From which layer.
     pub layer: Layer,
     /// The flow in which it came.

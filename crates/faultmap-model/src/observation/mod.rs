@@ -172,9 +172,9 @@ seen! {
     /// The packets of the check itself (`--capture`).
     Packets(Packets) = "packets" @ L2,
     /// A rule about the packets of a capture that matched.
-    PacketFinding(PacketFinding) = "capture.finding" @ L4,
+    CaptureFinding(CaptureFinding) = "capture.finding" @ L4,
     /// The highest answer in a capture.
-    PacketAnswer(PacketAnswer) = "capture.answer" @ L4,
+    CaptureAnswer(CaptureAnswer) = "capture.answer" @ L4,
     /// What an earlier check of the same target saw (`--baseline`).
     Baseline(Baseline) = "baseline" @ L7,
     /// A question that was not asked, and why.

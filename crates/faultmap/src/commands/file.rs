@@ -98,11 +98,11 @@ fn fill(file: &mut File, bytes: &[u8]) -> io::Result<()> {
 }
 
 /// A name in the same folder, so that the rename stays within one file system.
-fn scratch_beside(path: &Path) -> PathBuf {
+pub(super) fn scratch_beside(path: &Path) -> PathBuf {
     let name = path.file_name().unwrap_or_default().to_string_lossy();
     path.with_file_name(format!(".{name}.{}.tmp", std::process::id()))
 }
 
-fn cannot(path: &Path) -> String {
+pub(super) fn cannot(path: &Path) -> String {
     format!("cannot write {}", path.display())
 }

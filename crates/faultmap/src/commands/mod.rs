@@ -1,5 +1,6 @@
 //! One file for each command: arguments in, exit code out. This file only chooses, and delivers reports.
 
+pub(crate) mod capture;
 mod causes;
 mod check;
 pub(crate) mod clock;
@@ -38,6 +39,7 @@ pub(crate) fn run(cli: Cli) -> i32 {
         Command::Replay(args) => replay::run(&args, choice),
         Command::Witness(args) => witness::run(&args),
         Command::Compare(args) => compare::run(&args, choice),
+        Command::Capture(args) => capture::run(&args, choice),
         Command::Explain(args) => explain::run(&args, choice),
         Command::Causes(args) => causes::run(&args, choice),
         Command::Lab(args) => lab::run(args, choice),

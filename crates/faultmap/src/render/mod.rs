@@ -1,5 +1,6 @@
 //! How things look on a terminal. Pure: a report in, styled text out; nothing is judged and nothing is written here.
 
+mod capture;
 mod comparison;
 mod history;
 mod idle;
@@ -15,6 +16,7 @@ mod trace;
 mod watch;
 mod waterfall;
 
+pub(crate) use capture::{flows as capture_flows, report as capture_report, sequence as capture_flow, top as capture_top};
 pub(crate) use comparison::comparison;
 pub(crate) use history::Track;
 pub(crate) use pages::{cause, causes, layer, layers};

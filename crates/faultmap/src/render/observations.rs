@@ -84,8 +84,8 @@ pub(super) fn words(seen: &Seen) -> String {
         Seen::PeerReport(it) => peer::words(it),
         Seen::Packets(it) => packets::words(it),
         Seen::Baseline(it) => format!("{}: {}", it.file, it.status.word()),
-        Seen::PacketFinding(it) => format!("{}: {}", it.rule, it.summary),
-        Seen::PacketAnswer(it) => format!("an answer from {} in flow {}", it.layer, it.flow),
+        Seen::CaptureFinding(it) => format!("{}: {}", it.rule, it.summary),
+        Seen::CaptureAnswer(it) => format!("an answer from {} in flow {}", it.layer, it.flow),
         Seen::NotAsked(it) => not_asked(it),
     }
 }

@@ -1,0 +1,144 @@
+//! The tower of a capture: for each layer what was seen of it, and whether something is wrong there.
+
+use super::census::Census;
+use super::group::{Group, Severity};
+use crate::analysis::Outcome;
+use crate::flow::record::State;
+use crate::flow::{FlowRecord, Protocol};
+use faultmap_model::report::LayerStatus;
+use faultmap_model::{Layer, Verdict};
+use serde::Serialize;
+
+/// One storey.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct LayerSeen {
+    /// Which.
+    pub layer: Layer,
+    /// How it is.
+    pub status: LayerStatus,
+    /// What was seen, in one line.
+    pub summary: String,
+    /// Groups of problems whose cause is in this layer.
+    pub groups: u64,
+}
+
+/// The seven layers, L1 first.
+pub(super) fn tower(outcome: &Outcome, census: &Census, verdict: &Verdict, groups: &[Group]) -> Vec<LayerSeen> {
+    let _ = census;
+    let seen = Seen::of(outcome);
+    let top = seen.top(outcome);
+    Layer::ALL
+        .into_iter()
+        .map(|layer| {
+            let here: Vec<&Group> = groups.iter().filter(|group| group.layer() == Some(layer)).collect();
+            let worst = here.iter().map(|group| group.severity).max();
+            let candidate = verdict.candidates.iter().any(|candidate| candidate.layer == layer);
+            let status = match worst {
+                Some(Severity::Fault) => LayerStatus::Fail,
+                Some(Severity::Inconclusive) if verdict.layer == Some(layer) => LayerStatus::Fail,
+                Some(Severity::Inconclusive) => LayerStatus::Unknown,
+                Some(Severity::Degraded) => LayerStatus::Warn,
+                None if candidate => LayerStatus::Unknown,
+                None if top >= Some(layer) => LayerStatus::Ok,
+                None => LayerStatus::NotReached,
+            };
+            LayerSeen { layer, status, summary: seen.line(layer, outcome), groups: here.len() as u64 }
+        })
+        .collect()
+}
+
+/// Counts over all flows.
+#[derive(Default)]
+struct Seen {
+    tcp: u64,
+    established: u64,
+    refused: u64,
+    unanswered: u64,
+    udp: u64,
+    closed: u64,
+    reset: u64,
+    open: u64,
+    tls: u64,
+    exchanges: u64,
+    failing: u64,
+    repaired: u64,
+    segments: u64,
+}
+
+impl Seen {
+    fn of(outcome: &Outcome) -> Self {
+        let mut seen = Self::default();
+        for flow in &outcome.flows {
+            seen.add(flow);
+        }
+        seen
+    }
+
+    fn add(&mut self, flow: &FlowRecord) {
+        self.exchanges = self.exchanges.saturating_add(flow.exchanges.count);
+        self.failing = self.failing.saturating_add(flow.exchanges.failing);
+        self.tls += u64::from(matches!(flow.app, Some("tls" | "quic" | "https")));
+        if flow.protocol == Protocol::Udp {
+            self.udp += 1;
+        }
+        let Some(tcp) = flow.tcp.as_ref().filter(|_| flow.protocol == Protocol::Tcp) else { return };
+        self.tcp += 1;
+        let repaired = |side: &crate::flow::record::TcpSide| u64::from(side.retransmits.needed());
+        self.repaired = self.repaired.saturating_add(repaired(&tcp.sides.client)).saturating_add(repaired(&tcp.sides.server));
+        self.segments = self.segments.saturating_add(flow.packets.client).saturating_add(flow.packets.server);
+        match flow.state {
+            State::Rej => self.refused += 1,
+            State::S0 | State::Rstos0 | State::Sh => self.unanswered += 1,
+            state => {
+                self.established += 1;
+                match state {
+                    State::Sf => self.closed += 1,
+                    State::Rsto | State::Rstr | State::Rstrh => self.reset += 1,
+                    _ => self.open += 1,
+                }
+            }
+        }
+    }
+
+    /// The highest layer from which an answer was seen.
+    fn top(&self, outcome: &Outcome) -> Option<Layer> {
+        match () {
+            () if self.exchanges > self.failing => Some(Layer::L7),
+            () if self.tls > 0 => Some(Layer::L6),
+            () if self.established > 0 => Some(Layer::L5),
+            () if self.udp > 0 => Some(Layer::L4),
+            () if outcome.totals.protocols.keys().any(|name| name.starts_with("ip")) => Some(Layer::L3),
+            () if outcome.totals.all.packets > 0 => Some(Layer::L2),
+            () => None,
+        }
+    }
+
+    fn line(&self, layer: Layer, outcome: &Outcome) -> String {
+        let totals = &outcome.totals;
+        let packets = |name: &str| totals.protocols.get(name).map_or(0, |volume| volume.packets);
+        match layer {
+            Layer::L1 if totals.all.packets == 0 => "nothing captured".to_owned(),
+            Layer::L1 => {
+                format!("{} frames, {} bytes; a capture shows the medium only by damaged packets", totals.all.packets, totals.all.bytes)
+            }
+            Layer::L2 => format!("{} ARP packets, {} ICMPv6 (neighbour discovery among them)", packets("arp"), packets("icmpv6")),
+            Layer::L3 => format!("{} IPv4 and {} IPv6 packets, {} ICMP", packets("ipv4"), packets("ipv6"), packets("icmp")),
+            Layer::L4 => {
+                let share = self.repaired as f64 * 100.0 / self.segments.max(1) as f64;
+                format!(
+                    "{} TCP connections ({} established, {} refused, {} unanswered), {} UDP flows; {} segments sent again ({share:.2} %)",
+                    self.tcp, self.established, self.refused, self.unanswered, self.udp, self.repaired
+                )
+            }
+            Layer::L5 => format!("{} connections closed in order, {} reset, {} not seen to their end", self.closed, self.reset, self.open),
+            Layer::L6 => format!("{} flows in TLS", self.tls),
+            Layer::L7 => {
+                let mut apps: Vec<_> = totals.applications.iter().collect();
+                apps.sort_by(|a, b| b.1.packets.cmp(&a.1.packets).then(a.0.cmp(b.0)));
+                let apps: Vec<&str> = apps.iter().take(6).map(|(name, _)| **name).collect();
+                let apps = if apps.is_empty() { String::new() } else { format!(" ({})", apps.join(", ")) };
+                format!("{} questions, {} without the answer that was wanted{apps}", self.exchanges, self.failing)
+            }
+        }
+    }
+}

@@ -1,0 +1,103 @@
+//! Loss by path: what was sent again between two hosts, of all that was sent, whatever flows it was in. One lost packet is every day's; a share is not.
+
+use super::problem::{MOST_FLOWS, Problem};
+use crate::analysis::Outcome;
+use crate::finding::{Cited, Finding, Party, Weight};
+use crate::flow::record::TcpSide;
+use crate::flow::{FlowRecord, Side};
+use faultmap_model::causes;
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::IpAddr;
+
+/// TCP slows down noticeably from here on (Mathis 1997: throughput falls with the square root of loss).
+const WORTH_TELLING: f64 = 0.01;
+/// Fewer repairs than this are accidents.
+const FEW: u64 = 5;
+
+const CAUSE: &str = "l4.retransmissions";
+
+/// It is one of the repairs that are counted here.
+pub(super) fn is_repair(finding: &Finding) -> bool {
+    finding.cause == Some(CAUSE) && finding.weight < Weight::Fault
+}
+
+/// What one host sent to another.
+#[derive(Default)]
+struct Road {
+    sent: u64,
+    repaired: u64,
+    before: u64,
+    after: u64,
+    flows: BTreeSet<crate::flow::FlowId>,
+}
+
+/// The roads on which a share of packets was lost.
+pub(super) fn problems(outcome: &Outcome) -> Vec<Problem> {
+    let mut roads: BTreeMap<(IpAddr, IpAddr), Road> = BTreeMap::new();
+    for flow in &outcome.flows {
+        let Some(tcp) = &flow.tcp else { continue };
+        for side in [Side::Client, Side::Server] {
+            let (from, to) = match side {
+                Side::Client => (flow.client.ip(), flow.server.ip()),
+                Side::Server => (flow.server.ip(), flow.client.ip()),
+            };
+            roads.entry((from, to)).or_default().add(flow, side, tcp.sides.of(side));
+        }
+    }
+    roads.into_iter().filter_map(|((from, to), road)| road.problem(from, to, outcome)).collect()
+}
+
+impl Road {
+    fn add(&mut self, flow: &FlowRecord, side: Side, tcp: &TcpSide) {
+        let repaired = u64::from(tcp.retransmits.fast.saturating_add(tcp.retransmits.timeout));
+        self.sent = self.sent.saturating_add(*flow.packets.of(side));
+        self.repaired = self.repaired.saturating_add(repaired);
+        self.before = self.before.saturating_add(u64::from(tcp.lost_before));
+        self.after = self.after.saturating_add(u64::from(tcp.lost_after));
+        if repaired > 0 && self.flows.len() < MOST_FLOWS {
+            self.flows.insert(flow.id);
+        }
+    }
+
+    fn problem(self, from: IpAddr, to: IpAddr, outcome: &Outcome) -> Option<Problem> {
+        let share = self.repaired as f64 / self.sent.max(1) as f64;
+        if self.repaired < FEW || share < WORTH_TELLING {
+            return None;
+        }
+        let of_road = |finding: &&Finding| is_repair(finding) && finding.flow.is_some_and(|flow| self.flows.contains(&flow));
+        let findings: Vec<&Finding> = outcome.findings.iter().filter(of_road).collect();
+        let place = match (self.before, self.after) {
+            (0, 0) => "",
+            (before, after) if before > after.saturating_mul(3) => ", lost before the point of capture",
+            (before, after) if after > before.saturating_mul(3) => ", lost behind the point of capture",
+            _ => ", lost on both sides of the point of capture",
+        };
+        let text = format!(
+            "TCP repairs loss from {from} to {to}: {} of {} packets were sent again ({:.1} %){place}.",
+            self.repaired,
+            self.sent,
+            share * 100.0
+        );
+        let mut cited = Cited::default();
+        for finding in &findings {
+            super::problem::join(&mut cited, &finding.cited);
+        }
+        cited.count = self.repaired;
+        Some(Problem {
+            rule: "tcp.loss",
+            cause: causes::find(CAUSE)?,
+            party: Party::Host(to),
+            weight: Weight::Warning,
+            proven: true,
+            confidence: 0.9,
+            text,
+            times: self.repaired,
+            flows: self.flows,
+            cited,
+            first: findings.iter().map(|finding| finding.first).min().or(outcome.totals.first).unwrap_or_default(),
+            last: findings.iter().map(|finding| finding.last).max().or(outcome.totals.last).unwrap_or_default(),
+            decides: Vec::new(),
+            weighed: true,
+        })
+    }
+}

@@ -1,0 +1,106 @@
+//! From flows and findings to a verdict, in the words of the model's causes: problems are gathered by cause and by the party that has them, weighed
+//! against what went well there, and put before the judge of the model. Pure. It reads no packet, and says of silence only what silence tells.
+
+mod census;
+mod filter;
+mod group;
+mod layers;
+mod loss;
+mod problem;
+mod silence;
+#[cfg(test)]
+mod tests;
+mod weigh;
+
+pub use census::{Service, Times};
+pub use group::{Group, Severity};
+pub use layers::LayerSeen;
+
+use crate::analysis::Outcome;
+use crate::finding::{Finding, Weight};
+use census::Census;
+use faultmap_model::Verdict;
+use faultmap_model::verdict::Status;
+
+/// Groups that a report tells; further ones are counted.
+pub const MOST_GROUPS: usize = 50;
+/// Services that a report tells, the busiest first.
+pub const MOST_SERVICES: usize = 50;
+
+/// What a capture says of the network that it was taken from.
+#[derive(Debug, Clone)]
+pub struct Judgement {
+    /// The whole.
+    pub verdict: Verdict,
+    /// The seven layers, L1 first.
+    pub layers: Vec<LayerSeen>,
+    /// What is wrong, worst first.
+    pub groups: Vec<Group>,
+    /// Groups beyond [`MOST_GROUPS`].
+    pub more_groups: usize,
+    /// Who served what, the busiest first.
+    pub services: Vec<Service>,
+    /// Findings about the capture itself.
+    pub capture: Vec<Finding>,
+}
+
+/// Judges what an analysis found.
+#[must_use]
+pub fn judge(outcome: &Outcome) -> Judgement {
+    let census = Census::of(outcome);
+    let mut problems = problem::gather(outcome, &census);
+    problems.extend(silence::problems(outcome, &census));
+    problems.extend(loss::problems(outcome));
+    let weighed = weigh::all(problems, outcome, &census);
+    let mut groups = group::all(weighed, &census, outcome);
+    let verdict = overall(outcome, &groups);
+    let layers = layers::tower(outcome, &census, &verdict, &groups);
+    let more_groups = groups.len().saturating_sub(MOST_GROUPS);
+    groups.truncate(MOST_GROUPS);
+    let capture = outcome.findings.iter().filter(|finding| finding.weight == Weight::Capture).cloned().collect();
+    Judgement { verdict, layers, groups, more_groups, services: census.services(outcome), capture }
+}
+
+/// The verdict is that of the worst group; what else is wrong is told beside it.
+fn overall(outcome: &Outcome, groups: &[Group]) -> Verdict {
+    let Some((worst, others)) = groups.split_first() else { return nothing_wrong(outcome) };
+    let mut verdict = worst.verdict.clone();
+    verdict.because = Vec::new();
+    verdict.ruled_out = Vec::new();
+    let told = others.iter().take(5).map(|group| group.verdict.summary.clone());
+    verdict.also.extend(told);
+    verdict.also.dedup();
+    verdict
+}
+
+fn nothing_wrong(outcome: &Outcome) -> Verdict {
+    let totals = &outcome.totals;
+    let empty = totals.all.packets == 0;
+    let summary = if empty {
+        "The capture holds no packet, so nothing can be said of the network.".to_owned()
+    } else {
+        let (packets, flows) = (totals.all.packets, totals.flows);
+        format!("Nothing is wrong in what was captured: {packets} packets in {flows} flows, and no layer at fault.")
+    };
+    let cut = outcome.bounds_hit.any() || outcome.quality.kernel_drops > 0;
+    Verdict {
+        status: if empty { Status::Inconclusive } else { Status::Healthy },
+        layer: None,
+        cause: None,
+        confidence: if empty {
+            0.0
+        } else if cut {
+            0.7
+        } else {
+            0.9
+        },
+        locus: None,
+        summary,
+        because: Vec::new(),
+        candidates: Vec::new(),
+        ruled_out: Vec::new(),
+        also: Vec::new(),
+        next: Vec::new(),
+        fix: Vec::new(),
+    }
+}

@@ -1,0 +1,131 @@
+//! Questions without an answer. Silence alone proves nothing: what it may mean is told by what else the same host answered. All causes that look so
+//! are put before the judge.
+
+use super::census::Census;
+use super::problem::{self, Problem};
+use crate::analysis::Outcome;
+use crate::finding::{Finding, Party, Weight};
+use faultmap_model::causes;
+use faultmap_model::verdict::NextStep;
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+
+/// What the same host did beside its silence.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Otherwise {
+    /// It answered at this very port, in other flows.
+    SamePort,
+    /// It answered elsewhere.
+    OtherPort,
+    /// Nothing of it was heard.
+    Nothing,
+}
+
+/// The problems that unanswered questions are.
+pub(super) fn problems(outcome: &Outcome, census: &Census) -> Vec<Problem> {
+    let mut silent: BTreeMap<(SocketAddr, bool), Vec<&Finding>> = BTreeMap::new();
+    for finding in outcome.findings.iter().filter(|finding| problem::is_silence(finding.rule) && finding.weight >= Weight::Warning) {
+        if let Some(Party::Service(server)) = problem::party(finding, outcome, census) {
+            silent.entry((server, finding.rule.starts_with("dns"))).or_default().push(finding);
+        }
+    }
+    if one_sided(outcome) {
+        return Vec::new();
+    }
+    silent.into_iter().flat_map(|((server, dns), findings)| explain(server, dns, &findings, census)).collect()
+}
+
+/// Where the other direction was not captured, silence is the capture's.
+const fn one_sided(outcome: &Outcome) -> bool {
+    outcome.quality.one_sided_flows > 0 && outcome.quality.one_sided_flows.saturating_mul(2) >= outcome.totals.flows
+}
+
+fn explain(server: SocketAddr, dns: bool, findings: &[&Finding], census: &Census) -> Vec<Problem> {
+    let answered = |tally: Option<&super::census::Tally>| tally.is_some_and(|tally| tally.answered > 0);
+    let otherwise = match () {
+        () if answered(census.service(server)) => Otherwise::SamePort,
+        () if answered(census.host(server.ip())) => Otherwise::OtherPort,
+        () => Otherwise::Nothing,
+    };
+    let tries: u64 = findings.iter().map(|finding| finding.cited.count).sum();
+    let causes = if dns { dns_causes(otherwise) } else { tcp_causes(otherwise) };
+    let text = sentence(server, dns, otherwise, findings.len(), tries);
+    let decides = decides(server, dns, otherwise);
+    causes.iter().filter_map(|(cause, confidence)| one(cause, *confidence, server, findings, &text, &decides)).collect()
+}
+
+/// A connect without an answer. A listener whose queue is full, and a filter, look the same where the host answers otherwise.
+const fn tcp_causes(otherwise: Otherwise) -> &'static [(&'static str, f64)] {
+    match otherwise {
+        Otherwise::SamePort => &[("l4.accept-queue-full", 0.5), ("l4.conntrack-full", 0.3), ("l4.port-filtered", 0.25)],
+        Otherwise::OtherPort => &[("l4.port-filtered", 0.85), ("l4.accept-queue-full", 0.2)],
+        Otherwise::Nothing => &[("l4.port-filtered", 0.45), ("l3.remote-blackhole", 0.35), ("l2.remote-neighbor-unresolved", 0.3)],
+    }
+}
+
+const fn dns_causes(otherwise: Otherwise) -> &'static [(&'static str, f64)] {
+    match otherwise {
+        Otherwise::SamePort => &[("l7.dns-timeout", 0.85)],
+        Otherwise::OtherPort => &[("l7.dns-timeout", 0.55), ("l4.udp-filtered", 0.4)],
+        Otherwise::Nothing => &[("l7.dns-timeout", 0.45), ("l3.remote-blackhole", 0.35), ("l4.udp-filtered", 0.25)],
+    }
+}
+
+fn sentence(server: SocketAddr, dns: bool, otherwise: Otherwise, flows: usize, tries: u64) -> String {
+    let what = match (dns, flows) {
+        (true, 1) => format!("A question to the DNS server {server} got no answer ({tries} packets)."),
+        (true, many) => format!("{many} questions to the DNS server {server} got no answer."),
+        (false, 1) => format!("{server} did not answer a connection attempt ({tries} SYN)."),
+        (false, many) => format!("{server} did not answer {many} connection attempts ({tries} SYN)."),
+    };
+    let beside = match otherwise {
+        Otherwise::SamePort => " It answered others.",
+        Otherwise::OtherPort => " The host answers otherwise.",
+        Otherwise::Nothing => " Nothing else of this host is in the capture, so silence alone does not tell why.",
+    };
+    format!("{what}{beside}")
+}
+
+fn decides(server: SocketAddr, dns: bool, otherwise: Otherwise) -> Vec<NextStep> {
+    let ip = server.ip();
+    let run = if dns { format!("faultmap check dns://{server}/example.com") } else { format!("faultmap check tcp://{server}") };
+    let first = NextStep {
+        run,
+        on: "the client".to_owned(),
+        why: "asks control ports and walks the path: tells filter, black hole and dead host apart".to_owned(),
+    };
+    let port = server.port();
+    let there = if otherwise == Otherwise::SamePort && !dns {
+        let run = format!("ss -ltn 'sport = :{port}'; nstat -az TcpExtListenOverflows TcpExtListenDrops");
+        NextStep { run, on: ip.to_string(), why: "Recv-Q above Send-Q, or rising counters, name the listen queue".to_owned() }
+    } else {
+        let run = format!("tcpdump -ni any host {ip} and port {port}");
+        NextStep { run, on: ip.to_string(), why: "packets that arrive without an answer: the host; none arriving: the path".to_owned() }
+    };
+    vec![first, there]
+}
+
+fn one(cause: &str, confidence: f64, server: SocketAddr, findings: &[&Finding], text: &str, decides: &[NextStep]) -> Option<Problem> {
+    let (first, cause) = (findings.first()?, causes::find(cause)?);
+    let mut problem = Problem {
+        rule: first.rule,
+        cause,
+        party: Party::Service(server),
+        weight: Weight::Fault,
+        proven: false,
+        confidence,
+        text: text.to_owned(),
+        times: 0,
+        flows: std::collections::BTreeSet::new(),
+        cited: crate::finding::Cited::default(),
+        first: first.first,
+        last: first.last,
+        decides: decides.to_vec(),
+        weighed: false,
+    };
+    for finding in findings {
+        problem.add(finding);
+    }
+    text.clone_into(&mut problem.text);
+    Some(problem)
+}

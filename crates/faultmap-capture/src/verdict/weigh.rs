@@ -1,0 +1,103 @@
+//! How much a problem weighs against what went well at the same party: a fault, a risk, or what any healthy network shows now and then.
+
+use super::census::Census;
+use super::problem::Problem;
+use crate::analysis::Outcome;
+use crate::finding::{Party, Weight};
+use crate::flow::FlowRecord;
+use crate::packet::Stamp;
+use faultmap_model::Layer;
+
+/// A share of failures from here on is a fault; below, the service works at risk.
+const BREAKS: f64 = 0.1;
+/// A share of failures below this is an accident, where there was enough to count.
+const ACCIDENT: f64 = 0.01;
+/// So many exchanges or flows are enough to count.
+const ENOUGH: u64 = 100;
+/// Warnings about what was asked (most of 4xx, a name that does not exist) are of interest only if they are the rule.
+const MOSTLY: f64 = 0.5;
+/// Other warnings must concern this share.
+const OFTEN: f64 = 0.05;
+/// So soon after a name that does not exist a client goes on, if it only tried a search list.
+const WENT_ON_NS: u64 = 5_000_000_000;
+
+/// A problem that is worth a place in the report.
+pub(super) struct Weighed {
+    pub(super) problem: Problem,
+    /// It is a fault; else a risk.
+    pub(super) breaks: bool,
+    /// Of all exchanges or flows of the party, those that it concerns.
+    pub(super) share: Option<f64>,
+}
+
+/// Drops what is everyday's, and says of the rest how bad it is.
+pub(super) fn all(problems: Vec<Problem>, outcome: &Outcome, census: &Census) -> Vec<Weighed> {
+    problems.into_iter().filter_map(|problem| one(problem, outcome, census)).collect()
+}
+
+fn one(problem: Problem, outcome: &Outcome, census: &Census) -> Option<Weighed> {
+    if problem.weighed {
+        let breaks = problem.weight == Weight::Fault;
+        return Some(Weighed { problem, breaks, share: None });
+    }
+    if names_a_missing_name(problem.cause.id) && every_client_went_on(&problem, outcome, census) {
+        return None;
+    }
+    let affected = problem.times.max(problem.flows.len() as u64);
+    let share = total(&problem, census).map(|total| affected as f64 / total.max(affected).max(1) as f64);
+    let many = total(&problem, census).is_some_and(|total| total >= ENOUGH);
+    let known = share.unwrap_or(1.0);
+    let breaks = match problem.weight {
+        Weight::Fault if known < ACCIDENT && many => return None,
+        Weight::Fault => known >= BREAKS,
+        _ if is_about_the_question(problem.cause.id) && known < MOSTLY => return None,
+        _ if known < OFTEN => return None,
+        _ => false,
+    };
+    Some(Weighed { problem, breaks, share })
+}
+
+/// What the problem is a part of: exchanges where it is about answers, else flows. A fault of a host as a whole is no share of anything.
+fn total(problem: &Problem, census: &Census) -> Option<u64> {
+    let tally = census.party(problem.party)?;
+    match (problem.cause.layer, problem.party) {
+        (Layer::L1 | Layer::L2 | Layer::L3, Party::Host(_)) => None,
+        (Layer::L7 | Layer::L5, _) => Some(tally.exchanges.max(tally.flows)),
+        _ => Some(tally.flows),
+    }
+}
+
+/// The client may simply have asked for the wrong thing.
+fn is_about_the_question(cause: &str) -> bool {
+    const ASKED: [&str; 12] = [
+        "l7.http-client-error",
+        "l7.http-bad-request",
+        "l7.http-unauthorized",
+        "l7.http-forbidden",
+        "l7.http-not-found",
+        "l7.http-method-not-allowed",
+        "l7.http-unsupported-media-type",
+        "l7.http-rate-limited",
+        "l7.http-header-too-large",
+        "l7.dns-nxdomain",
+        "l7.dns-no-address",
+        "l7.dns-ttl-zero",
+    ];
+    ASKED.contains(&cause)
+}
+
+fn names_a_missing_name(cause: &str) -> bool {
+    matches!(cause, "l7.dns-nxdomain" | "l7.dns-no-address")
+}
+
+/// Each client that was told so soon had an answer from somewhere else: it tried the names of its search list, or did not need this one.
+fn every_client_went_on(problem: &Problem, outcome: &Outcome, census: &Census) -> bool {
+    let asked: Vec<&FlowRecord> = problem.flows.iter().filter_map(|id| census.flow(outcome, *id)).collect();
+    !asked.is_empty() && asked.iter().all(|asked| went_on(asked, outcome))
+}
+
+fn went_on(asked: &FlowRecord, outcome: &Outcome) -> bool {
+    let soon = |at: Stamp| at >= asked.first && at.since(asked.first) <= WENT_ON_NS;
+    let others = outcome.flows.iter().filter(|flow| flow.id != asked.id && flow.client.ip() == asked.client.ip() && soon(flow.first));
+    others.into_iter().any(|flow| flow.packets.server > 0 && flow.exchanges.failing == 0 && flow.app != Some("mdns"))
+}

@@ -1,0 +1,76 @@
+//! `--write`: packets of a flow, of a finding, or all, as pcapng. The file appears when it is whole.
+
+use super::{limits, reading};
+use crate::cli::CaptureArgs;
+use crate::commands::file;
+use anyhow::{Context as _, bail};
+use faultmap_capture::analysis::{Analysis, Outcome};
+use faultmap_capture::packet::Captured;
+use faultmap_capture::pcapng::PcapNgWriter;
+use faultmap_capture::report::Report;
+use std::collections::BTreeSet;
+use std::fs::{self, File};
+use std::io::BufWriter;
+use std::path::Path;
+
+/// Which packets are wanted.
+struct Wanted {
+    /// Of these flows; `None`: of all.
+    flows: Option<BTreeSet<u64>>,
+    /// And these, by number.
+    packets: BTreeSet<u64>,
+}
+
+/// Reads the files again and writes what is wanted.
+pub(super) fn write(args: &CaptureArgs, outcome: &Outcome, report: &Report, path: &Path) -> anyhow::Result<()> {
+    let wanted = wanted(args, outcome, report)?;
+    if args.files.iter().any(|file| file.as_os_str() == "-") {
+        bail!("--write reads the packets a second time, and the standard input can be read once; save it to a file first");
+    }
+    let scratch = file::scratch_beside(path);
+    let written = fill(args, &wanted, &scratch).and_then(|()| fs::rename(&scratch, path).with_context(|| file::cannot(path)));
+    if written.is_err() {
+        let _ = fs::remove_file(&scratch);
+    }
+    written
+}
+
+fn wanted(args: &CaptureArgs, outcome: &Outcome, report: &Report) -> anyhow::Result<Wanted> {
+    if let Some(id) = args.flow {
+        return Ok(Wanted { flows: Some(BTreeSet::from([id])), packets: BTreeSet::new() });
+    }
+    let Some(number) = args.finding else { return Ok(Wanted { flows: None, packets: BTreeSet::new() }) };
+    let Some(group) = report.groups.iter().find(|group| group.id == number) else {
+        bail!("there is no finding {number}: the report tells {}", report.groups.len());
+    };
+    let judged = faultmap_capture::verdict::judge(outcome);
+    let flows = judged.groups.get(number - 1).map(|group| group.flows.iter().map(|flow| flow.0).collect());
+    Ok(Wanted { flows: Some(flows.unwrap_or_default()), packets: group.packets.packets.iter().copied().collect() })
+}
+
+fn fill(args: &CaptureArgs, wanted: &Wanted, scratch: &Path) -> anyhow::Result<()> {
+    let what = || args.write.as_deref().map_or_else(String::new, file::cannot);
+    let out = File::create_new(scratch).with_context(what)?;
+    let mut writer = PcapNgWriter::new(BufWriter::new(out)).with_context(what)?;
+    let mut analysis = Analysis::new(limits(args));
+    reading::read(&args.files, |packet| {
+        if wanted.includes(packet, &mut analysis) {
+            let interface = writer.interface(packet.link, "").with_context(what)?;
+            writer.packet(interface, packet).with_context(what)?;
+        }
+        Ok(())
+    })?;
+    let out = writer.into_inner().with_context(what)?;
+    let file = out.into_inner().map_err(std::io::IntoInnerError::into_error).with_context(what)?;
+    file.sync_all().with_context(what)
+}
+
+impl Wanted {
+    /// The engine numbers flows as it did at the first reading.
+    fn includes(&self, packet: &Captured<'_>, analysis: &mut Analysis) -> bool {
+        let Some(flows) = &self.flows else { return true };
+        analysis.packet(packet);
+        let of_flow = analysis.place().is_some_and(|place| flows.contains(&place.flow.0));
+        of_flow || self.packets.contains(&packet.number.0)
+    }
+}

@@ -1,0 +1,149 @@
+//! `faultmap capture`: reads packets, and shows what they say. One loop over a source of packets; the views choose what is told of it.
+
+mod extract;
+mod reading;
+mod sequence;
+mod talkers;
+
+pub(crate) use sequence::{Row, Sequence};
+pub(crate) use talkers::Top;
+
+use crate::cli::{CaptureArgs, Sort};
+use crate::render;
+use crate::terminal::{self, Choice, Terminal};
+use anyhow::{Context as _, bail};
+use faultmap_capture::analysis::{Analysis, Limits, Outcome};
+use faultmap_capture::columns;
+use faultmap_capture::flow::FlowRecord;
+use faultmap_capture::report::{Report, Source};
+use reading::Reading;
+use std::path::Path;
+
+/// Ended by SIGINT, as a shell tells it.
+const EXIT_INTERRUPTED: i32 = 130;
+
+pub(super) fn run(args: &CaptureArgs, choice: Choice) -> anyhow::Result<i32> {
+    args.parquet.as_deref().map(super::file::writable).transpose()?;
+    args.write.as_deref().map(super::file::writable).transpose()?;
+    let twice = args.flow.is_some() || args.finding.is_some();
+    if twice && args.files.iter().any(|file| file.as_os_str() == "-") {
+        bail!("--flow and --finding read the packets twice, and the standard input can be read once; save it to a file first");
+    }
+    let (outcome, reading) = analyse(args)?;
+    let report = Report::new(&outcome, sources(args, &reading), &reading.notes, reading.cut_short);
+    if let Some(path) = &args.write {
+        extract::write(args, &outcome, &report, path)?;
+    }
+    show(args, &outcome, &report, choice)?;
+    Ok(i32::from(report.exit_code()))
+}
+
+/// Reads everything once.
+fn analyse(args: &CaptureArgs) -> anyhow::Result<(Outcome, Reading)> {
+    let mut analysis = Analysis::new(limits(args));
+    let columns = args.parquet.as_deref().map(|path| Columns::begin(path, &mut analysis)).transpose()?;
+    let reading = reading::read(&args.files, |packet| {
+        analysis.packet(packet);
+        Ok(())
+    })?;
+    let outcome = analysis.finish();
+    if reading.packets == 0
+        && let Some(error) = reading.errors.first()
+    {
+        bail!("{error}");
+    }
+    for error in &reading.errors {
+        terminal::say(&format!("faultmap: warning: {}\n", render::guard(error, true)));
+    }
+    if let Some(columns) = columns {
+        columns.done()?;
+    }
+    Ok((outcome, reading))
+}
+
+fn limits(args: &CaptureArgs) -> Limits {
+    Limits { max_flows: args.max_flows as usize, ..Limits::default() }
+}
+
+fn sources(args: &CaptureArgs, reading: &Reading) -> Vec<Source> {
+    let name = |path: &Path| path.display().to_string();
+    let error = |name: &str| reading.errors.iter().find(|error| error.contains(name)).cloned();
+    args.files.iter().map(|path| Source { name: name(path), error: error(&name(path)) }).collect()
+}
+
+/// The view that was asked for.
+fn show(args: &CaptureArgs, outcome: &Outcome, report: &Report, choice: Choice) -> anyhow::Result<()> {
+    let terminal = Terminal::of_environment();
+    if let Some(id) = args.flow {
+        let sequence = sequence::of(args, outcome, id)?;
+        return if args.json { json(&sequence) } else { terminal::print(&render::capture_flow(&sequence, terminal), choice) };
+    }
+    if args.flows {
+        let flows = sorted(outcome, args.sort);
+        if args.json {
+            return flows.into_iter().try_for_each(json);
+        }
+        return terminal::print(&render::capture_flows(&flows, outcome, terminal), choice);
+    }
+    if args.top {
+        let top = talkers::of(outcome, report);
+        return if args.json { json(&top) } else { terminal::print(&render::capture_top(&top, terminal), choice) };
+    }
+    if args.json {
+        return json(report);
+    }
+    terminal::print(&render::capture_report(report, args.verbose, args.quiet, terminal), choice)
+}
+
+fn json(value: &impl serde::Serialize) -> anyhow::Result<()> {
+    let mut line = serde_json::to_vec(value).context("cannot write the report as JSON")?;
+    line.push(b'\n');
+    terminal::print_bytes(&line)
+}
+
+fn sorted(outcome: &Outcome, sort: Sort) -> Vec<&FlowRecord> {
+    let mut flows: Vec<&FlowRecord> = outcome.flows.iter().collect();
+    let again = |flow: &FlowRecord| {
+        let side = |side: &faultmap_capture::flow::record::TcpSide| u64::from(side.retransmits.total());
+        flow.tcp.as_ref().map_or(0, |tcp| side(&tcp.sides.client) + side(&tcp.sides.server))
+    };
+    let rtt = |flow: &FlowRecord| flow.tcp.as_ref().and_then(|tcp| tcp.handshake.rtt_ms()).unwrap_or(-1.0);
+    flows.sort_by(|a, b| match sort {
+        Sort::Worst => b.worst().cmp(&a.worst()).then(b.exchanges.failing.cmp(&a.exchanges.failing)).then(a.id.cmp(&b.id)),
+        Sort::Start => a.first.cmp(&b.first).then(a.id.cmp(&b.id)),
+        Sort::Duration => b.duration_ms().total_cmp(&a.duration_ms()),
+        Sort::Packets => (b.packets.client + b.packets.server).cmp(&(a.packets.client + a.packets.server)),
+        Sort::Bytes => (b.bytes.client + b.bytes.server).cmp(&(a.bytes.client + a.bytes.server)),
+        Sort::Rtt => rtt(b).total_cmp(&rtt(a)),
+        Sort::Wait => b.exchanges.worst_wait_ms.unwrap_or(-1.0).total_cmp(&a.exchanges.worst_wait_ms.unwrap_or(-1.0)),
+        Sort::Retransmits => again(b).cmp(&again(a)),
+        Sort::Server => a.server.cmp(&b.server).then(a.first.cmp(&b.first)),
+        Sort::Client => a.client.cmp(&b.client).then(a.first.cmp(&b.first)),
+    });
+    flows
+}
+
+/// The Parquet file that fills up while flows end.
+struct Columns {
+    shared: columns::Shared,
+    scratch: std::path::PathBuf,
+    path: std::path::PathBuf,
+}
+
+impl Columns {
+    fn begin(path: &Path, analysis: &mut Analysis) -> anyhow::Result<Self> {
+        let scratch = super::file::scratch_beside(path);
+        let file = std::fs::File::create_new(&scratch).with_context(|| super::file::cannot(path))?;
+        let shared = columns::Shared::begin(file).with_context(|| super::file::cannot(path))?;
+        analysis.set_flow_sink(shared.sink());
+        Ok(Self { shared, scratch, path: path.to_owned() })
+    }
+
+    fn done(self) -> anyhow::Result<()> {
+        let written = self.shared.finish().map_err(std::io::Error::other).and_then(|()| std::fs::rename(&self.scratch, &self.path));
+        if written.is_err() {
+            let _ = std::fs::remove_file(&self.scratch);
+        }
+        written.with_context(|| super::file::cannot(&self.path))
+    }
+}

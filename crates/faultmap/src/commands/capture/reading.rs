@@ -1,0 +1,124 @@
+//! The loop: packets one after the other from the files, until they end or the user ends it. It says how far it has come, and judges nothing.
+
+use crate::render;
+use crate::terminal::{self, Terminal};
+use anyhow::Context as _;
+use faultmap_capture::file::{Files, Notes, Progress};
+use faultmap_capture::packet::Captured;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+
+/// A reading shorter than this shows no progress.
+const SHORT: Duration = Duration::from_secs(1);
+/// Packets between two looks at the clock.
+const STRIDE: u64 = 4096;
+
+/// How a reading went.
+#[derive(Debug, Default)]
+pub(super) struct Reading {
+    /// Packets.
+    pub(super) packets: u64,
+    /// What could not be read.
+    pub(super) errors: Vec<String>,
+    /// What the files say beside the packets.
+    pub(super) notes: Notes,
+    /// The user ended it.
+    pub(super) cut_short: bool,
+}
+
+/// Gives every packet to `each`, in order.
+pub(super) fn read(paths: &[PathBuf], mut each: impl FnMut(&Captured<'_>) -> anyhow::Result<()>) -> anyhow::Result<Reading> {
+    let mut files = Files::new(paths);
+    let mut reading = Reading::default();
+    let interrupted = interrupts()?;
+    let mut watch = Watch::begin();
+    loop {
+        match files.next() {
+            Ok(Some(packet)) => {
+                let number = packet.number.0;
+                each(&packet)?;
+                if number.is_multiple_of(STRIDE) {
+                    watch.look(&files.progress(), number);
+                    if interrupted.load(Ordering::Relaxed) {
+                        reading.cut_short = true;
+                        break;
+                    }
+                }
+            }
+            Ok(None) => break,
+            Err(error) => reading.errors.push(error.to_string()),
+        }
+    }
+    reading.packets = files.packets();
+    reading.notes = files.notes().clone();
+    Ok(reading)
+}
+
+/// The first Ctrl-C ends the reading, and what was read is judged; the second ends the program.
+fn interrupts() -> anyhow::Result<Arc<AtomicBool>> {
+    let flag = Arc::new(AtomicBool::new(false));
+    let raised = Arc::clone(&flag);
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_io().build().context("cannot listen for Ctrl-C")?;
+    std::thread::Builder::new()
+        .name("interrupts".to_owned())
+        .spawn(move || {
+            runtime.block_on(async {
+                if tokio::signal::ctrl_c().await.is_ok() {
+                    raised.store(true, Ordering::Relaxed);
+                }
+                if tokio::signal::ctrl_c().await.is_ok() {
+                    std::process::exit(crate::commands::capture::EXIT_INTERRUPTED);
+                }
+            });
+        })
+        .context("cannot listen for Ctrl-C")?;
+    Ok(flag)
+}
+
+/// The line on stderr, once the reading takes long.
+struct Watch {
+    begun: Instant,
+    progress: Option<render::Progress>,
+}
+
+impl Watch {
+    fn begin() -> Self {
+        Self { begun: Instant::now(), progress: None }
+    }
+
+    fn look(&mut self, read: &Progress, packets: u64) {
+        if self.progress.is_none() && self.begun.elapsed() >= SHORT {
+            self.progress = Some(render::Progress::begin(terminal::watched(), Terminal::of_environment(), "reading"));
+        }
+        if let Some(progress) = &self.progress {
+            progress.tell(|| line(read, packets));
+        }
+    }
+}
+
+fn line(read: &Progress, packets: u64) -> String {
+    let megabytes = |bytes: u64| bytes as f64 / 1e6;
+    let done = megabytes(read.read);
+    match read.size.filter(|size| *size > 0) {
+        Some(size) => {
+            let percent = (read.read as f64 * 100.0 / size as f64).min(100.0);
+            format!("{percent:.0} %: {done:.0} of {:.0} MB, {packets} packets; Ctrl-C judges what was read", megabytes(size))
+        }
+        None => format!("{done:.0} MB, {packets} packets; Ctrl-C judges what was read"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn progress_tells_a_share_where_there_is_a_whole() {
+        let check = |read, size, expect: &str| assert!(line(&Progress { read, size }, 7).starts_with(expect), "{expect}");
+        check(5_000_000, Some(10_000_000), "50 %: 5 of 10 MB, 7 packets");
+        check(5_000_000, None, "5 MB, 7 packets");
+        check(0, Some(0), "0 MB");
+    }
+}

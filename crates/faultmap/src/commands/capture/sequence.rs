@@ -1,0 +1,180 @@
+//! `--flow`: the packets of one flow in their order, with what each carries. Reads the files a second time, for the first reading keeps no packet.
+
+use super::{limits, reading};
+use crate::cli::CaptureArgs;
+use anyhow::bail;
+use faultmap_capture::analysis::{Analysis, Mark, Outcome};
+use faultmap_capture::flow::{FlowRecord, Side};
+use faultmap_capture::packet::{Captured, Stamp};
+use faultmap_wire::dissect::{Network, Transport, dissect};
+use faultmap_wire::{Tcp, TcpFlags};
+use serde::Serialize;
+
+/// Packets that are shown; a longer flow is cut.
+const MOST_ROWS: usize = 20_000;
+/// Characters of what a packet carries.
+const MOST_TEXT: usize = 60;
+
+/// One packet of the flow.
+#[derive(Debug, Clone, Serialize)]
+pub(crate) struct Row {
+    /// Its number in the capture.
+    pub(crate) packet: u64,
+    /// Since the flow's first packet.
+    pub(crate) at_ms: f64,
+    /// Who sent it.
+    pub(crate) from: Side,
+    /// TCP flags: `SYN ACK`; empty elsewhere.
+    pub(crate) flags: String,
+    /// Sequence number, counted from the first that was seen of this side; null outside TCP.
+    pub(crate) seq: Option<u32>,
+    /// Acknowledgement number, counted from the first that was seen of the other side.
+    pub(crate) ack: Option<u32>,
+    /// Window as in the segment, not scaled.
+    pub(crate) window: Option<u16>,
+    /// Payload bytes.
+    pub(crate) len: u32,
+    /// What it carries, in short.
+    pub(crate) carries: String,
+    /// What TCP made of it.
+    pub(crate) mark: Mark,
+}
+
+/// A flow packet by packet.
+#[derive(Debug, Serialize)]
+pub(crate) struct Sequence {
+    /// Schema name of the JSON object.
+    schema: &'static str,
+    /// The flow.
+    pub(crate) flow: FlowRecord,
+    /// Its packets.
+    pub(crate) packets: Vec<Row>,
+    /// Packets beyond those.
+    pub(crate) more: u64,
+}
+
+pub(super) fn of(args: &CaptureArgs, outcome: &Outcome, id: u64) -> anyhow::Result<Sequence> {
+    let Some(flow) = outcome.flows.iter().find(|flow| flow.id.0 == id) else {
+        bail!("there is no flow {id} in the tables; --flows lists {}", outcome.flows.len());
+    };
+    let mut analysis = Analysis::new(limits(args));
+    let mut rows = Vec::new();
+    let mut more = 0;
+    let mut base = Base::default();
+    reading::read(&args.files, |packet| {
+        analysis.packet(packet);
+        let Some(place) = analysis.place().filter(|place| place.flow.0 == id) else { return Ok(()) };
+        match base.row(packet, flow.first, place.from, place.mark) {
+            Some(row) if rows.len() < MOST_ROWS => rows.push(row),
+            _ => more += 1,
+        }
+        Ok(())
+    })?;
+    Ok(Sequence { schema: "faultmap.capture.flow/1", flow: flow.clone(), packets: rows, more })
+}
+
+/// The first sequence number of each side.
+#[derive(Debug, Default)]
+struct Base {
+    client: Option<u32>,
+    server: Option<u32>,
+}
+
+impl Base {
+    fn row(&mut self, packet: &Captured<'_>, first: Stamp, from: Side, mark: Mark) -> Option<Row> {
+        let frame = dissect(packet.link, packet.bytes, packet.wire_len as usize);
+        let Network::Ip(ip) = frame.network else { return None };
+        let at_ms = packet.at.ms_since(first);
+        let plain = |carries: String| Row {
+            packet: packet.number.0,
+            at_ms,
+            from,
+            flags: String::new(),
+            seq: None,
+            ack: None,
+            window: None,
+            len: ip.payload_len,
+            carries,
+            mark,
+        };
+        Some(match ip.transport {
+            Transport::Tcp(tcp, payload) => {
+                let (seq, ack) = self.relative(&tcp, from);
+                let carries = if payload.is_empty() { String::new() } else { carries(payload) };
+                Row { flags: flags(&tcp), seq: Some(seq), ack, window: Some(tcp.window), ..plain(carries) }
+            }
+            Transport::Udp(_, payload) => plain(carries(payload)),
+            Transport::Icmp(icmp, _) => plain(format!("ICMP {icmp:?}").chars().take(MOST_TEXT).collect()),
+            Transport::Icmpv6(icmp, _) => plain(format!("ICMPv6 {icmp:?}").chars().take(MOST_TEXT).collect()),
+            Transport::Other(_) => plain("fragment, or another protocol".to_owned()),
+        })
+    }
+
+    fn relative(&mut self, tcp: &Tcp<'_>, from: Side) -> (u32, Option<u32>) {
+        let (own, other) = match from {
+            Side::Client => (&mut self.client, &mut self.server),
+            Side::Server => (&mut self.server, &mut self.client),
+        };
+        let seq = tcp.seq.wrapping_sub(*own.get_or_insert(tcp.seq));
+        let ack = tcp.flags.has(TcpFlags::ACK).then(|| tcp.ack.wrapping_sub(*other.get_or_insert(tcp.ack.wrapping_sub(1))));
+        (seq, ack)
+    }
+}
+
+fn flags(tcp: &Tcp<'_>) -> String {
+    let names = [(TcpFlags::SYN, "SYN"), (TcpFlags::FIN, "FIN"), (TcpFlags::RST, "RST"), (TcpFlags::PSH, "PSH"), (TcpFlags::ACK, "ACK")];
+    names.into_iter().filter(|(flag, _)| tcp.flags.has(*flag)).map(|(_, name)| name).collect::<Vec<_>>().join(" ")
+}
+
+/// The beginning of a payload, as far as it is text or the record of a protocol that is known by its first bytes.
+fn carries(payload: &[u8]) -> String {
+    if let [kind @ 20..=23, 3, 0..=4, _, _, rest @ ..] = payload {
+        return tls(*kind, rest);
+    }
+    let line: Vec<u8> = payload.iter().copied().take_while(|byte| !matches!(byte, b'\r' | b'\n')).take(MOST_TEXT).collect();
+    let printable = line.iter().filter(|byte| (0x20..0x7f).contains(*byte)).count();
+    if line.len() < 3 || printable * 10 < line.len() * 9 {
+        return String::new();
+    }
+    let line = String::from_utf8_lossy(&line).into_owned();
+    let secret = |line: &str| ["auth", "pass", "cookie", "token", "secret"].iter().any(|word| line.to_ascii_lowercase().contains(word));
+    if secret(&line) { line.split([' ', ':', '?']).next().unwrap_or_default().to_owned() + " …" } else { line }
+}
+
+fn tls(kind: u8, rest: &[u8]) -> String {
+    let text = match (kind, rest) {
+        (20, _) => "TLS ChangeCipherSpec",
+        (21, [level, description]) => return format!("TLS alert {level}/{description}"),
+        (21, _) => "TLS alert, encrypted",
+        (22, [1, ..]) => "TLS ClientHello",
+        (22, [2, ..]) => "TLS ServerHello",
+        (22, [4, ..]) => "TLS NewSessionTicket",
+        (22, [11, ..]) => "TLS Certificate",
+        (22, [12, ..]) => "TLS ServerKeyExchange",
+        (22, [13, ..]) => "TLS CertificateRequest",
+        (22, [14, ..]) => "TLS ServerHelloDone",
+        (22, [16, ..]) => "TLS ClientKeyExchange",
+        (22, _) => "TLS handshake, encrypted",
+        _ => "TLS application data",
+    };
+    text.to_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::carries;
+
+    #[test]
+    fn payloads_are_told_by_their_first_bytes_and_secrets_are_not() {
+        for (payload, expect) in [
+            (&b"GET /x HTTP/1.1\r\nHost: a\r\n"[..], "GET /x HTTP/1.1"),
+            (&[0x16, 3, 1, 0, 5, 1, 0, 0, 1, 0], "TLS ClientHello"),
+            (&[0x15, 3, 3, 0, 2, 2, 40], "TLS alert 2/40"),
+            (&[0, 1, 2, 3, 4, 5], ""),
+            (b"PASS hunter2\r\n", "PASS …"),
+            (b"GET /?token=abc HTTP/1.1\r\n", "GET …"),
+        ] {
+            assert_eq!(carries(payload), expect);
+        }
+    }
+}

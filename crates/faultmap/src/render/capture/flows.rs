@@ -1,0 +1,69 @@
+//! The flows of a capture as a table.
+
+use super::super::{BOLD, DIM, PLAIN, Paper, RED, YELLOW, count, time};
+use super::bytes;
+use crate::terminal::Terminal;
+use anstyle::Style;
+use faultmap_capture::analysis::Outcome;
+use faultmap_capture::finding::Weight;
+use faultmap_capture::flow::{FlowRecord, Protocol};
+use unicode_width::UnicodeWidthStr as _;
+
+/// Rows that are shown; JSON and Parquet hold all.
+const MOST: usize = 10_000;
+
+/// The table.
+pub(crate) fn flows(flows: &[&FlowRecord], outcome: &Outcome, terminal: Terminal) -> String {
+    let mut paper = Paper::new(terminal);
+    let address = |flow: &FlowRecord| flow.client.to_string().width().max(flow.server.to_string().width());
+    let wide = flows.iter().take(MOST).map(|flow| address(flow)).max().unwrap_or(0).clamp(8, 47);
+    head(&mut paper, wide);
+    for flow in flows.iter().take(MOST) {
+        row(&mut paper, flow, wide);
+    }
+    paper.end().put(PLAIN, &count(flows.len() as u64, "flow"));
+    let left = outcome.totals.flows.saturating_sub(flows.len() as u64) + flows.len().saturating_sub(MOST) as u64;
+    if left > 0 {
+        paper.put(DIM, &format!("; {left} more are not shown"));
+    }
+    paper.end();
+    paper.finish()
+}
+
+fn head(paper: &mut Paper, wide: usize) {
+    paper.cell_right(DIM, "flow", 6).blank(1).cell(DIM, "proto", 5).cell(DIM, "client", wide + 1).cell(DIM, "server", wide + 1);
+    paper.cell(DIM, "app", 9).cell_right(DIM, "packets", 8).cell_right(DIM, "bytes", 9).cell_right(DIM, "rtt", 9);
+    paper.cell_right(DIM, "wait", 9).cell_right(DIM, "again", 6).blank(1).put(DIM, "end").end();
+}
+
+fn row(paper: &mut Paper, flow: &FlowRecord, wide: usize) {
+    let protocol = match flow.protocol {
+        Protocol::Tcp => "tcp".to_owned(),
+        Protocol::Udp => "udp".to_owned(),
+        Protocol::Icmp => "icmp".to_owned(),
+        Protocol::Other(number) => format!("ip{number}"),
+    };
+    let (tag, style): (&str, Style) = match flow.worst() {
+        Some(Weight::Fault) => ("!", RED),
+        Some(Weight::Warning) => ("~", YELLOW),
+        _ => ("", PLAIN),
+    };
+    let again =
+        flow.tcp.as_ref().map_or(0, |tcp| tcp.sides.client.retransmits.total().saturating_add(tcp.sides.server.retransmits.total()));
+    let milliseconds = |ms: Option<f64>| ms.map_or_else(String::new, time);
+    paper.cell_right(BOLD, &flow.id.to_string(), 6).cell(style, tag, 1).cell(PLAIN, &protocol, 5);
+    paper.cell(PLAIN, &flow.client.to_string(), wide).blank(1).cell(PLAIN, &flow.server.to_string(), wide).blank(1);
+    paper.cell(PLAIN, flow.app.unwrap_or(""), 9);
+    paper.cell_right(PLAIN, &(flow.packets.client.saturating_add(flow.packets.server)).to_string(), 8);
+    paper.cell_right(PLAIN, &bytes(flow.bytes.client.saturating_add(flow.bytes.server)), 9);
+    paper.cell_right(PLAIN, &milliseconds(flow.tcp.as_ref().and_then(|tcp| tcp.handshake.rtt_ms())), 9);
+    paper.cell_right(PLAIN, &milliseconds(flow.exchanges.worst_wait_ms), 9);
+    paper.cell_right(if again > 0 { YELLOW } else { DIM }, &again.to_string(), 6).blank(1);
+    let mut words = if flow.protocol == Protocol::Tcp { flow.state.words().to_owned() } else { String::new() };
+    let found: Vec<&str> = flow.findings.iter().filter(|found| found.weight >= Weight::Warning).map(|found| found.rule).take(3).collect();
+    if !found.is_empty() {
+        let separator = if words.is_empty() { "" } else { "; " };
+        words = format!("{words}{separator}{}", found.join(", "));
+    }
+    paper.put(style, &words).end();
+}
