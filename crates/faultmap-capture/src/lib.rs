@@ -8,6 +8,7 @@ pub mod analysis;
 pub mod app;
 pub mod columns;
 pub mod file;
+pub mod filter;
 pub mod finding;
 pub mod flow;
 pub mod live;
