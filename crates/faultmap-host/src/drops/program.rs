@@ -53,6 +53,8 @@ const FLOW_PROTOCOL: i16 = FLOW_KEY + 44;
 const FLOW_VERSION: i16 = FLOW_KEY + 45;
 const FLOW_VALUE: i16 = -160;
 const HEADER: i16 = -208;
+/// The namespace that was found, as the kernel's pointer.
+const NET: i16 = -216;
 
 const SYMBOL_LEN: i32 = COUNT_VALUE_LEN as i32 - 8;
 /// `BPF_NOEXIST`: only if there is no such key yet.
@@ -147,7 +149,9 @@ fn find_namespace(code: &mut Assembler, layout: &Layout) {
     }
     // A read that failed has left zeroes; a wrong turn may not.
     code.store_value(Word, R10, KEY_NAMESPACE, 0);
+    code.set(R8, 0);
     code.place(found);
+    code.store(Double, R10, NET, R8);
 }
 
 /// R9 is a device or a socket; `net` is where it says to which namespace it belongs.
@@ -324,7 +328,8 @@ fn read_ports(code: &mut Assembler, complete: Label) {
 
 /// The inode of the socket that the packet reached, else of the one that it came from: who holds it, `/proc` tells. The kernel's own
 /// sockets, which answer with resets and ICMP errors, have no file and are nobody's. What happens to run on the CPU while a packet
-/// is dropped is not asked: in a soft interrupt that is anybody.
+/// is dropped is not asked: in a soft interrupt that is anybody. Before the receiving side lets go of it, a packet between namespaces
+/// may still have its sender's socket: only one of this namespace counts.
 fn read_inode(code: &mut Assembler, layout: &Layout, path: &SocketPath) {
     let (have, unknown) = (code.label(), code.label());
     if let Some(socket) = layout.arguments.socket {
@@ -339,6 +344,9 @@ fn read_inode(code: &mut Assembler, layout: &Layout, path: &SocketPath) {
     for state in NOT_FULL_SOCKETS {
         code.jump_if(When::Equal, R1, state, unknown);
     }
+    read_pointer(code, R8, R9, layout.namespace.sock_net, unknown);
+    code.load(Double, R1, R10, NET);
+    code.jump_if_reg(When::Differs, R8, R1, unknown);
     read_pointer(code, R9, R9, path.sock_socket, unknown);
     read_pointer(code, R8, R9, path.socket_file, unknown);
     read(code, FLOW_VALUE + 8, 8, R9, path.socket_inode);
@@ -391,6 +399,7 @@ mod tests {
             (FLOW_KEY, FLOW_KEY_LEN),
             (FLOW_VALUE, FLOW_VALUE_LEN),
             (HEADER, 48),
+            (NET, 8),
         ];
         let ends = parts.iter().map(|(at, len)| i64::from(*at) + i64::try_from(*len).expect("small"));
         let starts = std::iter::once(0).chain(parts.iter().map(|(at, _)| i64::from(*at)));

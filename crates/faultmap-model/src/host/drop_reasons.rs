@@ -82,6 +82,8 @@ const UNKNOWN: Reason = reason(DropLayer::Unknown, "", "faultmap knows no more o
 /// Reasons that say little, at places that say more.
 const AT_PLACES: &[(&str, Reason)] = &[
     ("ip6_mc_input", ordinary(DropLayer::L3, "NOT_SPECIFIED", "multicast for a group that nobody here has joined: every network has some")),
+    ("ip_forward", l3("IP_INHDR", "the TTL ran out here: a loop, or somebody walks the path")),
+    ("ip6_forward", l3("IP_INHDR", "the hop limit ran out here: a loop, or somebody walks the path")),
     ("ip_error", l3("NOT_SPECIFIED", "a packet to forward has no usable route: blackhole, unreachable or prohibit")),
     ("__dev_forward_skb2", l2("NOT_SPECIFIED", "a virtual link would not take the frame: larger than its MTU, or the other end is down")),
     ("____dev_forward_skb", l2("NOT_SPECIFIED", "a virtual link would not take the frame: larger than its MTU, or the other end is down")),
@@ -97,7 +99,7 @@ const REASONS: &[Reason] = &[
     l1("CPU_BACKLOG", "the CPU's backlog of received packets is full (net.core.netdev_max_backlog), or its flow limit is reached")
         .speaks_for("l1.queue-drops")
         .weighs(Weight::Loss),
-    l1("QDISC_DROP", "the queue of the interface is full, or its shaper has no more to give")
+    l1("QDISC_DROP", "the queue of the interface is full or not yet set up, or its shaper has no more to give")
         .speaks_for("l1.queue-drops")
         .weighs(Weight::Loss),
     l1("QDISC_OVERLIMIT", "the queue of the interface is over its limit").speaks_for("l1.queue-drops").weighs(Weight::Loss),
@@ -170,7 +172,7 @@ const REASONS: &[Reason] = &[
     l3("TUNNEL_TXINFO", "the packet to send by a tunnel has no tunnel's address"),
     l3("RECURSION_LIMIT", "tunnels or virtual devices lead into each other").weighs(Weight::Loss),
     // Policies: somebody wants it so
-    policy("NETFILTER_DROP", "a rule of nftables or iptables on this host drops it").speaks_for("l4.local-firewall"),
+    policy("NETFILTER_DROP", "a rule of nftables or iptables on this host drops or rejects it").speaks_for("l4.local-firewall"),
     policy("TC_INGRESS", "a filter of traffic control drops it on its way in"),
     policy("TC_EGRESS", "a filter of traffic control drops it on its way out"),
     policy("TC_COOKIE_ERROR", "traffic control lost its own state of the packet"),

@@ -163,7 +163,9 @@ pub struct DropRow {
     pub cause: Option<String>,
     /// Inode of the network namespace; null where it cannot be told.
     pub namespace: Option<u32>,
-    /// The flows that lost most for this reason (at any place), at most five.
+    /// Packets for this reason (at any place) of flows whose socket is known to be this host's own; at least so many.
+    pub own: u64,
+    /// The flows that lost most for this reason (at any place), at most five; those of this host's own sockets first.
     pub flows: Vec<DropFlow>,
 }
 
@@ -252,9 +254,8 @@ impl DropReport {
     }
 
     fn own_traffic_filtered(&self, row: &DropRow) -> Option<DropWarning> {
-        let own: Vec<&DropFlow> = row.flows.iter().filter(|flow| flow.socket.is_some()).collect();
-        let count = own.iter().fold(0_u64, |sum, flow| sum.saturating_add(flow.count));
-        let worst = own.first()?;
+        let count = row.own;
+        let worst = row.flows.iter().find(|flow| flow.socket.is_some())?;
         if count < OWN_DROPS_LEAST || rate(count, self.window_ms) < OWN_DROPS_PER_SECOND_LEAST {
             return None;
         }
@@ -300,7 +301,8 @@ fn rate(count: u64, window_ms: f64) -> f64 {
 
 fn row(count: &DropCount, window_ms: f64, flows: &[FlowCount]) -> DropRow {
     let known = drop_reasons::meaning(&count.reason, count.location.as_deref());
-    let of_row = flows.iter().filter(|flow| flow.reason == count.reason && Some(flow.namespace) == count.namespace);
+    let of_row = || flows.iter().filter(|flow| flow.reason == count.reason && Some(flow.namespace) == count.namespace);
+    let own = of_row().filter(|flow| flow.socket.is_some()).fold(0_u64, |sum, flow| sum.saturating_add(flow.count));
     DropRow {
         reason: count.reason.clone(),
         layer: known.layer,
@@ -311,7 +313,8 @@ fn row(count: &DropCount, window_ms: f64, flows: &[FlowCount]) -> DropRow {
         meaning: known.meaning.to_owned(),
         cause: known.cause.map(str::to_owned),
         namespace: count.namespace,
-        flows: of_row.take(FLOWS_SHOWN).map(shown).collect(),
+        own,
+        flows: of_row().take(FLOWS_SHOWN).map(shown).collect(),
     }
 }
 
@@ -335,7 +338,7 @@ fn counts_risen(before: &DropSample, after: &DropSample) -> Vec<DropCount> {
     risen.collect()
 }
 
-/// What rose, most first. A flow that was forgotten and came again counts anew.
+/// What rose: flows of our own sockets first, then most first. A flow that was forgotten and came again counts anew.
 fn flows_risen(before: &DropSample, after: &DropSample) -> Vec<FlowCount> {
     let then: BTreeMap<_, u64> = before.flows.iter().map(|flow| (flow_key(flow), flow.count)).collect();
     let risen = |flow: &FlowCount| {
@@ -344,7 +347,8 @@ fn flows_risen(before: &DropSample, after: &DropSample) -> Vec<FlowCount> {
         (count > 0).then(|| FlowCount { count, ..flow.clone() })
     };
     let mut flows: Vec<FlowCount> = after.flows.iter().filter_map(risen).collect();
-    flows.sort_by(|a, b| b.count.cmp(&a.count).then_with(|| flow_key(a).cmp(&flow_key(b))));
+    let strangers_last = |flow: &FlowCount| (flow.socket.is_none(), std::cmp::Reverse(flow.count));
+    flows.sort_by(|a, b| strangers_last(a).cmp(&strangers_last(b)).then_with(|| flow_key(a).cmp(&flow_key(b))));
     flows
 }
 
@@ -367,9 +371,10 @@ fn shown(flow: &FlowCount) -> DropFlow {
     }
 }
 
-/// IANA's names of the protocols that one meets.
+/// IANA's names of the protocols, and of the extension headers of IPv6, that one meets.
 fn protocol_name(number: u8) -> String {
     let name = match number {
+        0 => "hopopt",
         1 => "icmp",
         2 => "igmp",
         4 => "ipip",
@@ -377,10 +382,13 @@ fn protocol_name(number: u8) -> String {
         UDP => "udp",
         33 => "dccp",
         41 => "ipv6",
+        43 => "ipv6-route",
+        44 => "ipv6-frag",
         47 => "gre",
         50 => "esp",
         51 => "ah",
         58 => "icmpv6",
+        60 => "ipv6-opts",
         89 => "ospf",
         112 => "vrrp",
         132 => "sctp",

@@ -67,6 +67,13 @@ fn a_filter_that_stops_strangers_does_its_work() {
 }
 
 #[test]
+fn our_own_packets_are_seen_among_many_strangers() {
+    let stranger = |last: u8| FlowCount { destination: [10, 0, 1, last].into(), ..flow("NETFILTER_DROP", "10.0.1.0", 500, None) };
+    let flows = (0..20).map(stranger).chain([flow("NETFILTER_DROP", "10.0.0.9", 3, Some(99))]).collect();
+    assert_eq!(warned(flows, 1000.0).len(), 1);
+}
+
+#[test]
 fn one_late_packet_and_a_trickle_are_no_warning() {
     assert!(warned(vec![flow("NETFILTER_DROP", "10.0.0.9", 1, Some(99))], 500.0).is_empty());
     assert!(warned(vec![flow("NETFILTER_DROP", "10.0.0.9", 20, Some(99))], 60_000.0).is_empty());
