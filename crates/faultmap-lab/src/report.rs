@@ -1,6 +1,8 @@
 //! The report card of a lab run: how often the check named the right layer and cause, how often it blamed a healthy
 //! network, how long it took. It counts and writes; it grades nothing.
 
+mod packets;
+
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 
@@ -10,6 +12,8 @@ use serde_json::{Value, json};
 use crate::host::Privilege;
 use crate::runner::{Ended, Grade, Results, Run, Variant, Verdict};
 use crate::scenario::{Expect, Layer, Scenario, Status, Subject};
+
+pub use packets::{PacketsCard, packets};
 
 /// The schema of [`json()`].
 pub const SCHEMA: &str = "faultmap.lab/1";
@@ -144,6 +148,7 @@ pub fn json(results: &Results) -> Value {
         "kernel": kernel(),
         "summary": of(Subject::Check),
         "hosts": of(Subject::Host),
+        "packets": packets::packets(results),
         "runs": results.runs,
     })
 }
@@ -157,6 +162,7 @@ pub fn markdown(results: &Results) -> String {
         matrix(&mut out, &confusion(results, Subject::Check, privilege), privilege);
     }
     hosts(&mut out, results);
+    packets::markdown(&mut out, results);
     scenarios(&mut out, results);
     misses(&mut out, results);
     out
@@ -247,9 +253,13 @@ fn hosts(out: &mut String, results: &Results) {
 }
 
 fn matrix(out: &mut String, confusion: &Confusion, privilege: Privilege) {
-    let columns = Layer::ALL.iter().map(Layer::to_string);
-    let columns = columns.chain(["inconclusive", "healthy", "none"].map(str::to_owned)).collect::<Vec<_>>();
     let _ = writeln!(out, "Broken layer (rows) against named layer (columns), {}:\n", title(privilege).to_lowercase());
+    matrix_of(out, confusion, &Layer::ALL);
+}
+
+fn matrix_of(out: &mut String, confusion: &Confusion, layers: &[Layer]) {
+    let columns = layers.iter().map(Layer::to_string);
+    let columns = columns.chain(["inconclusive", "healthy", "none"].map(str::to_owned)).collect::<Vec<_>>();
     let _ = writeln!(out, "| | {} |\n|---|{}", columns.join(" | "), "---|".repeat(columns.len()));
     for (layer, row) in confusion {
         let cell = |column: &String| match row.get(column) {

@@ -353,6 +353,9 @@ pub(crate) struct LabRunArgs {
     /// Keep every check's observations in this folder
     #[arg(long, value_name = "FOLDER", value_hint = ValueHint::DirPath, help_heading = "Output")]
     pub(crate) record: Option<PathBuf>,
+    /// Keep the packets of every check as root in this folder, and ask `faultmap capture` what they say by themselves
+    #[arg(long, value_name = "FOLDER", value_hint = ValueHint::DirPath, help_heading = "Output")]
+    pub(crate) capture: Option<PathBuf>,
     /// Write the report card to FILE as Markdown
     #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath, help_heading = "Output")]
     pub(crate) report: Option<PathBuf>,

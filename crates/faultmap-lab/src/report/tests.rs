@@ -35,6 +35,7 @@ fn run(scenario: &Scenario, variant: Variant, status: Status, cause: Option<&str
         result: RunResult {
             ended: Ended::Verdict { verdict, exit_code: 0, total_ms: Some(ms) },
             testimony: Vec::new(),
+            packets: None,
             build_ms: 1.0,
             wall_ms: ms + 10.0,
         },

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use serde::{Deserialize, Serialize};
 
 use super::judgement::Verdict;
+use super::packets::OfPackets;
 use crate::faults::ProgramJob;
 use crate::host::Privilege;
 use crate::oracle::Testimony;
@@ -60,6 +61,9 @@ pub struct CheckJob {
     pub witness: bool,
     /// Where the check shall record its observations.
     pub record: Option<PathBuf>,
+    /// Where the check shall record its packets.
+    #[serde(default)]
+    pub capture: Option<PathBuf>,
     /// Milliseconds the check may take before it is killed.
     pub timeout_ms: u64,
 }
@@ -97,6 +101,9 @@ pub struct RunResult {
     pub ended: Ended,
     /// What the oracle saw of each fault.
     pub testimony: Vec<Testimony>,
+    /// What the packets of the check say by themselves, if they were recorded.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub packets: Option<OfPackets>,
     /// Milliseconds it took to build the network and start the services.
     pub build_ms: f64,
     /// Milliseconds from starting the check's process to its end.
@@ -131,6 +138,6 @@ pub enum Ended {
 impl RunResult {
     /// A run that never came to a check.
     pub fn lab_failed(reason: impl Into<String>) -> RunResult {
-        RunResult { ended: Ended::LabFailed { reason: reason.into() }, testimony: Vec::new(), build_ms: 0.0, wall_ms: 0.0 }
+        RunResult { ended: Ended::LabFailed { reason: reason.into() }, testimony: Vec::new(), packets: None, build_ms: 0.0, wall_ms: 0.0 }
     }
 }

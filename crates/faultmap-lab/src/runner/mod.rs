@@ -5,6 +5,7 @@ mod baseline;
 mod child;
 mod job;
 mod judgement;
+mod packets;
 mod shell;
 mod stage;
 mod witness;
@@ -23,6 +24,7 @@ use serde::Serialize;
 
 pub use job::{CheckJob, CheckProgram, DemoJob, Ended, Job, RunResult, UpJob, Variant};
 pub use judgement::{Candidate, Grade, Verdict, as_expected, grade};
+pub use packets::OfPackets;
 pub use shell::up;
 pub(crate) use stage::{BASELINE_FILE, Stage};
 pub use worker::{WorkerError, worker_main};
@@ -78,6 +80,8 @@ pub struct RunOptions {
     pub timeout: Duration,
     /// Where checks record their observations, as `SCENARIO.VARIANT.PRIVILEGE.jsonl`.
     pub record: Option<PathBuf>,
+    /// Where checks with root's powers record their packets, as `SCENARIO.VARIANT.pcapng`; what these say by themselves is asked, too.
+    pub capture: Option<PathBuf>,
     /// Whether a witness runs at the other end of every scenario, not only of those that name one.
     pub witness: bool,
     /// Whether to run scenarios that touch kernel state shared by the whole machine.
@@ -96,6 +100,7 @@ impl RunOptions {
             jobs: 3,
             timeout: Duration::from_secs(40),
             record: None,
+            capture: None,
             witness: false,
             affects_host: false,
         }
@@ -283,6 +288,7 @@ pub fn run(options: &RunOptions, scenario: &Scenario, variant: Variant, privileg
         program: options.check.clone(),
         witness: options.witness,
         record: options.record.as_deref().map(|folder| recording(folder, scenario, variant, privilege)),
+        capture: options.capture.as_deref().filter(|_| privilege == Privilege::Root).map(|folder| packets::file(folder, scenario, variant)),
         timeout_ms,
     });
     let input = match serde_json::to_vec(&job) {

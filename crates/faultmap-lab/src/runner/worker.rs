@@ -15,7 +15,7 @@ use serde::Deserialize;
 use super::job::{CheckJob, CheckProgram, Ended, Job, RunResult, Variant};
 use super::judgement::{Candidate, Verdict};
 use super::witness::FarWitness;
-use super::{Stage, baseline, child, shell};
+use super::{Stage, baseline, child, packets, shell};
 use crate::demo;
 use crate::error::LabError;
 use crate::faults::{FaultError, World, program_main};
@@ -115,8 +115,8 @@ fn check(job: &CheckJob) -> Result<RunResult, WorkerError> {
     let scenario = Scenario::parse(&job.id, &job.text)?;
     let scenario = if job.witness { scenario.witnessed() } else { scenario };
     let sandbox = enter()?;
-    let record = job.record.as_deref().unwrap_or(Path::new("/"));
-    let stage = Stage::mount(&[&job.program.path, record])?;
+    let written = [job.record.as_deref(), job.capture.as_deref()].map(|path| path.unwrap_or(Path::new("/")));
+    let stage = Stage::mount(&[&job.program.path, written[0], written[1]])?;
     let mut world = build(&scenario, &sandbox, &stage)?;
     let build_ms = millis(started.elapsed());
     baseline::record(&world, &job.program, &scenario, job.privilege, &stage)?;
@@ -133,7 +133,9 @@ fn check(job: &CheckJob) -> Result<RunResult, WorkerError> {
     let testimony = testify(witnesses, &world)?;
     let overruns = oracle::overruns(&world);
     let ended = ended(&ending, &testimony, overruns, scenario.host.is_some());
-    Ok(RunResult { ended, testimony, build_ms, wall_ms: millis(ending.took) })
+    // A check that could not begin has recorded nothing.
+    let packets = job.capture.as_deref().filter(|file| file.is_file()).map(|file| packets::ask(&job.program, file));
+    Ok(RunResult { ended, testimony, packets, build_ms, wall_ms: millis(ending.took) })
 }
 
 /// The command that is put to the test: a check of the target, or a look at a host.
@@ -147,6 +149,9 @@ fn question(world: &World, job: &CheckJob, scenario: &Scenario) -> Result<Comman
     command.arg("--json");
     if let Some(path) = &job.record {
         command.arg("--record").arg(path);
+    }
+    if let Some(path) = &job.capture {
+        command.arg("--capture").arg(path);
     }
     Ok(command)
 }

@@ -11,7 +11,7 @@ use faultmap_lab::scenario::{Status, Subject};
 use faultmap_lab::{Library, Privilege, Progress as Step, Results, RunOptions, Scenario, Worker, report};
 use serde_json::json;
 use std::io::{ErrorKind, stdin, stdout};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 /// Some run did not go as its scenario calls for.
 const EXIT_NOT_AS_EXPECTED: i32 = 1;
@@ -113,10 +113,8 @@ fn run_scenarios(library: &Library, args: &LabRunArgs, choice: Choice) -> anyhow
     options.jobs = usize::try_from(args.jobs).unwrap_or(1);
     options.affects_host = args.affects_host;
     options.witness = args.witness;
-    if let Some(folder) = &args.record {
-        std::fs::create_dir_all(folder).with_context(|| format!("cannot make the folder {}", folder.display()))?;
-        options.record = Some(folder.canonicalize().with_context(|| format!("cannot find the folder {}", folder.display()))?);
-    }
+    options.record = args.record.as_deref().map(folder).transpose()?;
+    options.capture = args.capture.as_deref().map(folder).transpose()?;
     let results = run_and_tell(&options, args.json, choice)?;
     if let Some(path) = &args.report {
         file::replace(path, report::markdown(&results).as_bytes())?;
@@ -127,6 +125,12 @@ fn run_scenarios(library: &Library, args: &LabRunArgs, choice: Choice) -> anyhow
         terminal::print(&summary(&results, args.report.as_deref()), choice)?;
     }
     Ok(if results.runs.iter().all(|run| run.as_expected) { 0 } else { EXIT_NOT_AS_EXPECTED })
+}
+
+/// A folder to write into, made if it is not there.
+fn folder(path: &Path) -> anyhow::Result<PathBuf> {
+    std::fs::create_dir_all(path).with_context(|| format!("cannot make the folder {}", path.display()))?;
+    path.canonicalize().with_context(|| format!("cannot find the folder {}", path.display()))
 }
 
 fn chosen(library: &Library, args: &LabRunArgs) -> anyhow::Result<Vec<Scenario>> {
@@ -235,6 +239,7 @@ fn summary(results: &Results, written: Option<&Path>) -> String {
             paper.wrapped(PLAIN, &twins, 8);
         }
     }
+    packets(&mut paper, results);
     if !results.skipped.is_empty() {
         paper.blank(2).wrapped(
             DIM,
@@ -257,6 +262,19 @@ fn summary(results: &Results, written: Option<&Path>) -> String {
         paper.blank(2).put(DIM, &format!("report card written to {}", path.display())).end();
     }
     paper.finish()
+}
+
+/// The line of `faultmap capture`, if packets were recorded.
+fn packets(paper: &mut Paper, results: &Results) {
+    let Some(card) = report::packets(results) else { return };
+    let (layer, quiet, wrong) = (card.layer * 100.0, card.quiet * 100.0, card.wrong * 100.0);
+    let text = format!(
+        "by their packets alone {}: layer right {layer:.0} %, nothing said {quiet:.0} %, misled {wrong:.1} %; {}: blamed {:.0} %",
+        render::count(card.faulty as u64, "fault"),
+        render::count(card.twins as u64, "healthy twin"),
+        card.false_alarms * 100.0
+    );
+    paper.blank(2).cell(BOLD, "root", 6).wrapped(PLAIN, &text, 8);
 }
 
 /// The line of `faultmap host`, if any host was asked about.
