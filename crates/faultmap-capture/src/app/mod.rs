@@ -3,6 +3,7 @@
 
 mod dns;
 mod gather;
+mod h2;
 mod http;
 mod recognise;
 mod talk;
@@ -11,6 +12,7 @@ mod tell;
 mod testkit;
 mod text;
 mod tls;
+mod websocket;
 
 pub use recognise::{First, Guess, Spoken, recognise};
 pub use talk::{Talk, datagrams};

@@ -1,7 +1,7 @@
 //! Which protocol is spoken: by the first bytes of each side, with the port as a hint where bytes alone do not tell. It looks at no more than [`LOOKED_AT`] bytes
 //! of a side.
 
-use super::{dns, tls};
+use super::{dns, h2, tls};
 use faultmap_model::Layer;
 
 /// Bytes of each side that are looked at.
@@ -13,6 +13,7 @@ pub(super) const LOOKED_AT: usize = 512;
 pub enum Spoken {
     Tls,
     Http,
+    H2,
     Dns,
 }
 
@@ -23,6 +24,7 @@ impl Spoken {
         match self {
             Self::Tls => "tls",
             Self::Http => "http",
+            Self::H2 => "h2",
             Self::Dns => "dns",
         }
     }
@@ -77,7 +79,9 @@ pub fn recognise(first: &First<'_>) -> Guess {
 
 fn one_way(first: &First<'_>) -> Guess {
     let mut more = false;
-    for (spoken, likely) in [(Spoken::Tls, tls(first)), (Spoken::Http, http(first)), (Spoken::Dns, dns_stream(first))] {
+    for (spoken, likely) in
+        [(Spoken::Tls, tls(first)), (Spoken::H2, http2(first)), (Spoken::Http, http(first)), (Spoken::Dns, dns_stream(first))]
+    {
         match likely {
             Likely::Yes => return Guess::Is(spoken, false),
             Likely::Maybe => more = true,
@@ -121,6 +125,13 @@ fn tls(first: &First<'_>) -> Likely {
     either(hello, if middle { Likely::Yes } else { Likely::No })
 }
 
+fn http2(first: &First<'_>) -> Likely {
+    if !first.from_the_start && (h2::frame_begins(first.client) || h2::frame_begins(first.server)) {
+        return Likely::Yes;
+    }
+    if first.client.is_empty() { Likely::No } else { begins(first.client, h2::PREFACE) }
+}
+
 fn http(first: &First<'_>) -> Likely {
     let asked = http_request(first.client);
     let answered = if first.server.is_empty() { Likely::No } else { begins(first.server, b"HTTP/1.") };
@@ -134,6 +145,9 @@ pub(super) fn http_request(bytes: &[u8]) -> Likely {
         return Likely::No;
     }
     // Inline commands of Redis and requests of HTTP/0.9 share the first word.
+    if begins(bytes, h2::PREFACE) == Likely::Yes {
+        return Likely::No;
+    }
     let known = METHODS.iter().any(|method| bytes.starts_with(method));
     let line = bytes.split(|byte| *byte == b'\n').next().unwrap_or_default();
     let whole = line.len() < bytes.len();

@@ -3,7 +3,7 @@
 //! Memory: at most [`LOOKED_AT`] bytes of each side, in at most [`MOST_PIECES`] pieces, until the protocol is known or given up.
 
 use super::recognise::{First, Guess, LOOKED_AT, Spoken, recognise};
-use super::{Below, Chunk, Conversation, End, Ends, Sink, dns, http, tls};
+use super::{Below, Chunk, Conversation, End, Ends, Sink, dns, h2, http, tls};
 use crate::flow::Side;
 use crate::packet::{PacketNo, Stamp};
 
@@ -71,7 +71,7 @@ impl Talk {
 
     fn hand_over(&mut self, spoken: Spoken, swapped: bool, kept: Vec<Piece>, last: Chunk<'_>, below: &Below, sink: &mut Sink) {
         let ends = if swapped { Ends { client: self.ends.server, server: self.ends.client } } else { self.ends };
-        let mut inner = open(spoken, ends);
+        let mut inner = open(spoken, ends, self.from_the_start);
         sink.protocol = Some(spoken.name());
         for piece in &kept {
             let from = turned(piece.from, swapped);
@@ -82,10 +82,12 @@ impl Talk {
     }
 }
 
-fn open(spoken: Spoken, ends: Ends) -> Box<dyn Conversation> {
+fn open(spoken: Spoken, ends: Ends, from_the_start: bool) -> Box<dyn Conversation> {
     match spoken {
         Spoken::Tls => Box::new(tls::Tls::new(ends)),
         Spoken::Http => Box::new(http::Http::new(ends)),
+        Spoken::H2 if from_the_start => Box::new(h2::H2::new(ends)),
+        Spoken::H2 => Box::new(h2::H2::midstream(ends)),
         Spoken::Dns => Box::new(dns::Dns::new(ends, true)),
     }
 }

@@ -12,7 +12,7 @@ mod tests;
 
 use super::gather::{Gather, Gathered, blank_line};
 use super::tell::{Mark, Open, Rules, tell};
-use super::{Below, Chunk, Conversation, End, Ends, Exchange, Sink, recognise, text};
+use super::{Below, Chunk, Conversation, End, Ends, Exchange, Sink, Talk, h2, recognise, text, websocket};
 use crate::finding::Weight;
 use crate::flow::Side;
 use crate::packet::Stamp;
@@ -211,7 +211,7 @@ impl Http {
             return;
         }
         let request = self.open.pop_front();
-        let (method, upgrade) = request.as_ref().map_or((Method::Other, None), |request| (request.head.method, request.head.upgrade));
+        let method = request.as_ref().map_or(Method::Other, |request| request.head.method);
         let no_body = matches!(head.status, 101 | 204 | 304) || method == Method::Head || (method == Method::Connect && head.status < 300);
         let body = if no_body { None } else { head.body.take().or((!self.midstream_head(&request)).then_some(Body::UntilClose)) };
         let since = request.as_ref().and_then(|request| request.done).map(|done| self.last_answer.map_or(done, |last| done.max(last)));
@@ -220,8 +220,8 @@ impl Http {
         if let (Some(request), Some(think)) = (&request, think_ms) {
             RULES.thought(&self.ends, &request.head.question, think, request.asked, began, sink);
         }
+        let switches = self.switches(&head, request.as_ref(), sink);
         let status = head.status;
-        let answered = head.upgrade;
         let response = Response { head, request, began, wait_ms, think_ms, sample: Vec::new(), magic: ([0; 3], 0) };
         if response.head.status != 400 {
             self.judge(&response, sink);
@@ -232,7 +232,28 @@ impl Http {
             Some(body) => self.answering.phase = Phase::Body(body),
         }
         if status == 101 || (method == Method::Connect && status < 300) {
-            self.switch(if status == 101 { answered.or(upgrade) } else { None });
+            (self.asking.phase, self.answering.phase) = (Phase::Tunnel, Phase::Tunnel);
+            self.open.clear();
+            self.inner = switches;
+        }
+    }
+
+    /// What is spoken after this answer, if it is another protocol that is known.
+    fn switches(&self, head: &ResponseHead, request: Option<&Request>, sink: &mut Sink) -> Option<Box<dyn Conversation>> {
+        let request = request?;
+        if request.head.method == Method::Connect {
+            return Some(Box::new(Talk::new(self.ends, true)));
+        }
+        match head.upgrade.or(request.head.upgrade)? {
+            Upgrade::Websocket if head.status == 101 => {
+                sink.protocol = Some("websocket");
+                Some(Box::new(websocket::WebSocket::new(self.ends)))
+            }
+            Upgrade::H2c if head.status == 101 => {
+                sink.protocol = Some("h2");
+                Some(Box::new(h2::H2::upgraded(self.ends, request.head.question.clone(), request.asked, request.done)))
+            }
+            _ => None,
         }
     }
 
@@ -415,15 +436,6 @@ impl Http {
         if found {
             self.half(from).phase = Phase::Head;
         }
-    }
-
-    fn switch(&mut self, upgrade: Option<Upgrade>) {
-        (self.asking.phase, self.answering.phase) = (Phase::Tunnel, Phase::Tunnel);
-        self.open.clear();
-        self.inner = match upgrade {
-            Some(_) => None,
-            None => Some(Box::new(super::Talk::new(self.ends, true))),
-        };
     }
 
     /// An answer that had begun when the flow ended.

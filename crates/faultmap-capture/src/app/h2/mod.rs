@@ -1,0 +1,409 @@
+//! HTTP/2 without TLS (RFC 9113), by prior knowledge or after an upgrade, and gRPC on it: streams paired with their answers, errors of streams and of the connection. Where
+//! the beginning was not seen, header fields cannot be read (RFC 7541 §2.3.2), and the answers are said to be unknown.
+//!
+//! Memory: two tables of HPACK of at most 64 KiB, one header block of each side of at most [`LONGEST_BLOCK`] bytes, [`MOST_STREAMS`] streams of about 400 bytes.
+
+mod frame;
+mod grpc;
+#[cfg(test)]
+mod tests;
+
+use super::http::status;
+use super::tell::{Mark, Open, Rules, tell};
+use super::{Below, Chunk, Conversation, End, Ends, Exchange, Sink, text};
+use crate::finding::Weight;
+use crate::flow::Side;
+use crate::packet::Stamp;
+use faultmap_model::Layer;
+use fluke_hpack::Decoder;
+use frame::{CONTINUATION, DATA, END_HEADERS, END_STREAM, Frames, GOAWAY, HEADERS, Head, PUSH_PROMISE, RST_STREAM, Step, error_name};
+
+/// What a client says first (RFC 9113 §3.4).
+pub(super) const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
+/// Longest header block that is read, bytes.
+const LONGEST_BLOCK: usize = 32 * 1024;
+/// Streams of one connection that are followed at a time.
+const MOST_STREAMS: usize = 256;
+/// Largest table of HPACK that is kept.
+const LARGEST_TABLE: usize = 64 * 1024;
+
+const HTTP: Rules = Rules { think: "h2.server-think", unanswered: "h2.unanswered", closed: "h2.closed-without-answer" };
+const GRPC: Rules = Rules { think: "grpc.server-think", unanswered: "grpc.unanswered", closed: "grpc.closed-without-answer" };
+
+/// Whether bytes from the middle of a connection are a frame of strict form.
+pub(super) fn frame_begins(bytes: &[u8]) -> bool {
+    frame::begins(bytes)
+}
+
+/// A connection that speaks HTTP/2.
+pub(super) struct H2 {
+    ends: Ends,
+    halves: [Half; 2],
+    /// Bytes of the preface still to come.
+    preface: usize,
+    streams: Vec<Stream>,
+    answered: u64,
+}
+
+struct Half {
+    frames: Frames,
+    began: Mark,
+    /// `None` once header blocks cannot be read any more.
+    decoder: Option<Decoder<'static>>,
+    block: Vec<u8>,
+    block_head: Option<Head>,
+    lost: bool,
+}
+
+/// One question, and what is known of its answer.
+#[derive(Default)]
+struct Stream {
+    id: u32,
+    question: String,
+    asked: Mark,
+    done: Option<Stamp>,
+    began: Option<Mark>,
+    status: u16,
+    wait_ms: Option<f64>,
+    think_ms: Option<f64>,
+    grpc: bool,
+    grpc_status: Option<u16>,
+    grpc_message: String,
+    authorised: bool,
+}
+
+/// The fields of a header block that are read.
+#[derive(Default)]
+struct Fields {
+    method: String,
+    path: String,
+    authority: Option<String>,
+    status: Option<u16>,
+    grpc: bool,
+    grpc_status: Option<u16>,
+    grpc_message: String,
+    authorised: bool,
+}
+
+impl Half {
+    fn new(from_the_start: bool) -> Self {
+        let decoder = from_the_start.then(|| {
+            let mut decoder = Decoder::new();
+            decoder.set_max_allowed_table_size(LARGEST_TABLE);
+            decoder
+        });
+        Self { frames: Frames::default(), began: Mark::default(), decoder, block: Vec::new(), block_head: None, lost: false }
+    }
+
+    /// The fields of a block; `None` if they cannot be read.
+    fn decode(&mut self) -> Option<Fields> {
+        let decoder = self.decoder.as_mut()?;
+        let mut fields = Fields::default();
+        let read = decoder.decode_with_cb(&self.block, |name, value| fields.take(&name, &value));
+        if read.is_err() {
+            self.decoder = None;
+        }
+        read.ok().map(|()| fields)
+    }
+}
+
+impl Fields {
+    fn take(&mut self, name: &[u8], value: &[u8]) {
+        let number = || std::str::from_utf8(value).ok().and_then(|value| value.parse().ok());
+        match name {
+            b":method" => self.method = text::printable(value, 20),
+            b":path" => self.path = text::path(&String::from_utf8_lossy(value.get(..1024).unwrap_or(value))),
+            b":authority" => self.authority = std::str::from_utf8(value).ok().map(text::host),
+            b":status" => self.status = number(),
+            b"content-type" => self.grpc |= value.starts_with(b"application/grpc"),
+            b"grpc-status" => self.grpc_status = number(),
+            b"grpc-message" => self.grpc_message = text::printable(value, 80),
+            b"authorization" => self.authorised = true,
+            _ => {}
+        }
+    }
+}
+
+impl H2 {
+    /// A connection between these that begins with the client's preface.
+    pub(super) fn new(ends: Ends) -> Self {
+        Self { ends, halves: [Half::new(true), Half::new(true)], preface: PREFACE.len(), streams: Vec::new(), answered: 0 }
+    }
+
+    /// A connection whose beginning was not seen.
+    pub(super) fn midstream(ends: Ends) -> Self {
+        Self { ends, halves: [Half::new(false), Half::new(false)], preface: 0, streams: Vec::new(), answered: 0 }
+    }
+
+    /// A connection that was HTTP/1: its one request is stream 1 (RFC 7540 §3.2).
+    pub(super) fn upgraded(ends: Ends, question: String, asked: Mark, done: Option<Stamp>) -> Self {
+        let mut connection = Self::new(ends);
+        connection.streams.push(Stream { id: 1, question, asked, done, ..Stream::default() });
+        connection
+    }
+
+    fn half(&mut self, side: Side) -> &mut Half {
+        &mut self.halves[usize::from(side == Side::Server)]
+    }
+
+    fn frame(&mut self, from: Side, head: Head, mark: Mark, began: Mark, below: &Below, sink: &mut Sink) {
+        let half = self.half(from);
+        match head.kind {
+            HEADERS | PUSH_PROMISE | CONTINUATION => {
+                if head.kind != CONTINUATION {
+                    half.block.clear();
+                    half.block_head = Some(head);
+                }
+                let promised = if head.kind == PUSH_PROMISE { 4 } else { 0 };
+                match half.frames.payload(&head).and_then(|payload| payload.get(promised..)) {
+                    Some(part) if half.block.len() + part.len() <= LONGEST_BLOCK => half.block.extend_from_slice(part),
+                    _ => half.decoder = None,
+                }
+                if head.flags & END_HEADERS != 0 {
+                    self.block(from, mark, began, below, sink);
+                }
+            }
+            DATA if head.flags & END_STREAM != 0 => self.ended(from, head.stream, mark, sink),
+            RST_STREAM | GOAWAY => {
+                let payload = half.frames.payload(&head).unwrap_or_default();
+                let at = if head.kind == GOAWAY { 4 } else { 0 };
+                let Some(code) = payload.get(at..at + 4).and_then(|code| code.first_chunk::<4>()).map(|code| u32::from_be_bytes(*code))
+                else {
+                    return;
+                };
+                let said = if head.kind == GOAWAY { text::printable(payload.get(8..).unwrap_or_default(), 60) } else { String::new() };
+                if head.kind == GOAWAY {
+                    self.goaway(from, code, &said, mark, sink)
+                } else {
+                    self.reset(from, head.stream, code, mark, sink)
+                }
+            }
+            _ => {}
+        }
+    }
+
+    fn block(&mut self, from: Side, mark: Mark, began: Mark, below: &Below, sink: &mut Sink) {
+        let half = self.half(from);
+        let Some(head) = half.block_head.take() else { return };
+        let fields = half.decode();
+        half.block = Vec::new();
+        if head.kind == PUSH_PROMISE {
+            return;
+        }
+        match from {
+            Side::Client => self.asked(head.stream, fields, began, sink),
+            Side::Server => self.answered(head.stream, fields, began, below, sink),
+        }
+        if head.flags & END_STREAM != 0 {
+            self.ended(from, head.stream, mark, sink);
+        }
+    }
+
+    fn asked(&mut self, id: u32, fields: Option<Fields>, asked: Mark, sink: &mut Sink) {
+        // Trailers of a request.
+        if self.streams.iter().any(|stream| stream.id == id) {
+            return;
+        }
+        if self.streams.len() >= MOST_STREAMS {
+            self.streams.remove(0);
+        }
+        let mut stream = Stream { id, question: format!("stream {id}"), asked, ..Stream::default() };
+        if let Some(fields) = fields {
+            stream.question = format!("{} {}", fields.method, fields.path);
+            stream.grpc = fields.grpc;
+            stream.authorised = fields.authorised;
+            if sink.server_name.is_none() {
+                sink.server_name = fields.authority;
+            }
+            if fields.grpc {
+                sink.protocol = Some("grpc");
+            }
+        }
+        self.streams.push(stream);
+    }
+
+    fn answered(&mut self, id: u32, fields: Option<Fields>, began: Mark, below: &Below, sink: &mut Sink) {
+        let ends = self.ends;
+        let Some(stream) = self.streams.iter_mut().find(|stream| stream.id == id) else { return };
+        let fields = fields.unwrap_or_default();
+        if fields.status.is_some_and(|status| (100..200).contains(&status)) {
+            return;
+        }
+        if stream.began.is_none() {
+            stream.began = Some(began);
+            stream.status = fields.status.unwrap_or_default();
+            stream.grpc |= fields.grpc;
+            stream.wait_ms = stream.done.filter(|done| *done <= began.at).map(|done| began.at.ms_since(done));
+            stream.think_ms = stream.wait_ms.map(|wait| below.think_ms(wait));
+            let rules = if stream.grpc { &GRPC } else { &HTTP };
+            if let Some(think) = stream.think_ms {
+                rules.thought(&ends, &stream.question, think, stream.asked, began, sink);
+            }
+        }
+        if fields.grpc_status.is_some() {
+            (stream.grpc_status, stream.grpc_message) = (fields.grpc_status, fields.grpc_message);
+        }
+    }
+
+    fn ended(&mut self, from: Side, id: u32, mark: Mark, sink: &mut Sink) {
+        let Some(index) = self.streams.iter().position(|stream| stream.id == id) else { return };
+        if from == Side::Client {
+            self.streams[index].done = Some(mark.at);
+            return;
+        }
+        let stream = self.streams.remove(index);
+        self.answered += 1;
+        self.judge(&stream, mark, sink);
+        sink.exchanges.push(stream.exchange(Some(mark.at), None));
+    }
+
+    fn judge(&self, stream: &Stream, mark: Mark, sink: &mut Sink) {
+        let service = self.ends.service();
+        if let Some((weight, cause)) = stream.grpc_status.and_then(grpc::judge) {
+            let code = stream.grpc_status.unwrap_or_default();
+            let said = if stream.grpc_message.is_empty() { String::new() } else { format!(" ({})", stream.grpc_message) };
+            let text = format!("{}: {} {code}{said}", stream.question, grpc::name(code));
+            let finding = tell("grpc.status", weight, Layer::L7, mark, text).and(stream.asked);
+            return sink.findings.push(finding.for_cause(cause).on(service).worth(code));
+        }
+        let asked = status::Asked { authorised: stream.authorised, idle_curiosity: stream.question.ends_with("/favicon.ico") };
+        if let Some((weight, layer, cause)) = status::judge(stream.status, asked) {
+            let text = format!("{}: {}", stream.question, stream.status);
+            let finding = tell("http.status", weight, layer, stream.began.unwrap_or(mark), text).and(stream.asked);
+            sink.findings.push(finding.for_cause(cause).on(service).worth(stream.status));
+        }
+    }
+
+    fn reset(&mut self, from: Side, id: u32, code: u32, mark: Mark, sink: &mut Sink) {
+        let index = self.streams.iter().position(|stream| stream.id == id);
+        let stream = index.map(|index| self.streams.remove(index));
+        let question = stream.as_ref().map_or_else(|| format!("stream {id}"), |stream| stream.question.clone());
+        if let Some(stream) = &stream {
+            sink.exchanges.push(stream.exchange(None, Some(error_name(code))));
+        }
+        let weight = match (code, from) {
+            (0, _) => return,
+            (8, _) => Weight::Note,
+            (7 | 11, _) => Weight::Warning,
+            _ => Weight::Fault,
+        };
+        let who = if from == Side::Client { "the client" } else { "the server" };
+        let text = format!("{question}: {who} reset the stream: {} ({code})", error_name(code));
+        let finding = tell("h2.rst-stream", weight, Layer::L7, mark, text).worth(code);
+        sink.findings.push(finding.for_cause(cause(code)).on(self.blamed(from, code)));
+    }
+
+    fn goaway(&self, from: Side, code: u32, said: &str, mark: Mark, sink: &mut Sink) {
+        if code == 0 {
+            return;
+        }
+        let who = if from == Side::Client { "the client" } else { "the server" };
+        let said = if said.is_empty() { String::new() } else { format!(": {said:?}") };
+        let text = format!("{who} gave up the connection: {} ({code}){said}", error_name(code));
+        let finding = tell("h2.goaway", Weight::Fault, Layer::L7, mark, text).worth(code);
+        sink.findings.push(finding.for_cause(cause(code)).on(self.blamed(from, code)));
+    }
+
+    /// An internal error is the sender's own; the others accuse the other side.
+    fn blamed(&self, from: Side, code: u32) -> crate::finding::Party {
+        let own = matches!(code, 2 | 7 | 8 | 10 | 11 | 13);
+        self.ends.party(if own { from } else { from.other() })
+    }
+}
+
+/// The cause that an error code points to.
+fn cause(code: u32) -> Option<&'static str> {
+    Some(match code {
+        2 => "l7.http-server-error",
+        7 => "l7.http-unavailable",
+        11 => "l7.http-rate-limited",
+        12 => "l6.tls-cipher-mismatch",
+        13 => "l6.alpn-mismatch",
+        8 | 10 => return None,
+        _ => "l7.http-malformed",
+    })
+}
+
+impl Stream {
+    fn exchange(&self, until: Option<Stamp>, broken: Option<&str>) -> Exchange {
+        let answer = match (broken, self.grpc_status, self.status) {
+            (Some(broken), ..) => broken.to_owned(),
+            (None, Some(code), _) => grpc::name(code).to_owned(),
+            (None, None, 0) if self.began.is_some() => "unknown".to_owned(),
+            (None, None, 0) => String::new(),
+            (None, None, status) => status.to_string(),
+        };
+        Exchange {
+            protocol: if self.grpc { "grpc" } else { "h2" },
+            question: self.question.clone(),
+            ok: broken.is_none() && self.began.is_some() && self.status < 400 && self.grpc_status.unwrap_or_default() == 0,
+            answer,
+            asked: self.asked.at,
+            asked_in: self.asked.packet.0,
+            wait_ms: self.wait_ms,
+            think_ms: self.think_ms,
+            total_ms: until.map(|until| until.ms_since(self.asked.at)),
+            answered_in: self.began.map(|mark| mark.packet.0),
+        }
+    }
+}
+
+impl Conversation for H2 {
+    fn chunk(&mut self, chunk: Chunk<'_>, below: &Below, sink: &mut Sink) {
+        let mut rest = chunk.bytes;
+        if chunk.from == Side::Client && self.preface > 0 {
+            let skipped = rest.len().min(self.preface);
+            self.preface -= skipped;
+            rest = rest.get(skipped..).unwrap_or_default();
+        }
+        if self.half(chunk.from).lost {
+            if !frame::begins(rest) {
+                return;
+            }
+            let half = self.half(chunk.from);
+            (half.lost, half.frames) = (false, Frames::default());
+        }
+        let mark = Mark::from(&chunk);
+        while !rest.is_empty() {
+            let half = self.half(chunk.from);
+            if half.frames.at_start() {
+                half.began = mark;
+            }
+            let began = half.began;
+            let (step, tail) = half.frames.step(rest);
+            rest = tail;
+            match step {
+                Step::Whole(head) => self.frame(chunk.from, head, mark, began, below, sink),
+                Step::More => {}
+                Step::Broken => {
+                    let half = self.half(chunk.from);
+                    (half.lost, half.decoder) = (true, None);
+                    return;
+                }
+            }
+        }
+    }
+
+    fn gap(&mut self, from: Side, missing: u64, _sink: &mut Sink) {
+        let half = self.half(from);
+        if !half.frames.skip(missing) {
+            (half.lost, half.decoder, half.block_head) = (true, None, None);
+            half.block = Vec::new();
+            // Which of them were answered in the hole is not known.
+            self.streams.clear();
+        }
+    }
+
+    fn end(&mut self, how: End, at: Stamp, below: &Below, sink: &mut Sink) {
+        let streams = std::mem::take(&mut self.streams);
+        let mut told = false;
+        for stream in &streams {
+            if stream.began.is_none() && !std::mem::replace(&mut told, true) {
+                let rules = if stream.grpc { &GRPC } else { &HTTP };
+                let open = Open { question: &stream.question, asked: stream.asked, done: stream.done, reused: self.answered > 0 };
+                rules.unanswered(&self.ends, &open, how, at, below, sink);
+            }
+            sink.exchanges.push(stream.exchange(None, None));
+        }
+    }
+}

@@ -1,0 +1,85 @@
+//! HTTP/2 and gRPC written by hand.
+
+use crate::app::End;
+use crate::app::testkit::{C, Line, S, exchanges, rules, told};
+use crate::flow::Side;
+
+fn frame(kind: u8, flags: u8, stream: u32, payload: &[u8]) -> Vec<u8> {
+    let len = (payload.len() as u32).to_be_bytes();
+    [&len[1..], &[kind, flags], &stream.to_be_bytes(), payload].concat()
+}
+
+fn headers(flags: u8, stream: u32, fields: &[(&str, &str)]) -> Vec<u8> {
+    let block = fluke_hpack::Encoder::new().encode(fields.iter().map(|(name, value)| (name.as_bytes(), value.as_bytes())));
+    frame(1, 4 | flags, stream, &block)
+}
+
+fn hello() -> Vec<u8> {
+    [b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n".to_vec(), frame(4, 0, 0, &[])].concat()
+}
+
+fn get(stream: u32) -> Vec<u8> {
+    headers(1, stream, &[(":method", "GET"), (":path", "/a?secret"), (":authority", "shop.test:80")])
+}
+
+fn call(stream: u32) -> Vec<u8> {
+    let fields = [(":method", "POST"), (":path", "/shop.Cart/Add"), ("content-type", "application/grpc")];
+    [headers(0, stream, &fields), frame(0, 1, stream, &[0; 9])].concat()
+}
+
+#[track_caller]
+fn check(lines: &[(Side, u64, Vec<u8>)], how: End, end_ms: u64, expect: &[&str], said: &[&str]) {
+    let lines: Vec<Line<'_>> = lines.iter().map(|(side, ms, bytes)| (*side, *ms, &bytes[..])).collect();
+    let sink = told(80, &lines, how, end_ms);
+    assert_eq!(
+        (rules(&sink), exchanges(&sink)),
+        (expect.iter().map(|row| (*row).to_owned()).collect(), said.iter().map(|row| (*row).to_owned()).collect())
+    );
+}
+
+#[test]
+fn streams_are_paired_by_number_and_judged_by_status() {
+    let lines = [
+        (C, 1, [hello(), get(1), get(3)].concat()),
+        (
+            S,
+            20,
+            [frame(4, 0, 0, &[]), headers(1, 3, &[(":status", "503")]), headers(0, 1, &[(":status", "200")]), frame(0, 1, 1, b"body")]
+                .concat(),
+        ),
+    ];
+    check(&lines, End::Closed, 30, &["http.status fault l7.http-unavailable"], &["GET /a?… > 503", "GET /a?… > 200"]);
+}
+
+#[test]
+fn the_status_of_grpc_stands_in_the_trailers() {
+    let answer = |status| {
+        [headers(0, 1, &[(":status", "200"), ("content-type", "application/grpc")]), headers(1, 1, &[("grpc-status", status)])].concat()
+    };
+    let lines = |status| [(C, 1, [hello(), call(1)].concat()), (S, 20, answer(status))];
+    check(&lines("0"), End::Closed, 30, &[], &["POST /shop.Cart/Add > OK"]);
+    check(&lines("14"), End::Closed, 30, &["grpc.status fault l7.grpc-error"], &["POST /shop.Cart/Add > UNAVAILABLE"]);
+    check(&lines("5"), End::Closed, 30, &["grpc.status note l7.grpc-error"], &["POST /shop.Cart/Add > NOT_FOUND"]);
+    let only = headers(1, 1, &[(":status", "200"), ("content-type", "application/grpc"), ("grpc-status", "12")]);
+    let lines = [(C, 1, [hello(), call(1)].concat()), (S, 2020, only)];
+    check(
+        &lines,
+        End::Closed,
+        2030,
+        &["grpc.server-think warning l7.service-slow", "grpc.status fault l7.grpc-unimplemented"],
+        &["POST /shop.Cart/Add > UNIMPLEMENTED"],
+    );
+}
+
+#[test]
+fn resets_and_goodbyes_are_told_by_their_code() {
+    let lines = |last| [(C, 1, [hello(), get(1)].concat()), (S, 20, last)];
+    let reset = |code| frame(3, 0, 1, &[0, 0, 0, code]);
+    check(&lines(reset(2)), End::Closed, 30, &["h2.rst-stream fault l7.http-server-error"], &["GET /a?… > INTERNAL_ERROR"]);
+    check(&lines(reset(7)), End::Closed, 30, &["h2.rst-stream warning l7.http-unavailable"], &["GET /a?… > REFUSED_STREAM"]);
+    check(&lines(reset(8)), End::Closed, 30, &["h2.rst-stream note -"], &["GET /a?… > CANCEL"]);
+    let bye = [headers(1, 1, &[(":status", "200")]), frame(7, 0, 0, &[0, 0, 0, 1, 0, 0, 0, 0])].concat();
+    check(&lines(bye), End::Closed, 30, &[], &["GET /a?… > 200"]);
+    let angry = [headers(1, 1, &[(":status", "200")]), frame(7, 0, 0, &[0, 0, 0, 1, 0, 0, 0, 2, b'x'])].concat();
+    check(&lines(angry), End::Closed, 30, &["h2.goaway fault l7.http-server-error"], &["GET /a?… > 200"]);
+}

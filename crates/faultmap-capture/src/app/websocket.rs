@@ -1,0 +1,212 @@
+//! WebSocket after its upgrade (RFC 6455): how it was closed, and pings that nobody answered. Messages are stepped over.
+//!
+//! Memory: at most 14 bytes of a header and 64 bytes of a closing frame in each direction.
+
+use super::tell::{Mark, tell};
+use super::{Below, Chunk, Conversation, End, Ends, Sink, text};
+use crate::finding::Weight;
+use crate::flow::Side;
+use crate::packet::Stamp;
+use faultmap_model::Layer;
+
+const CLOSE: u8 = 8;
+const PING: u8 = 9;
+const PONG: u8 = 10;
+/// A ping that waited so long at the end was not answered, in milliseconds.
+const PATIENCE_MS: f64 = 10_000.0;
+/// Bytes of a control frame that are kept; it has at most 125 (RFC 6455 §5.5).
+const MOST_KEPT: usize = 64;
+
+/// A connection that speaks WebSocket.
+pub(super) struct WebSocket {
+    ends: Ends,
+    halves: [Half; 2],
+    closed: bool,
+}
+
+#[derive(Default)]
+struct Half {
+    header: Vec<u8>,
+    kept: Vec<u8>,
+    left: u64,
+    inside: bool,
+    lost: bool,
+    /// Its ping that the other side has not answered.
+    ping: Option<Mark>,
+}
+
+/// Length of a header that begins like this; `None` while that is not known.
+fn header_len(header: &[u8]) -> Option<usize> {
+    let [_, second, ..] = header else { return None };
+    let extended = match second & 0x7f {
+        126 => 2,
+        127 => 8,
+        _ => 0,
+    };
+    Some(2 + extended + if second & 0x80 == 0 { 0 } else { 4 })
+}
+
+fn payload_len(header: &[u8]) -> u64 {
+    match header {
+        [_, second, a, b, ..] if second & 0x7f == 126 => u64::from(u16::from_be_bytes([*a, *b])),
+        [_, second, rest @ ..] if second & 0x7f == 127 => rest.first_chunk::<8>().map_or(0, |len| u64::from_be_bytes(*len)),
+        [_, second, ..] => u64::from(second & 0x7f),
+        _ => 0,
+    }
+}
+
+impl WebSocket {
+    /// A connection between these.
+    pub(super) fn new(ends: Ends) -> Self {
+        Self { ends, halves: [Half::default(), Half::default()], closed: false }
+    }
+
+    fn half(&mut self, side: Side) -> &mut Half {
+        &mut self.halves[usize::from(side == Side::Server)]
+    }
+
+    /// A frame is whole.
+    fn frame(&mut self, from: Side, mark: Mark, sink: &mut Sink) {
+        let half = self.half(from);
+        let header = std::mem::take(&mut half.header);
+        let mut kept = std::mem::take(&mut half.kept);
+        let opcode = header.first().map_or(0, |first| first & 0x0f);
+        if let (true, Some(mask)) = (header.get(1).is_some_and(|second| second & 0x80 != 0), header.last_chunk::<4>()) {
+            kept.iter_mut().zip(mask.iter().cycle()).for_each(|(byte, mask)| *byte ^= mask);
+        }
+        match opcode {
+            PING => half.ping = Some(mark),
+            PONG => self.half(from.other()).ping = None,
+            CLOSE => self.close(from, &kept, mark, sink),
+            _ => {}
+        }
+    }
+
+    fn close(&mut self, from: Side, kept: &[u8], mark: Mark, sink: &mut Sink) {
+        // The other side repeats the code.
+        if std::mem::replace(&mut self.closed, true) {
+            return;
+        }
+        let Some((code, reason)) = kept.split_first_chunk::<2>().map(|(code, reason)| (u16::from_be_bytes(*code), reason)) else { return };
+        let (weight, cause) = match code {
+            1000 | 1001 | 1005 => return,
+            1011 | 1014 => (Weight::Fault, Some("l7.service-error")),
+            1002 | 1003 | 1007 | 1009 => (Weight::Fault, None),
+            1012 | 1013 => (Weight::Warning, Some("l7.service-starting")),
+            3000.. => (Weight::Note, None),
+            _ => (Weight::Warning, None),
+        };
+        let who = if from == Side::Client { "the client" } else { "the server" };
+        let reason = text::printable(reason, 60);
+        let said = if reason.is_empty() { String::new() } else { format!(": {reason:?}") };
+        let text = format!("{who} closed the WebSocket: {} ({code}){said}", name(code));
+        // 1002 to 1009 accuse the other side of what it sent.
+        let accused = if matches!(code, 1002..=1009) { from.other() } else { from };
+        sink.findings.push(tell("ws.close", weight, Layer::L7, mark, text).for_cause(cause).on(self.ends.party(accused)).worth(code));
+    }
+}
+
+fn name(code: u16) -> &'static str {
+    match code {
+        1002 => "protocol error",
+        1003 => "data of a kind that it does not take",
+        1007 => "data that is not of its declared type",
+        1008 => "against a policy",
+        1009 => "message too big",
+        1010 => "an extension is missing",
+        1011 => "internal error",
+        1012 => "service restarts",
+        1013 => "try again later",
+        1014 => "bad gateway",
+        _ => "a code of the application",
+    }
+}
+
+impl Conversation for WebSocket {
+    fn chunk(&mut self, chunk: Chunk<'_>, _below: &Below, sink: &mut Sink) {
+        let mut rest = chunk.bytes;
+        loop {
+            let half = self.half(chunk.from);
+            if half.lost {
+                return;
+            }
+            if !half.inside {
+                let Some((byte, tail)) = rest.split_first() else { return };
+                half.header.push(*byte);
+                rest = tail;
+                if header_len(&half.header) != Some(half.header.len()) {
+                    continue;
+                }
+                half.left = payload_len(&half.header);
+                half.inside = true;
+                let control = half.header.first().is_some_and(|first| first & 0x08 != 0);
+                if (control && half.left > 125) || half.left >> 63 != 0 {
+                    half.lost = true;
+                    return;
+                }
+            }
+            let part = rest.get(..usize::try_from(half.left).unwrap_or(usize::MAX)).unwrap_or(rest);
+            if half.header.first().is_some_and(|first| first & 0x08 != 0) {
+                let room = MOST_KEPT.saturating_sub(half.kept.len());
+                half.kept.extend_from_slice(part.get(..room).unwrap_or(part));
+            }
+            half.left -= part.len() as u64;
+            rest = rest.get(part.len()..).unwrap_or_default();
+            if half.left > 0 {
+                return;
+            }
+            half.inside = false;
+            self.frame(chunk.from, Mark::from(&chunk), sink);
+        }
+    }
+
+    fn gap(&mut self, from: Side, missing: u64, _sink: &mut Sink) {
+        let half = self.half(from);
+        if half.inside && missing < half.left {
+            half.left -= missing;
+        } else {
+            half.lost = true;
+        }
+    }
+
+    fn end(&mut self, _how: End, at: Stamp, _below: &Below, sink: &mut Sink) {
+        for from in [Side::Client, Side::Server] {
+            let (lost, ping) = (self.half(from.other()).lost, self.half(from).ping);
+            let Some(mark) = ping.filter(|mark| !lost && !self.closed && at.ms_since(mark.at) >= PATIENCE_MS) else { continue };
+            let waited = at.ms_since(mark.at);
+            let text = format!("a WebSocket ping was not answered for {}", text::time(waited));
+            let finding = tell("ws.ping-unanswered", Weight::Warning, Layer::L7, mark, text);
+            sink.findings.push(finding.for_cause("l7.service-mute").on(self.ends.party(from.other())).worth(waited));
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::app::End;
+    use crate::app::testkit::{C, Line, S, rules, told};
+
+    const ASK: &[u8] = b"GET /chat HTTP/1.1\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\r\n";
+    const YES: &[u8] = b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\n\r\n";
+
+    #[track_caller]
+    fn check(lines: &[Line<'_>], end_ms: u64, expect: &[&str]) {
+        let all: Vec<Line<'_>> = [(C, 1, ASK), (S, 12, YES)].into_iter().chain(lines.iter().copied()).collect();
+        assert_eq!(rules(&told(80, &all, End::Cut, end_ms)), expect);
+    }
+
+    #[test]
+    fn a_close_is_told_unless_it_is_a_goodbye() {
+        check(&[(S, 20, &[0x81, 2, b'h', b'i', 0x88, 2, 3, 232])], 40, &[]);
+        check(&[(S, 20, &[0x88, 2, 3, 241])], 40, &["ws.close fault -"]);
+        check(&[(C, 20, &[0x88, 0x82, 1, 1, 1, 1, 2, 242])], 40, &["ws.close fault l7.service-error"]);
+        check(&[(S, 20, &[0x88, 0])], 40, &[]);
+    }
+
+    #[test]
+    fn a_ping_waits_for_its_pong() {
+        check(&[(S, 20, &[0x89, 0])], 40_000, &["ws.ping-unanswered warning l7.service-mute"]);
+        check(&[(S, 20, &[0x89, 0]), (C, 21, &[0x8a, 0x80, 1, 1, 1, 1])], 40_000, &[]);
+        check(&[(S, 20, &[0x89, 0])], 900, &[]);
+    }
+}
