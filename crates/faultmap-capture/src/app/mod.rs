@@ -1,11 +1,19 @@
 //! What is said in a flow: one file for each protocol, all behind one trait. A conversation gets the bytes of both directions in order, and gives
 //! exchanges (a question, its answer, how long each part took) and findings. It never sees packets, and never blocks: what it cannot read it lets go.
 
+mod brokers;
 mod dns;
 mod gather;
 mod h2;
 mod http;
+mod lines;
+mod mysql;
+mod packets;
+mod pairing;
+mod postgres;
 mod recognise;
+mod redis;
+mod ssh;
 mod talk;
 mod tell;
 #[cfg(test)]

@@ -1,7 +1,7 @@
 //! Which protocol is spoken: by the first bytes of each side, with the port as a hint where bytes alone do not tell. It looks at no more than [`LOOKED_AT`] bytes
 //! of a side.
 
-use super::{dns, h2, tls};
+use super::{brokers, dns, h2, mysql, postgres, redis, tls};
 use faultmap_model::Layer;
 
 /// Bytes of each side that are looked at.
@@ -15,6 +15,14 @@ pub enum Spoken {
     Http,
     H2,
     Dns,
+    Postgres,
+    Mysql,
+    Redis,
+    Smtp,
+    Ftp,
+    Ssh,
+    Mqtt,
+    Amqp,
 }
 
 impl Spoken {
@@ -26,6 +34,14 @@ impl Spoken {
             Self::Http => "http",
             Self::H2 => "h2",
             Self::Dns => "dns",
+            Self::Postgres => "postgres",
+            Self::Mysql => "mysql",
+            Self::Redis => "redis",
+            Self::Smtp => "smtp",
+            Self::Ftp => "ftp",
+            Self::Ssh => "ssh",
+            Self::Mqtt => "mqtt",
+            Self::Amqp => "amqp",
         }
     }
 }
@@ -79,9 +95,22 @@ pub fn recognise(first: &First<'_>) -> Guess {
 
 fn one_way(first: &First<'_>) -> Guess {
     let mut more = false;
-    for (spoken, likely) in
-        [(Spoken::Tls, tls(first)), (Spoken::H2, http2(first)), (Spoken::Http, http(first)), (Spoken::Dns, dns_stream(first))]
-    {
+    // In the order of how sure their first bytes are.
+    let candidates = [
+        (Spoken::Tls, tls(first)),
+        (Spoken::H2, http2(first)),
+        (Spoken::Ssh, ssh(first)),
+        (Spoken::Amqp, begun(first.client, brokers::AMQP_HEADER)),
+        (Spoken::Mqtt, mqtt(first)),
+        (Spoken::Postgres, from_its_start(first, postgres::startup(first.client))),
+        (Spoken::Mysql, from_its_start(first, mysql::greeting(first.server, first.port))),
+        (Spoken::Redis, redis(first)),
+        (Spoken::Smtp, lines(first, &[25, 465, 587, 2525, 1025], &[b"EHLO", b"HELO", b"LHLO"])),
+        (Spoken::Ftp, lines(first, &[21], &[b"USER", b"AUTH"])),
+        (Spoken::Http, http(first)),
+        (Spoken::Dns, dns_stream(first)),
+    ];
+    for (spoken, likely) in candidates {
         match likely {
             Likely::Yes => return Guess::Is(spoken, false),
             Likely::Maybe => more = true,
@@ -130,6 +159,78 @@ fn http2(first: &First<'_>) -> Likely {
         return Likely::Yes;
     }
     if first.client.is_empty() { Likely::No } else { begins(first.client, h2::PREFACE) }
+}
+
+/// Protocols that cannot be taken up in their middle.
+fn from_its_start(first: &First<'_>, likely: Likely) -> Likely {
+    if first.from_the_start { likely } else { Likely::No }
+}
+
+fn begun(bytes: &[u8], words: &[u8]) -> Likely {
+    if bytes.is_empty() { Likely::No } else { begins(bytes, words) }
+}
+
+fn ssh(first: &First<'_>) -> Likely {
+    let refused = if first.port == 22 && (first.server.starts_with(b"Exceeded") || first.server.starts_with(b"Not allowed")) {
+        Likely::Yes
+    } else {
+        Likely::No
+    };
+    either(refused, either(begun(first.client, b"SSH-"), begun(first.server, b"SSH-")))
+}
+
+/// CONNECT with the name of the protocol; its length has up to four bytes.
+fn mqtt(first: &First<'_>) -> Likely {
+    let [0x10, rest @ ..] = first.client else { return Likely::No };
+    let length = rest.iter().take(4).take_while(|byte| **byte & 0x80 != 0).count() + 1;
+    match rest.get(length..) {
+        None | Some([] | [0] | [0, 4 | 6]) => Likely::Maybe,
+        Some([0, 4, name @ ..]) => begins(name, b"MQTT"),
+        Some([0, 6, name @ ..]) => begins(name, b"MQIsdp"),
+        _ => Likely::No,
+    }
+}
+
+fn redis(first: &First<'_>) -> Likely {
+    let usual = (6379..=6382).contains(&first.port) || first.port == 26_379;
+    match redis::command(first.client) {
+        Likely::No if usual => match first.client {
+            // An inline command, or a server that speaks first: it refuses.
+            [] => begun(first.server, b"-"),
+            [letter, ..] if letter.is_ascii_alphabetic() => match http_request(first.client) {
+                Likely::Yes => Likely::No,
+                _ if first.client.contains(&b'\n') => Likely::Yes,
+                _ => Likely::Maybe,
+            },
+            _ => Likely::No,
+        },
+        likely => likely,
+    }
+}
+
+/// Mail and FTP both greet with 220: the port tells them apart, or the client's first word.
+fn lines(first: &First<'_>, ports: &[u16], words: &[&[u8]]) -> Likely {
+    let greets = match first.server {
+        [] => return Likely::No,
+        [code @ (b'2' | b'4' | b'5'), rest @ ..] => match rest {
+            [] => Likely::Maybe,
+            [a, ..] if !a.is_ascii_digit() => Likely::No,
+            [_] => Likely::Maybe,
+            [_, b, ..] if !b.is_ascii_digit() => Likely::No,
+            [_, _] => Likely::Maybe,
+            [_, _, b' ' | b'-' | b'\r', ..] if *code != b'2' || rest.starts_with(b"20") => Likely::Yes,
+            _ => Likely::No,
+        },
+        _ => Likely::No,
+    };
+    match greets {
+        Likely::Yes if ports.contains(&first.port) => Likely::Yes,
+        Likely::Yes => words.iter().fold(Likely::No, |likely, word| {
+            let upper = first.client.get(..4).unwrap_or(first.client).to_ascii_uppercase();
+            either(likely, begins(&upper, word))
+        }),
+        other => other,
+    }
 }
 
 fn http(first: &First<'_>) -> Likely {
@@ -183,6 +284,24 @@ fn dns_stream(first: &First<'_>) -> Likely {
         [_] => Likely::Maybe,
     };
     either(framed(first.client), framed(first.server))
+}
+
+/// Protocols by the port where they usually are, for who wonders why another one is there.
+pub(super) fn usual(port: u16) -> Option<Spoken> {
+    Some(match port {
+        80 => Spoken::Http,
+        443 => Spoken::Tls,
+        53 => Spoken::Dns,
+        5432 => Spoken::Postgres,
+        3306 => Spoken::Mysql,
+        6379 => Spoken::Redis,
+        25 | 587 => Spoken::Smtp,
+        21 => Spoken::Ftp,
+        22 => Spoken::Ssh,
+        1883 => Spoken::Mqtt,
+        5672 => Spoken::Amqp,
+        _ => return None,
+    })
 }
 
 /// Another protocol, by the first words of a server of whom HTTP was expected: the layer, the cause, and what the words are of.

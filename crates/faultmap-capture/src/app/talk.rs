@@ -2,10 +2,14 @@
 //!
 //! Memory: at most [`LOOKED_AT`] bytes of each side, in at most [`MOST_PIECES`] pieces, until the protocol is known or given up.
 
+use super::recognise::usual;
 use super::recognise::{First, Guess, LOOKED_AT, Spoken, recognise};
-use super::{Below, Chunk, Conversation, End, Ends, Sink, dns, h2, http, tls};
+use super::tell::{Mark, tell};
+use super::{Below, Chunk, Conversation, End, Ends, Sink, brokers, dns, h2, http, lines, mysql, postgres, redis, ssh, tls};
+use crate::finding::Weight;
 use crate::flow::Side;
 use crate::packet::{PacketNo, Stamp};
+use faultmap_model::Layer;
 
 /// Pieces that are kept: bytes that come one by one are let go.
 const MOST_PIECES: usize = LOOKED_AT;
@@ -73,6 +77,8 @@ impl Talk {
         let ends = if swapped { Ends { client: self.ends.server, server: self.ends.client } } else { self.ends };
         let mut inner = open(spoken, ends, self.from_the_start);
         sink.protocol = Some(spoken.name());
+        let first = kept.first().map_or(Mark::from(&last), |piece| Mark { at: piece.at, packet: piece.packet });
+        unusual(spoken, &ends, first, sink);
         for piece in &kept {
             let from = turned(piece.from, swapped);
             inner.chunk(Chunk { from, bytes: &piece.bytes, at: piece.at, packet: piece.packet }, below, sink);
@@ -89,7 +95,23 @@ fn open(spoken: Spoken, ends: Ends, from_the_start: bool) -> Box<dyn Conversatio
         Spoken::H2 if from_the_start => Box::new(h2::H2::new(ends)),
         Spoken::H2 => Box::new(h2::H2::midstream(ends)),
         Spoken::Dns => Box::new(dns::Dns::new(ends, true)),
+        Spoken::Postgres => Box::new(postgres::Postgres::new(ends)),
+        Spoken::Mysql => Box::new(mysql::Mysql::new(ends)),
+        Spoken::Redis => Box::new(redis::Redis::new(ends)),
+        Spoken::Smtp => Box::new(lines::Lines::new(lines::Kind::Smtp, ends)),
+        Spoken::Ftp => Box::new(lines::Lines::new(lines::Kind::Ftp, ends)),
+        Spoken::Ssh => Box::new(ssh::Ssh::new(ends)),
+        Spoken::Mqtt => Box::new(brokers::Mqtt::new(ends)),
+        Spoken::Amqp => Box::new(brokers::Amqp::new(ends)),
     }
+}
+
+/// Another protocol than the one whose port this is: worth a word, and no fault. TLS and HTTP/2 are known guests.
+fn unusual(spoken: Spoken, ends: &Ends, mark: Mark, sink: &mut Sink) {
+    let port = ends.server.port();
+    let Some(usual) = usual(port).filter(|usual| *usual != spoken && !matches!(spoken, Spoken::Tls | Spoken::H2)) else { return };
+    let text = format!("{} is spoken on port {port}, where {} usually is", spoken.name(), usual.name());
+    sink.findings.push(tell("proto.mismatch", Weight::Note, Layer::L7, mark, text).on(ends.service()));
 }
 
 const fn turned(side: Side, swapped: bool) -> Side {

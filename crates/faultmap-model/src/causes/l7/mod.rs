@@ -38,6 +38,8 @@ mod too_many_connections;
 mod unexpected_answer;
 mod websocket;
 
+pub use refusal::cause_of_refusal;
+
 use super::Cause;
 
 /// In the order of `faultmap causes`.

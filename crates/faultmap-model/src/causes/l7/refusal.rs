@@ -62,6 +62,20 @@ pub(in crate::causes) fn meant<'a>(ev: &Evidence<'a>, meaning: Meaning) -> Optio
     refusal(ev).filter(|refusal| refusal.meaning == meaning)
 }
 
+/// The cause that a service's own code and words stand for, for who reads them off the wire; `None` where they have no cause of their own.
+#[must_use]
+pub fn cause_of_refusal(protocol: Spoken, code: &str, message: &str) -> Option<&'static str> {
+    Some(match meaning(protocol, code, message)? {
+        Meaning::Login => "l7.auth-failed",
+        Meaning::Database => "l7.database-missing",
+        Meaning::Full => "l7.too-many-connections",
+        Meaning::Starting => "l7.service-starting",
+        Meaning::ReadOnly => "l7.service-read-only",
+        Meaning::ClientCertificate => "l6.client-cert-required",
+        Meaning::Other => return None,
+    })
+}
+
 fn meaning(protocol: Spoken, code: &str, message: &str) -> Option<Meaning> {
     Some(match protocol {
         Spoken::Grpc | Spoken::Websocket => return None,
@@ -222,5 +236,7 @@ mod tests {
             assert_eq!(meaning(protocol, code, message), Some(expect), "{protocol:?} {code} {message}");
         }
         assert_eq!(meaning(Spoken::Grpc, "14", ""), None);
+        assert_eq!(cause_of_refusal(Spoken::Postgres, "3D000", ""), Some("l7.database-missing"));
+        assert_eq!(cause_of_refusal(Spoken::Postgres, "42601", ""), None);
     }
 }

@@ -1,0 +1,185 @@
+//! SSH (RFC 4253), as far as it is in the open: banners, how long the server took for its own, and a disconnect before encryption begins.
+//!
+//! Memory: one line of at most 256 bytes and 128 bytes of one packet in each direction.
+
+use super::packets::{Cursor, Packets, Step};
+use super::tell::{Mark, Open, Rules, SLOW_MS, tell};
+use super::{Below, Chunk, Conversation, End, Ends, Exchange, Sink, text};
+use crate::finding::Weight;
+use crate::flow::Side;
+use crate::packet::Stamp;
+use faultmap_model::Layer;
+use faultmap_model::causes::l7::cause_of_refusal;
+use faultmap_model::observation::Spoken;
+
+const RULES: Rules = Rules { think: "ssh.greeting-slow", unanswered: "ssh.unanswered", closed: "ssh.closed-without-answer" };
+const LONGEST_LINE: usize = 255;
+const MOST_KEPT: usize = 128;
+const LONGEST_PACKET: u32 = 256 * 1024;
+/// Message numbers (RFC 4250 §4.1.2).
+const DISCONNECT: u8 = 1;
+const NEWKEYS: u8 = 21;
+
+/// A connection that speaks SSH.
+pub(super) struct Ssh {
+    ends: Ends,
+    halves: [Half; 2],
+    told: bool,
+}
+
+struct Half {
+    line: Vec<u8>,
+    /// The banner, and when it began.
+    banner: Option<(String, Mark)>,
+    began: Mark,
+    packets: Packets<4>,
+    /// What follows is encrypted, or its place is lost.
+    over: bool,
+}
+
+impl Default for Half {
+    fn default() -> Self {
+        Self { line: Vec::new(), banner: None, began: Mark::default(), packets: Packets::keeping(MOST_KEPT), over: false }
+    }
+}
+
+impl Ssh {
+    /// A connection between these.
+    pub(super) fn new(ends: Ends) -> Self {
+        Self { ends, halves: [Half::default(), Half::default()], told: false }
+    }
+
+    fn line(&mut self, from: Side, line: &[u8], mark: Mark, below: &Below, sink: &mut Sink) {
+        let side = usize::from(from == Side::Server);
+        if !line.starts_with(b"SSH-") {
+            let words = String::from_utf8_lossy(line);
+            if from == Side::Server && (words.contains("MaxStartups") || words.contains("Not allowed at this time")) {
+                let text = format!("the server refuses one more login: {}", text::printable(line, 80));
+                let finding = tell("ssh.refused", Weight::Fault, Layer::L7, mark, text);
+                sink.findings.push(finding.for_cause("l7.too-many-connections").on(self.ends.service()));
+                self.told = true;
+            }
+            return;
+        }
+        let began = self.halves[side].began;
+        self.halves[side].banner = Some((text::printable(line, 80), began));
+        if from == Side::Client {
+            return;
+        }
+        let waited = below.established.filter(|_| below.from_the_start).map(|since| below.think_ms(began.at.ms_since(since)));
+        if let Some(waited) = waited.filter(|waited| *waited >= SLOW_MS) {
+            let text = format!("the server showed its banner {} after the connection stood", text::time(waited));
+            let finding = tell(RULES.think, Weight::Warning, Layer::L7, began, text);
+            sink.findings.push(finding.for_cause("l7.service-slow").on(self.ends.service()).worth(waited));
+        }
+    }
+
+    fn packet(&mut self, from: Side, mark: Mark, sink: &mut Sink) {
+        let side = usize::from(from == Side::Server);
+        let mut cursor = Cursor(self.halves[side].packets.kept());
+        let (Some(_padding), Some(kind)) = (cursor.byte(), cursor.byte()) else { return };
+        if kind == NEWKEYS {
+            self.halves[side].over = true;
+        }
+        if kind != DISCONNECT {
+            return;
+        }
+        let Some(reason) = cursor.u32() else { return };
+        let words =
+            cursor.u32().and_then(|len| cursor.take((len as usize).min(80))).map(|words| text::printable(words, 80)).unwrap_or_default();
+        // 11: by application, the ordinary goodbye.
+        if reason == 11 {
+            return;
+        }
+        self.told = true;
+        let who = if from == Side::Client { "the client" } else { "the server" };
+        let text = format!("{who} disconnected before a session was agreed on: {words:?} ({reason})");
+        let cause = cause_of_refusal(Spoken::Ssh, &reason.to_string(), &words);
+        // 3: no algorithm in common.
+        let layer = if reason == 3 { Layer::L6 } else { Layer::L7 };
+        sink.findings.push(tell("ssh.disconnect", Weight::Fault, layer, mark, text).for_cause(cause).on(self.ends.service()).worth(reason));
+    }
+}
+
+impl Conversation for Ssh {
+    fn chunk(&mut self, chunk: Chunk<'_>, below: &Below, sink: &mut Sink) {
+        let (mark, side) = (Mark::from(&chunk), usize::from(chunk.from == Side::Server));
+        let mut rest = chunk.bytes;
+        while !rest.is_empty() && !self.halves[side].over {
+            let half = &mut self.halves[side];
+            if half.banner.is_some() {
+                let (step, tail) = half.packets.step(rest, |header| {
+                    let len = u32::from_be_bytes(*header);
+                    (2..LONGEST_PACKET).contains(&len).then(|| u64::from(len))
+                });
+                rest = tail;
+                match step {
+                    Step::Whole(_) => self.packet(chunk.from, mark, sink),
+                    Step::More => {}
+                    Step::Broken => half.over = true,
+                }
+                continue;
+            }
+            if half.line.is_empty() {
+                half.began = mark;
+            }
+            let end = rest.iter().position(|byte| *byte == b'\n');
+            let part = rest.get(..end.map_or(rest.len(), |end| end + 1)).unwrap_or(rest);
+            let room = LONGEST_LINE.saturating_sub(half.line.len());
+            half.line.extend_from_slice(part.get(..room).unwrap_or(part));
+            rest = rest.get(part.len()..).unwrap_or_default();
+            if end.is_some() {
+                let line = std::mem::take(&mut half.line);
+                self.line(chunk.from, line.trim_ascii_end(), mark, below, sink);
+            }
+        }
+    }
+
+    fn gap(&mut self, from: Side, _missing: u64, _sink: &mut Sink) {
+        self.halves[usize::from(from == Side::Server)].over = true;
+    }
+
+    fn end(&mut self, how: End, at: Stamp, below: &Below, sink: &mut Sink) {
+        let [client, server] = &self.halves;
+        let Some((hello, asked)) = &client.banner else { return };
+        let over = client.over || server.over;
+        if server.banner.is_none() && !over && !self.told {
+            let open = Open { question: "the client's banner", asked: *asked, done: Some(asked.at), reused: false };
+            RULES.unanswered(&self.ends, &open, how, at, below, sink);
+        }
+        let answered = server.banner.as_ref();
+        sink.exchanges.push(Exchange {
+            protocol: "ssh",
+            question: hello.clone(),
+            answer: answered.map(|(banner, _)| banner.clone()).unwrap_or_default(),
+            asked: asked.at,
+            asked_in: asked.packet.0,
+            wait_ms: None,
+            think_ms: None,
+            total_ms: None,
+            answered_in: answered.map(|(_, mark)| mark.packet.0),
+            ok: answered.is_some() && !self.told,
+        });
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::app::End;
+    use crate::app::testkit::{C, Line, S, rules, told};
+
+    #[track_caller]
+    fn check(lines: &[Line<'_>], expect: &[&str]) {
+        assert_eq!(rules(&told(22, lines, End::Closed, 9000)), expect);
+    }
+
+    #[test]
+    fn banners_and_disconnects_in_the_open_are_told() {
+        check(&[(S, 11, b"SSH-2.0-OpenSSH_9.2\r\n"), (C, 12, b"SSH-2.0-x\r\n")], &[]);
+        check(&[(S, 4000, b"SSH-2.0-OpenSSH_9.2\r\n"), (C, 4001, b"SSH-2.0-x\r\n")], &["ssh.greeting-slow warning l7.service-slow"]);
+        check(&[(C, 12, b"SSH-2.0-x\r\n")], &["ssh.closed-without-answer fault l5.closed-without-answer"]);
+        check(&[(C, 12, b"SSH-2.0-x\r\n"), (S, 13, b"Exceeded MaxStartups\r\n")], &["ssh.refused fault l7.too-many-connections"]);
+        let disconnect = b"SSH-2.0-y\r\n\0\0\0\x0c\x04\x01\0\0\0\x02\0\0\0\x02no";
+        check(&[(C, 12, b"SSH-2.0-x\r\n"), (S, 13, disconnect)], &["ssh.disconnect fault -"]);
+    }
+}
