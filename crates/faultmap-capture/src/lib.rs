@@ -6,6 +6,7 @@
 
 pub mod analysis;
 pub mod app;
+pub mod bpf;
 pub mod columns;
 pub mod file;
 pub mod filter;

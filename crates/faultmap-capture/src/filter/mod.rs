@@ -186,7 +186,7 @@ impl Filter {
 }
 
 impl FilterError {
-    fn at(text: &str, byte: usize, what: impl Into<String>) -> FilterError {
+    pub(crate) fn at(text: &str, byte: usize, what: impl Into<String>) -> FilterError {
         let text: String = text.chars().take(MOST_TEXT).map(|c| if c.is_control() { ' ' } else { c }).collect();
         let column = text.char_indices().take_while(|(at, _)| *at < byte).count();
         FilterError { what: what.into(), text, column }
