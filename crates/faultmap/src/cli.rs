@@ -3,9 +3,11 @@
 //! No message of this file quotes a credential: clap's own messages are searched for the arguments before they are shown.
 
 mod capture;
+mod host;
 mod many;
 
 pub(crate) use capture::{CaptureArgs, Sort};
+pub(crate) use host::{HostArgs, Listen};
 pub(crate) use many::{CompareArgs, Every, Many, Until};
 
 use crate::terminal;
@@ -84,6 +86,8 @@ pub(crate) enum Command {
     Replay(ReplayArgs),
     /// Serve checks from afar: tell them what arrives at this host (`check --peer`)
     Witness(WitnessArgs),
+    /// Which layer of this host reaches 100 % first: utilisation, saturation and errors of each
+    Host(Box<HostArgs>),
     /// Hold two recordings of a target side by side: what changed
     Compare(CompareArgs),
     /// Name the layer at fault from packets: read a capture file

@@ -1,5 +1,9 @@
 //! The way out: what kind of terminal there is, and the only places that write to stdout and stderr. It formats nothing.
 
+mod screen;
+
+pub(crate) use screen::Screen;
+
 use anyhow::Context as _;
 use std::io::{self, IsTerminal as _, Write};
 

@@ -321,7 +321,7 @@ pub(super) fn outcome(
 }
 
 /// tokio panics when it cannot open its pair of sockets for signals: see beforehand whether there is room for all that it opens.
-fn room_for_runtime() -> io::Result<()> {
+pub(super) fn room_for_runtime() -> io::Result<()> {
     /// epoll, eventfd, the pair and its duplicate; one to spare.
     const OPENED_BY_RUNTIME: usize = 6;
     let held: Vec<_> = (0..OPENED_BY_RUNTIME).map(|_| io::stderr().as_fd().try_clone_to_owned()).collect();

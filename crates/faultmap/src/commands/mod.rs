@@ -10,6 +10,7 @@ mod credentials;
 mod crew;
 mod explain;
 mod file;
+mod host;
 pub(crate) mod lab;
 mod man;
 mod many;
@@ -37,6 +38,7 @@ pub(crate) fn run(cli: Cli) -> i32 {
     let done = match cli.command {
         Command::Check(args) => check::run(&args, choice),
         Command::Replay(args) => replay::run(&args, choice),
+        Command::Host(args) => host::run(&args, choice),
         Command::Witness(args) => witness::run(&args),
         Command::Compare(args) => compare::run(&args, choice),
         Command::Capture(args) => capture::run(&args, choice),

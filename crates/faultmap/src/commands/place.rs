@@ -25,7 +25,12 @@ const MOST_NAMES: usize = 20;
 
 /// Enters the place that the user chose, if one was.
 pub(super) fn enter(many: &Many) -> anyhow::Result<Option<Vantage>> {
-    match (&many.from_netns, many.pid) {
+    enter_chosen(many.from_netns.as_deref(), many.pid)
+}
+
+/// The same, for a command with arguments of its own.
+pub(super) fn enter_chosen(netns: Option<&str>, pid: Option<i32>) -> anyhow::Result<Option<Vantage>> {
+    match (netns, pid) {
         (Some(name), _) => enter_netns(name).map(Some),
         (None, Some(pid)) => enter_process(pid).map(Some),
         (None, None) => Ok(None),
@@ -118,7 +123,7 @@ fn join(network: &File, user: Option<&File>, what: &str, nsenter: &str) -> anyho
 
 fn refused(what: &str, nsenter: &str) -> anyhow::Error {
     anyhow!(
-        "cannot enter {what}: that needs CAP_SYS_ADMIN. Run the same command with sudo, or enter it first: sudo nsenter {nsenter} faultmap check …"
+        "cannot enter {what}: that needs CAP_SYS_ADMIN. Run the same command with sudo, or enter it first: sudo nsenter {nsenter} faultmap …"
     )
 }
 

@@ -3,6 +3,7 @@
 mod capture;
 mod comparison;
 mod history;
+mod host;
 mod idle;
 mod observations;
 mod pages;
@@ -19,6 +20,7 @@ mod waterfall;
 pub(crate) use capture::{flows as capture_flows, report as capture_report, sequence as capture_flow, top as capture_top};
 pub(crate) use comparison::comparison;
 pub(crate) use history::Track;
+pub(crate) use host::{Beside, Board, Deed, Looks, Units, draw, host, prometheus};
 pub(crate) use pages::{cause, causes, layer, layers};
 pub(crate) use paper::{BOLD, CYAN, DIM, GREEN, PLAIN, Paper, RED, YELLOW, guard};
 pub(crate) use progress::Progress;

@@ -5,7 +5,7 @@ use faultmap_model::report::{LayerReport, LayerStatus};
 use faultmap_model::{Layer, Report};
 
 /// Top down, each with the OSI layers that it holds.
-const FOUR: [(&str, &[Layer]); 4] = [
+pub(super) const FOUR: [(&str, &[Layer]); 4] = [
     ("Application", &[Layer::L5, Layer::L6, Layer::L7]),
     ("Transport", &[Layer::L4]),
     ("Internet", &[Layer::L3]),
@@ -23,7 +23,7 @@ pub(super) fn map(paper: &mut Paper, report: &Report) {
 }
 
 /// `L5-L7`, `L4`.
-fn span(layers: &[Layer]) -> String {
+pub(super) fn span(layers: &[Layer]) -> String {
     match layers {
         [one] => one.to_string(),
         [first, .., last] => format!("{first}-{last}"),
@@ -42,7 +42,7 @@ fn merge(within: &[&LayerReport]) -> Option<LayerReport> {
     Some(LayerReport { layer: speaker.layer, status: worst, summary, ms: speaker.ms })
 }
 
-const fn gravity(status: LayerStatus) -> u8 {
+pub(super) const fn gravity(status: LayerStatus) -> u8 {
     match status {
         LayerStatus::Fail => 4,
         LayerStatus::Warn => 3,

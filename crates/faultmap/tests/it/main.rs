@@ -3,6 +3,7 @@
 #![allow(clippy::expect_used, clippy::panic, reason = "helpers of tests")]
 
 mod check;
+mod host;
 mod killed;
 mod many;
 mod packets;

@@ -2,9 +2,10 @@
 
 use crate::{Scratch, program, run, run_with_input};
 
-const COMMANDS: [&[&str]; 13] = [
+const COMMANDS: [&[&str]; 14] = [
     &[],
     &["check"],
+    &["host"],
     &["replay"],
     &["explain"],
     &["causes"],
