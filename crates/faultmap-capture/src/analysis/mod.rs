@@ -1,148 +1,381 @@
 //! The engine: packets in, one after the other, an [`Outcome`] out. It follows every flow within bounded memory and says what rules match; which
 //! layer is at fault for the whole is not judged here. It never reads a clock: time is that of the packets.
+//!
+//! The order matters: what the capture itself did to a packet comes first, so that a copy never becomes a retransmission, and a packet that goes
+//! round in a loop never becomes an unanswered one.
 
+mod book;
+mod closing;
+mod copies;
+mod errors;
+mod fragments;
+mod hosts;
 mod limits;
+mod neighbors;
 mod outcome;
 mod place;
+mod scans;
+mod transports;
 
 pub use limits::{BoundsHit, Limits};
 pub use outcome::{Outcome, Quality, Totals, Volume};
 pub use place::{Mark, Place};
 
-use crate::finding::Finding;
-use crate::flow::FlowRecord;
+use crate::app::Sink;
+use crate::finding::{Cited, Finding, Party, Weight};
+use crate::flow::following::Flow;
+use crate::flow::stream::Room;
+use crate::flow::table::{Class, Table};
+use crate::flow::{FlowKey, FlowRecord};
 use crate::packet::{Captured, Stamp};
-use faultmap_wire::dissect::{Frame, Network, Transport, dissect};
+use book::{Book, Gathered, Subject};
+use closing::Why;
+use copies::{Copies, Likeness};
+use errors::IcmpError;
+use faultmap_model::Layer;
+use faultmap_wire::dissect::{Frame, Network, Packet, Transport, Verdict, dissect};
+use faultmap_wire::{Mac, checksum, icmpv6};
+use foldhash::fast::RandomState;
+use fragments::Fragments;
+use hosts::Hosts;
+use neighbors::Neighbors;
+use scans::Scans;
+use std::collections::{HashMap, HashSet};
+use transports::Counts;
 
 /// Sees every flow record when its flow is over, those that the outcome has no room for included.
 pub type FlowSink = Box<dyn FnMut(&FlowRecord) + Send>;
 
 /// A step back in time that is not worth telling: queues of one network card may be this far apart.
 const SMALL_STEP_BACK_NS: u64 = 1_000_000;
+/// A step back beyond which the clock of the analysis follows: one wrong moment in the future must not keep flows alive for ever.
+const LARGE_STEP_BACK_NS: u64 = 3600 * 1_000_000_000;
+/// How often flows are looked through for those that are over.
+const TICK_NS: u64 = 100_000_000;
+/// Flows whose packets a loop made, that are remembered.
+const MOST_LOOPED: usize = 4096;
 
 /// Packets become flows and findings.
 pub struct Analysis {
+    table: Table<Flow>,
+    core: Core,
+}
+
+/// All but the flows.
+struct Core {
     limits: Limits,
     totals: Totals,
+    counts: Counts,
     quality: Quality,
     bounds_hit: BoundsHit,
-    findings: Vec<Finding>,
-    taken: usize,
-    flows: Vec<FlowRecord>,
+    records: closing::Records,
     sink: Option<FlowSink>,
     place: Option<Place>,
     previous: Stamp,
+    /// The capture's clock: the latest moment seen.
+    now: Stamp,
+    ticked: Stamp,
+    flows: u64,
+    copies: Copies,
+    hosts: Hosts,
+    neighbors: Neighbors,
+    fragments: Fragments,
+    scans: Scans,
+    book: Book,
+    gathered: Gatherings,
+    looped: HashSet<FlowKey, RandomState>,
+    /// The realm in which a SYN went by, by the ends of its connection.
+    realms: HashMap<FlowKey, u32, RandomState>,
+    room: Room,
+    /// What conversations give, used again for each.
+    said: Sink,
+}
+
+/// Findings about the capture.
+#[derive(Default)]
+struct Gatherings {
+    copies: Gathered,
+    forwarded: Gathered,
+    truncated: Gathered,
+    backwards: Gathered,
+    malformed: Gathered,
+    gaps: Gathered,
+    one_sided: Gathered,
+    midstream: Gathered,
 }
 
 impl Analysis {
     /// Nothing seen yet.
     #[must_use]
     pub fn new(limits: Limits) -> Self {
-        Self {
+        let room = Room { of_flow: limits.max_waiting_of_flow, of_all: limits.max_waiting, used: 0, let_go: 0 };
+        let core = Core {
             limits,
             totals: Totals::default(),
+            counts: Counts::default(),
             quality: Quality::default(),
             bounds_hit: BoundsHit::default(),
-            findings: Vec::new(),
-            taken: 0,
-            flows: Vec::new(),
+            records: closing::Records::new(limits.max_records),
             sink: None,
             place: None,
             previous: Stamp::default(),
-        }
+            now: Stamp::default(),
+            ticked: Stamp::default(),
+            flows: 0,
+            copies: Copies::new(),
+            hosts: Hosts::default(),
+            neighbors: Neighbors::default(),
+            fragments: Fragments::default(),
+            scans: Scans::default(),
+            book: Book::new(limits.max_findings),
+            gathered: Gatherings::default(),
+            looped: HashSet::default(),
+            realms: HashMap::default(),
+            room,
+            said: Sink::default(),
+        };
+        Self { table: Table::new(), core }
     }
 
     /// Hands every flow record to `sink` as soon as the flow is over.
     pub fn set_flow_sink(&mut self, sink: FlowSink) {
-        self.sink = Some(sink);
+        self.core.sink = Some(sink);
     }
 
     /// Takes in one packet.
     pub fn packet(&mut self, captured: &Captured<'_>) {
-        self.place = None;
-        self.count(captured);
+        self.core.place = None;
+        self.core.count(captured);
         let frame = dissect(captured.link, captured.bytes, captured.wire_len as usize);
-        self.count_protocols(captured, &frame);
+        self.core.counts.add(&frame, u64::from(captured.wire_len));
+        if frame.problem.is_some() && captured.bytes.len() >= captured.wire_len as usize {
+            self.core.malformed(captured);
+        }
+        match frame.network {
+            Network::Arp(message) => {
+                self.core.neighbors.arp(&message, frame.macs.map(|(station, _)| station), captured.number, captured.at, &mut self.core.book)
+            }
+            Network::Ip(packet) => self.ip(captured, &frame, &packet),
+            Network::Other(faultmap_wire::ethernet::ARP) => self.core.neighbors.unreadable(),
+            Network::Other(_) => {}
+        }
+        if self.core.now.since(self.core.ticked) > TICK_NS {
+            self.tick();
+        }
     }
 
     /// The kernel or the interface dropped packets before they could be captured: numbers since the last call.
     pub fn dropped(&mut self, kernel: u64, interface: u64) {
-        self.quality.kernel_drops = self.quality.kernel_drops.saturating_add(kernel);
-        self.quality.interface_drops = self.quality.interface_drops.saturating_add(interface);
+        let quality = &mut self.core.quality;
+        quality.kernel_drops = quality.kernel_drops.saturating_add(kernel);
+        quality.interface_drops = quality.interface_drops.saturating_add(interface);
     }
 
     /// Where the last packet belongs; `None` if to no flow.
     #[must_use]
     pub const fn place(&self) -> Option<Place> {
-        self.place
+        self.core.place
     }
 
-    /// What is known so far of the capture as a whole.
+    /// Packets, bytes and times of the capture so far.
     #[must_use]
     pub const fn totals(&self) -> &Totals {
-        &self.totals
+        &self.core.totals
     }
 
     /// How good the capture is so far.
     #[must_use]
     pub const fn quality(&self) -> &Quality {
-        &self.quality
+        &self.core.quality
     }
 
-    /// Findings since the last call; the outcome holds them, too.
+    /// Flows followed now.
+    #[must_use]
+    pub fn open_flows(&self) -> usize {
+        self.table.len()
+    }
+
+    /// Findings since the last call; the outcome holds them, too. Failed attempts come when it is clear that they are no scan.
     pub fn take_findings(&mut self) -> Vec<Finding> {
-        let new = self.findings.get(self.taken..).unwrap_or_default().to_vec();
-        self.taken = self.findings.len();
-        new
+        let core = &mut self.core;
+        let before = Stamp(core.now.0.saturating_sub(Class::Over.patience_ns() as i64));
+        for finding in core.scans.release(Some(before)) {
+            core.book.add(finding);
+        }
+        core.book.take()
+    }
+
+    fn ip(&mut self, captured: &Captured<'_>, frame: &Frame<'_>, packet: &Packet<'_>) {
+        // No host takes a packet whose header is damaged (RFC 1122 §3.2.1.2); where its bytes went wrong they say nothing of anybody.
+        if checksum_of_header(packet) == Verdict::Bad {
+            return self.core.malformed(captured);
+        }
+        let way = frame.macs.filter(|_| frame.tunnels == 0).map_or(0, way);
+        let likeness = self.core.copies.look(packet.bytes, captured.at, way);
+        let like_a_copy = match likeness {
+            Likeness::New => false,
+            Likeness::Looped => return self.looped(captured, frame, packet),
+            Likeness::Forwarded => return self.copied(captured, frame, packet, true),
+            Likeness::Copy { unique: true } => return self.copied(captured, frame, packet, false),
+            Likeness::Copy { unique: false } => matches!(packet.transport, Transport::Tcp(..)),
+        };
+        if packet.ip.fragment.is_some() {
+            self.core.fragments.fragment(packet, captured.number, captured.at, &mut self.core.book);
+        }
+        match packet.transport {
+            Transport::Tcp(..) => self.tcp(captured, frame, packet, like_a_copy),
+            Transport::Udp(..) => self.udp(captured, frame, packet),
+            Transport::Icmp(..) | Transport::Icmpv6(..) => self.icmp(captured, frame, packet),
+            Transport::Other(_) => {}
+        }
+    }
+
+    fn copied(&mut self, captured: &Captured<'_>, frame: &Frame<'_>, packet: &Packet<'_>, forwarded: bool) {
+        let core = &mut self.core;
+        let (count, gathered) = if forwarded {
+            (&mut core.quality.forwarded_copies, &mut core.gathered.forwarded)
+        } else {
+            (&mut core.quality.copies, &mut core.gathered.copies)
+        };
+        *count += 1;
+        gathered.add(captured.number, captured.at);
+        self.placed(frame, packet, Mark::Copy);
+    }
+
+    fn looped(&mut self, captured: &Captured<'_>, frame: &Frame<'_>, packet: &Packet<'_>) {
+        self.core.quality.loop_copies += 1;
+        if let Some(flow) = self.placed(frame, packet, Mark::Looped) {
+            flow.looped = true;
+        }
+        if self.core.looped.len() < MOST_LOOPED
+            && let Some((key, _)) = transports::key_of(frame, packet)
+        {
+            self.core.looped.insert(key);
+        }
+        let rule = "ip.routing-loop";
+        let party = Some(Party::Host(packet.ip.dst));
+        self.core.book.sight(Subject { rule, flow: None, party }, captured.number, captured.at, || Finding {
+            rule,
+            weight: Weight::Fault,
+            layer: Some(Layer::L3),
+            cause: Some("l3.routing-loop"),
+            flow: None,
+            blames: party,
+            first: captured.at,
+            last: captured.at,
+            cited: Cited::one(captured.number),
+            text: format!("the same packets to {} went by again and again with a falling TTL", packet.ip.dst),
+            value: None,
+        });
+    }
+
+    /// Notes the place of a packet that changes nothing in its flow.
+    fn placed(&mut self, frame: &Frame<'_>, packet: &Packet<'_>, mark: Mark) -> Option<&mut Flow> {
+        let (key, low_sends) = transports::key_of(frame, packet)?;
+        let at = self.table.find(&key)?;
+        let flow = self.table.get_mut(at)?;
+        self.core.place = Some(Place { flow: flow.id, from: flow.side(low_sends), mark });
+        Some(flow)
+    }
+
+    /// Looks for flows, questions and fragments whose time is over.
+    fn tick(&mut self) {
+        let now = self.core.now;
+        self.core.ticked = now;
+        for class in Class::ALL {
+            while let Some((at, since)) = self.table.oldest(class)
+                && now.since(since) > class.patience_ns()
+            {
+                let Some(flow) = self.table.remove(at) else { break };
+                self.core.close(flow, Why::Forgotten(class));
+            }
+        }
+        let core = &mut self.core;
+        core.neighbors.expire(now, false, &core.hosts, &mut core.book);
+        core.fragments.expire(now, &mut core.book);
     }
 
     /// The capture is over.
     #[must_use]
-    pub fn finish(self) -> Outcome {
-        Outcome {
-            totals: self.totals,
-            quality: self.quality,
-            flows: self.flows,
-            findings: self.findings,
-            rules: std::collections::BTreeMap::new(),
-            bounds_hit: self.bounds_hit,
+    pub fn finish(mut self) -> Outcome {
+        let mut flows = self.table.drain();
+        flows.sort_by_key(|flow| flow.id);
+        for flow in flows {
+            self.core.close(flow, Why::CaptureEnded);
         }
+        self.core.finish()
     }
+}
 
+/// Whether the IPv4 header's checksum holds; 0 stands for one that the network card fills in.
+fn checksum_of_header(packet: &Packet<'_>) -> Verdict {
+    let len = packet.bytes.first().map_or(0, |first| usize::from(first & 0x0f) * 4);
+    match packet.bytes.get(..len) {
+        Some(header) if packet.ip.src.is_ipv4() => match (checksum::of(header), header.get(10..12)) {
+            (0, _) => Verdict::Good,
+            (_, Some([0, 0])) => Verdict::Offloaded,
+            _ => Verdict::Bad,
+        },
+        _ => Verdict::None,
+    }
+}
+
+/// A direction on the medium as a number, never 0.
+fn way((src, dst): (Mac, Mac)) -> u32 {
+    let fold = |mac: Mac| mac.0.iter().fold(0_u32, |sum, byte| sum.rotate_left(5) ^ u32::from(*byte));
+    (fold(src).wrapping_mul(0x9e37_79b1) ^ fold(dst)) | 1
+}
+
+impl Core {
     fn count(&mut self, captured: &Captured<'_>) {
-        self.totals.all.add(u64::from(captured.wire_len));
-        *self.totals.link_types.entry(captured.link.0).or_default() += 1;
-        self.totals.first = Some(self.totals.first.map_or(captured.at, |first| first.min(captured.at)));
-        self.totals.last = Some(self.totals.last.map_or(captured.at, |last| last.max(captured.at)));
-        if captured.bytes.len() < captured.wire_len as usize {
-            self.quality.truncated += 1;
-        }
-        let back = self.previous.since(captured.at);
-        if back > SMALL_STEP_BACK_NS && self.totals.all.packets > 1 {
-            self.quality.time_backwards += 1;
-            self.quality.furthest_back_ms = self.quality.furthest_back_ms.max(back as f64 / 1e6);
-        }
-        self.previous = captured.at;
-    }
-
-    fn count_protocols(&mut self, captured: &Captured<'_>, frame: &Frame<'_>) {
-        let mut add = |name| self.totals.protocols.entry(name).or_default().add(u64::from(captured.wire_len));
-        match frame.network {
-            Network::Arp(_) => add("arp"),
-            Network::Other(_) => add("other"),
-            Network::Ip(packet) => {
-                add(if packet.ip.src.is_ipv4() { "ipv4" } else { "ipv6" });
-                match packet.transport {
-                    Transport::Tcp(..) => add("tcp"),
-                    Transport::Udp(..) => add("udp"),
-                    Transport::Icmp(..) => add("icmp"),
-                    Transport::Icmpv6(..) => add("icmpv6"),
-                    Transport::Other(_) => {}
-                }
+        let totals = &mut self.totals;
+        totals.all.add(u64::from(captured.wire_len));
+        match self.counts.link {
+            Some((link, ref mut count)) if link == captured.link.0 => *count += 1,
+            _ => {
+                self.counts.flush_link(totals);
+                self.counts.link = Some((captured.link.0, 1));
             }
         }
-        if frame.problem.is_some() {
-            self.quality.malformed += 1;
+        totals.first = Some(totals.first.map_or(captured.at, |first| first.min(captured.at)));
+        totals.last = Some(totals.last.map_or(captured.at, |last| last.max(captured.at)));
+        if !captured.link.is_known() {
+            self.quality.unknown_link += 1;
         }
+        if captured.bytes.len() < captured.wire_len as usize {
+            self.quality.truncated += 1;
+            self.gathered.truncated.add(captured.number, captured.at);
+        }
+        let back = self.previous.since(captured.at);
+        if back > SMALL_STEP_BACK_NS && totals.all.packets > 1 {
+            self.quality.time_backwards += 1;
+            self.quality.furthest_back_ms = self.quality.furthest_back_ms.max(back as f64 / 1e6);
+            self.gathered.backwards.add(captured.number, captured.at);
+        }
+        self.previous = captured.at;
+        if captured.at > self.now || self.now.since(captured.at) > LARGE_STEP_BACK_NS {
+            self.now = captured.at;
+            if self.ticked > self.now {
+                self.ticked = self.now;
+            }
+        }
+    }
+
+    /// A packet that cannot be read.
+    fn malformed(&mut self, captured: &Captured<'_>) {
+        self.quality.malformed += 1;
+        self.gathered.malformed.add(captured.number, captured.at);
+    }
+
+    /// The neighbour messages among ICMPv6.
+    fn neighbor(&mut self, captured: &Captured<'_>, packet: &Packet<'_>) {
+        if let Ok(message) = icmpv6::Neighbor::parse(packet.ip.payload) {
+            self.neighbors.nd(&message, packet.ip.src, captured.number, captured.at, &mut self.book);
+        }
+    }
+
+    /// The error that a packet is, if it is one.
+    fn error(packet: &Packet<'_>) -> Option<IcmpError> {
+        IcmpError::read(packet)
     }
 }

@@ -1,7 +1,11 @@
 //! Flows: which packets belong together, in which direction they go, and what becomes of them.
 
+pub(crate) mod following;
 mod key;
 pub mod record;
+pub(crate) mod stream;
+pub(crate) mod table;
+pub(crate) mod tcp;
 
 pub use key::{FlowId, FlowKey, Protocol, Side};
 pub use record::FlowRecord;

@@ -1,0 +1,131 @@
+//! The findings of an analysis: bounded, one for each rule and flow or party, and counted beyond the bound.
+
+use crate::finding::{Cited, Finding, Party, Weight};
+use crate::flow::FlowId;
+use crate::packet::{PacketNo, Stamp};
+use foldhash::fast::RandomState;
+use std::collections::{BTreeMap, HashMap};
+
+/// Findings of one rule about one party that are kept one by one: a service that refuses a thousand connections is told a hundred times.
+const MOST_ALIKE: u32 = 100;
+
+/// What makes two sightings one finding.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(super) struct Subject {
+    pub(super) rule: &'static str,
+    pub(super) flow: Option<FlowId>,
+    pub(super) party: Option<Party>,
+}
+
+/// All findings so far.
+pub(super) struct Book {
+    findings: Vec<Finding>,
+    open: HashMap<Subject, usize, RandomState>,
+    alike: HashMap<(&'static str, Option<Party>), u32, RandomState>,
+    pub(super) rules: BTreeMap<&'static str, u64>,
+    most: usize,
+    taken: usize,
+    /// Findings for which there was no room.
+    pub(super) left_out: u64,
+}
+
+impl Book {
+    pub(super) fn new(most: usize) -> Self {
+        let (open, alike) = (HashMap::default(), HashMap::default());
+        Self { findings: Vec::new(), open, alike, rules: BTreeMap::new(), most, taken: 0, left_out: 0 }
+    }
+
+    /// One more finding.
+    pub(super) fn add(&mut self, finding: Finding) {
+        let count = self.rules.entry(finding.rule).or_default();
+        *count = count.saturating_add(finding.cited.count.max(1));
+        // Notes must not take the room of what is wrong.
+        let room = if finding.weight <= Weight::Note { self.most / 2 } else { self.most };
+        let full = self.alike.len() >= self.most;
+        let alike = match self.alike.get_mut(&(finding.rule, finding.blames)) {
+            Some(alike) => {
+                *alike = alike.saturating_add(1);
+                *alike
+            }
+            None if full => MOST_ALIKE + 1,
+            None => *self.alike.entry((finding.rule, finding.blames)).or_insert(1),
+        };
+        if self.findings.len() >= room || alike > MOST_ALIKE {
+            self.left_out = self.left_out.saturating_add(1);
+            return;
+        }
+        self.findings.push(finding);
+    }
+
+    /// One more sighting of what may be known already; `make` gives the finding if it is not.
+    pub(super) fn sight(&mut self, subject: Subject, packet: PacketNo, at: Stamp, make: impl FnOnce() -> Finding) {
+        if let Some(finding) = self.open.get(&subject).and_then(|index| self.findings.get_mut(*index)) {
+            finding.cited.add(packet);
+            finding.last = finding.last.max(at);
+            let count = self.rules.entry(subject.rule).or_default();
+            *count = count.saturating_add(1);
+            return;
+        }
+        let before = self.findings.len();
+        self.add(make());
+        if self.findings.len() > before && self.open.len() < self.most {
+            self.open.insert(subject, before);
+        }
+    }
+
+    /// A rule whose evidence is in doubt: its findings become notes.
+    pub(super) fn soften(&mut self, rule: &str, why: &str) {
+        for finding in self.findings.iter_mut().filter(|finding| finding.rule == rule) {
+            (finding.weight, finding.cause) = (Weight::Note, None);
+            finding.text.push_str(why);
+        }
+    }
+
+    /// Changes a finding that was sighted.
+    pub(super) fn change(&mut self, subject: &Subject, change: impl FnOnce(&mut Finding)) {
+        if let Some(finding) = self.open.get(subject).and_then(|index| self.findings.get_mut(*index)) {
+            change(finding);
+        }
+    }
+
+    /// Findings since the last call.
+    pub(super) fn take(&mut self) -> Vec<Finding> {
+        let new = self.findings.get(self.taken..).unwrap_or_default().to_vec();
+        self.taken = self.findings.len();
+        new
+    }
+
+    /// All of them: worst first, then by time.
+    pub(super) fn into_findings(mut self) -> Vec<Finding> {
+        self.findings
+            .sort_by(|a, b| b.weight.cmp(&a.weight).then(a.first.cmp(&b.first)).then(a.flow.cmp(&b.flow)).then(a.rule.cmp(b.rule)));
+        self.findings
+    }
+}
+
+/// A finding about the capture, gathered over all of it.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Gathered {
+    pub(super) cited: Cited,
+    first: Stamp,
+    last: Stamp,
+}
+
+impl Gathered {
+    pub(super) fn add(&mut self, packet: PacketNo, at: Stamp) {
+        if self.cited.count == 0 {
+            (self.first, self.last) = (at, at);
+        }
+        self.cited.add(packet);
+        self.first = self.first.min(at);
+        self.last = self.last.max(at);
+    }
+
+    /// The finding; `None` if there was nothing.
+    pub(super) fn finding(self, rule: &'static str, weight: Weight, text: String) -> Option<Finding> {
+        let Self { cited, first, last } = self;
+        let value = Some(cited.count as f64);
+        let (layer, cause, flow, blames) = (None, None, None, None);
+        (cited.count > 0).then_some(Finding { rule, weight, layer, cause, flow, blames, first, last, cited, text, value })
+    }
+}

@@ -1,0 +1,111 @@
+//! Packets in fragments: which came whole, and which did not within the time that receivers wait. Bytes are not put together.
+
+use super::book::{Book, Subject};
+use crate::finding::{Cited, Finding, Party, Weight};
+use crate::packet::{PacketNo, Stamp};
+use faultmap_model::Layer;
+use faultmap_wire::dissect::Packet;
+use foldhash::fast::RandomState;
+use std::collections::{HashMap, VecDeque};
+use std::net::IpAddr;
+
+/// Fragmented packets followed at once.
+const MOST: usize = 2048;
+/// How long receivers wait for the rest (Linux: 30 s; RFC 8200 §4.5: 60 s).
+const PATIENCE_NS: u64 = 30_000_000_000;
+/// Fragments of one packet beyond which it is an attack.
+const MOST_PIECES: usize = 128;
+
+type Key = (IpAddr, IpAddr, u8, u32);
+
+struct Partial {
+    first: Stamp,
+    packet: PacketNo,
+    /// Start and end of each fragment.
+    pieces: Vec<(u32, u32)>,
+    end: Option<u32>,
+    /// An ICMP error or a duplicate has said that it is done with.
+    complete: bool,
+}
+
+/// Fragments that have not come together yet.
+#[derive(Default)]
+pub(super) struct Fragments {
+    open: HashMap<Key, Partial, RandomState>,
+    order: VecDeque<(Stamp, Key)>,
+}
+
+impl Fragments {
+    pub(super) fn fragment(&mut self, packet: &Packet<'_>, number: PacketNo, at: Stamp, book: &mut Book) {
+        let Some((offset, id)) = packet.ip.fragment else { return };
+        let subject = Subject { rule: "ip.fragmented", flow: None, party: Some(Party::Host(packet.ip.src)) };
+        book.sight(subject, number, at, || Finding {
+            rule: "ip.fragmented",
+            weight: Weight::Note,
+            layer: Some(Layer::L3),
+            cause: None,
+            flow: None,
+            blames: Some(Party::Host(packet.ip.src)),
+            first: at,
+            last: at,
+            cited: Cited::one(number),
+            text: format!("{} sends packets in fragments", packet.ip.src),
+            value: None,
+        });
+        let len = packet.ip.total_len.saturating_sub(packet.ip.header_len) as u32;
+        let piece = (u32::from(offset), u32::from(offset).saturating_add(len));
+        let key = (packet.ip.src, packet.ip.dst, packet.ip.protocol, id);
+        if !self.open.contains_key(&key) {
+            if self.open.len() >= MOST {
+                return;
+            }
+            self.order.push_back((at, key));
+        }
+        let partial =
+            self.open.entry(key).or_insert_with(|| Partial { first: at, packet: number, pieces: Vec::new(), end: None, complete: false });
+        if partial.pieces.len() < MOST_PIECES && !partial.pieces.contains(&piece) {
+            partial.pieces.push(piece);
+        }
+        if !packet.more_fragments {
+            partial.end = Some(piece.1);
+        }
+        partial.complete |= partial.is_whole();
+    }
+
+    /// Tells of those whose time is over.
+    pub(super) fn expire(&mut self, now: Stamp, book: &mut Book) {
+        while let Some((since, key)) = self.order.front().copied().filter(|(since, _)| now.since(*since) > PATIENCE_NS) {
+            self.order.pop_front();
+            if let Some(partial) = self.open.remove(&key).filter(|partial| !partial.complete) {
+                incomplete(&partial, key, since, book);
+            }
+        }
+    }
+}
+
+impl Partial {
+    fn is_whole(&mut self) -> bool {
+        let Some(end) = self.end else { return false };
+        self.pieces.sort_unstable();
+        let covered = self.pieces.iter().try_fold(0_u32, |until, (start, end)| (*start <= until).then(|| until.max(*end)));
+        covered.is_some_and(|until| until >= end)
+    }
+}
+
+fn incomplete(partial: &Partial, (src, dst, ..): Key, since: Stamp, book: &mut Book) {
+    let party = Some(Party::Host(dst));
+    let subject = Subject { rule: "ip.frag-incomplete", flow: None, party };
+    book.sight(subject, partial.packet, partial.first, || Finding {
+        rule: "ip.frag-incomplete",
+        weight: Weight::Warning,
+        layer: Some(Layer::L3),
+        cause: Some("l3.fragments-dropped"),
+        flow: None,
+        blames: None,
+        first: since,
+        last: since,
+        cited: Cited::one(partial.packet),
+        text: format!("of a packet from {src} to {dst} not all fragments came within 30 s"),
+        value: Some(partial.pieces.len() as f64),
+    });
+}

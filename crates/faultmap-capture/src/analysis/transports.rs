@@ -1,0 +1,370 @@
+//! From a packet to its flow: TCP, UDP and ICMP, each with what it needs of the packet. And the count of packets by protocol.
+
+use super::errors::{self, Beside, Says};
+use super::{Analysis, Core, Mark, Place, Totals, Volume};
+use crate::analysis::book::Subject;
+use crate::analysis::closing::Why;
+use crate::finding::{Cited, Finding, Party};
+use crate::flow::following::{Body, Flow};
+use crate::flow::stream::Payload;
+use crate::flow::table::Class;
+use crate::flow::tcp::Segment;
+use crate::flow::{FlowId, FlowKey, Protocol, Side};
+use crate::packet::{Captured, PacketNo, Stamp};
+use faultmap_wire::dissect::{Frame, Network, Packet, Transport, Verdict, checksums};
+use faultmap_wire::{Tcp, icmp, icmpv6};
+use std::net::SocketAddr;
+
+/// SYNs in VLANs that are remembered until their answer comes.
+const MOST_REALMS: usize = 4096;
+
+/// Packets by protocol, counted without a look into a map; the link type is that of the packets since the last change.
+#[derive(Default)]
+pub(super) struct Counts {
+    by_protocol: [Volume; NAMES.len()],
+    pub(super) link: Option<(u32, u64)>,
+}
+
+const NAMES: [&str; 10] = ["arp", "ipv4", "ipv6", "tcp", "udp", "icmp", "icmpv6", "fragments", "tunnelled", "other"];
+
+impl Counts {
+    pub(super) fn add(&mut self, frame: &Frame<'_>, bytes: u64) {
+        let mut add = |index: usize| {
+            if let Some(volume) = self.by_protocol.get_mut(index) {
+                volume.add(bytes);
+            }
+        };
+        if frame.tunnels > 0 {
+            add(8);
+        }
+        match &frame.network {
+            Network::Arp(_) => add(0),
+            Network::Other(_) => add(9),
+            Network::Ip(packet) => {
+                add(if packet.ip.src.is_ipv4() { 1 } else { 2 });
+                match packet.transport {
+                    Transport::Tcp(..) => add(3),
+                    Transport::Udp(..) => add(4),
+                    Transport::Icmp(..) => add(5),
+                    Transport::Icmpv6(..) => add(6),
+                    Transport::Other(_) => {}
+                }
+                if packet.ip.fragment.is_some() {
+                    add(7);
+                }
+            }
+        }
+    }
+
+    pub(super) fn flush_link(&mut self, totals: &mut Totals) {
+        if let Some((link, count)) = self.link.take() {
+            *totals.link_types.entry(link).or_default() += count;
+        }
+    }
+
+    pub(super) fn flush(&mut self, totals: &mut Totals) {
+        self.flush_link(totals);
+        let seen = NAMES.iter().zip(&self.by_protocol).filter(|(_, volume)| volume.packets > 0);
+        totals.protocols = seen.map(|(name, volume)| (*name, *volume)).collect();
+    }
+}
+
+/// The key of a packet's flow, and whether its lower end sent it; `None` if it belongs to none.
+pub(super) fn key_of(frame: &Frame<'_>, packet: &Packet<'_>) -> Option<(FlowKey, bool)> {
+    let (from_port, to_port, protocol) = match packet.transport {
+        Transport::Tcp(tcp, _) => (tcp.src_port, tcp.dst_port, Protocol::Tcp),
+        Transport::Udp(udp, _) => (udp.src_port, udp.dst_port, Protocol::Udp),
+        Transport::Icmp(header, _) if matches!(header.kind, icmp::ECHO_REQUEST | icmp::ECHO_REPLY) => echo(header.rest),
+        Transport::Icmpv6(header, _) if header.echo_id().is_some() => echo(header.rest),
+        _ => return None,
+    };
+    let (from, to) = (SocketAddr::new(packet.ip.src, from_port), SocketAddr::new(packet.ip.dst, to_port));
+    Some(FlowKey::of(from, to, protocol, frame.realm))
+}
+
+fn echo(rest: [u8; 4]) -> (u16, u16, Protocol) {
+    let id = u16::from_be_bytes([rest[0], rest[1]]);
+    (id, id, Protocol::Icmp)
+}
+
+impl Analysis {
+    pub(super) fn tcp(&mut self, captured: &Captured<'_>, frame: &Frame<'_>, packet: &Packet<'_>, like_a_copy: bool) {
+        let Transport::Tcp(tcp, payload) = packet.transport else { return };
+        let Some((key, low_sends)) = key_of(frame, packet) else { return };
+        let found = self.table.find(&key).filter(|at| !self.is_another(*at, &tcp, low_sends));
+        let opener = tcp.flags.has(faultmap_wire::TcpFlags::SYN).then(|| tcp.flags.is_opening());
+        let at = match found.or_else(|| self.across_realms(&key, &tcp)) {
+            Some(at) => at,
+            None => self.open(key, low_sends, opener, captured, Class::Connection),
+        };
+        let Self { table, core } = self;
+        let Some(flow) = table.get_mut(at) else { return };
+        let side = flow.side(low_sends);
+        let segment = Segment { like_a_copy, ..Segment::new(captured.number, captured.at, side, packet, &tcp, payload) };
+        let Some(mark) = core.segment(flow, &segment, packet) else {
+            core.quality.copies += 1;
+            core.gathered.copies.add(captured.number, captured.at);
+            core.place = Some(Place { flow: flow.id, from: side, mark: Mark::Copy });
+            return;
+        };
+        core.volume(flow, side, captured, frame, packet);
+        core.place = Some(Place { flow: flow.id, from: side, mark });
+        let class = match &flow.body {
+            Body::Tcp(body) if body.tcp.is_over() => Class::Over,
+            Body::Tcp(body) if body.tcp.is_attempt() => Class::Attempt,
+            _ => Class::Connection,
+        };
+        let now = core.now;
+        table.touch(at, class, now);
+    }
+
+    /// A SYN between the ends of a known connection that opens another one: the known one is closed.
+    fn is_another(&mut self, at: u32, tcp: &Tcp<'_>, low_sends: bool) -> bool {
+        if !tcp.flags.is_opening() {
+            return false;
+        }
+        let another = self.table.get_mut(at).is_some_and(|flow| match &flow.body {
+            Body::Tcp(body) => body.tcp.is_another(tcp.seq, flow.side(low_sends)),
+            _ => false,
+        });
+        if another && let Some(flow) = self.table.remove(at) {
+            self.core.close(flow, Why::Replaced);
+        }
+        another
+    }
+
+    /// The two directions of a connection may go through two VLANs: a SYN-ACK without a SYN in its own finds the SYN that it answers in another.
+    fn across_realms(&mut self, key: &FlowKey, tcp: &Tcp<'_>) -> Option<u32> {
+        use faultmap_wire::TcpFlags;
+        let ends = FlowKey { realm: 0, ..*key };
+        if tcp.flags.is_opening() && key.realm != 0 && self.core.realms.len() < MOST_REALMS {
+            self.core.realms.insert(ends, key.realm);
+        }
+        if self.core.realms.is_empty() || !tcp.flags.has(TcpFlags::SYN.with(TcpFlags::ACK)) {
+            return None;
+        }
+        let realm = self.core.realms.remove(&ends)?;
+        let at = self.table.find(&FlowKey { realm, ..*key })?;
+        let answers = self.table.get_mut(at).is_some_and(|flow| matches!(&flow.body, Body::Tcp(body) if body.tcp.is_answered_by(tcp.ack)));
+        if answers {
+            self.table.alias(at, key);
+        }
+        answers.then_some(at)
+    }
+
+    fn open(&mut self, key: FlowKey, low_sends: bool, opener: Option<bool>, captured: &Captured<'_>, class: Class) -> u32 {
+        if self.table.len() >= self.core.limits.max_flows.max(1) {
+            self.push_out();
+        }
+        self.core.flows = self.core.flows.saturating_add(1);
+        let mut flow = Flow::new(FlowId(self.core.flows), key, low_sends, opener, (captured.number, captured.at));
+        flow.looped = !self.core.looped.is_empty() && self.core.looped.contains(&key);
+        self.table.insert(&key, flow, class, self.core.now)
+    }
+
+    fn push_out(&mut self) {
+        for class in Class::ALL {
+            let Some(flow) = self.table.oldest(class).and_then(|(at, _)| self.table.remove(at)) else { continue };
+            // A connection that is over is complete but for late packets.
+            self.core.bounds_hit.flows += u64::from(class != Class::Over);
+            let why = if class == Class::Over { Why::Forgotten(class) } else { Why::PushedOut };
+            return self.core.close(flow, why);
+        }
+    }
+
+    pub(super) fn udp(&mut self, captured: &Captured<'_>, frame: &Frame<'_>, packet: &Packet<'_>) {
+        let Transport::Udp(_, payload) = packet.transport else { return };
+        let Some((key, low_sends)) = key_of(frame, packet) else { return };
+        let at = self.table.find(&key).unwrap_or_else(|| self.open(key, low_sends, None, captured, Class::Datagram));
+        let Self { table, core } = self;
+        let Some(flow) = table.get_mut(at) else { return };
+        let side = flow.side(low_sends);
+        core.volume(flow, side, captured, frame, packet);
+        core.place = Some(Place { flow: flow.id, from: side, mark: Mark::Plain });
+        if packet.ip.fragment.is_none() && !payload.is_empty() && checksums(packet).transport == Verdict::Bad {
+            core.malformed(captured);
+        } else if packet.ip.fragment.is_none() && !payload.is_empty() {
+            core.datagram(flow, side, captured, packet, payload);
+        }
+        let now = core.now;
+        table.touch(at, Class::Datagram, now);
+    }
+
+    pub(super) fn icmp(&mut self, captured: &Captured<'_>, frame: &Frame<'_>, packet: &Packet<'_>) {
+        if let Transport::Icmpv6(header, _) = packet.transport
+            && header.is_discovery()
+        {
+            return self.core.neighbor(captured, packet);
+        }
+        self.core.spoke(packet, captured.at);
+        let Some((key, low_sends)) = key_of(frame, packet) else { return self.icmp_error(captured, frame, packet) };
+        let asks = match packet.transport {
+            Transport::Icmp(header, _) => header.kind == icmp::ECHO_REQUEST,
+            Transport::Icmpv6(header, _) => header.kind == icmpv6::ECHO_REQUEST,
+            _ => return,
+        };
+        let at = self.table.find(&key).unwrap_or_else(|| self.open(key, low_sends, Some(asks), captured, Class::Datagram));
+        let Self { table, core } = self;
+        let Some(flow) = table.get_mut(at) else { return };
+        let side = flow.side(low_sends);
+        core.volume(flow, side, captured, frame, packet);
+        core.place = Some(Place { flow: flow.id, from: side, mark: Mark::Plain });
+        let now = core.now;
+        table.touch(at, Class::Datagram, now);
+    }
+
+    fn icmp_error(&mut self, captured: &Captured<'_>, frame: &Frame<'_>, packet: &Packet<'_>) {
+        let Some(error) = Core::error(packet) else { return };
+        let key = error.key(frame.realm);
+        let flow = self.table.find(&key).and_then(|at| self.table.get_mut(at));
+        let mut beside = Beside { host_heard: self.core.hosts.knows(error.to.ip()) && error.by != error.to.ip(), ..Beside::default() };
+        let mut id = None;
+        if let Some(flow) = flow {
+            let about = if error.from == flow.ends().client { Side::Client } else { Side::Server };
+            beside.flow_known = true;
+            beside.about_answer = about == Side::Server;
+            beside.answered = flow.packets.server > 0;
+            beside.ttl = Some(flow.ttl);
+            id = Some(flow.id);
+            match (&mut flow.body, error.says) {
+                (Body::Tcp(body), Says::TooBig(_)) => body.tcp.frag_needed = true,
+                (_, Says::TooBig(_)) => {}
+                _ => flow.icmp_error |= about == Side::Client,
+            }
+            self.core.place = Some(Place { flow: flow.id, from: about.other(), mark: Mark::Plain });
+        }
+        let reading = errors::read(&error, &beside);
+        let party = match error.says {
+            Says::HostUnreachable => Party::Host(error.to.ip()),
+            Says::PortUnreachable => Party::Service(error.to),
+            _ => Party::Host(error.by),
+        };
+        let subject = Subject { rule: reading.rule, flow: id, party: Some(party) };
+        let (weight, value) = (reading.weight, reading.value);
+        let (at, number) = (captured.at, captured.number);
+        if let Some(flow) = self.table.find(&key).and_then(|at| self.table.get_mut(at)) {
+            flow.note(crate::flow::record::RuleCount { rule: reading.rule, count: 1, weight });
+        }
+        self.core.book.sight(subject, number, at, || Finding {
+            rule: reading.rule,
+            weight,
+            layer: Some(reading.layer),
+            cause: reading.cause,
+            flow: id,
+            blames: Some(party),
+            first: at,
+            last: at,
+            cited: Cited::one(number),
+            text: reading.text,
+            value,
+        });
+    }
+}
+
+impl Core {
+    /// Takes a segment into its flow; `None` if it is but a copy.
+    fn segment(&mut self, flow: &mut Flow, segment: &Segment<'_>, packet: &Packet<'_>) -> Option<Mark> {
+        let ends = flow.ends();
+        let port = ends.server.port();
+        let Body::Tcp(body) = &mut flow.body else { return Some(Mark::Plain) };
+        let when = (segment.at, segment.no);
+        for side in [Side::Client, Side::Server] {
+            while let Some(missed) = body.tcp.settle(side, segment.at, false) {
+                body.skip_to(side, missed, when, port, &mut self.room, &mut self.said);
+            }
+        }
+        body.tcp.checksum(segment, checksums(packet).transport);
+        let took = body.tcp.segment(segment)?;
+        let whole = packet.ip.fragment.is_none();
+        if took.on_syn {
+            body.opened(segment, took.offset, port, &mut self.room, &mut self.said);
+            if segment.from == Side::Server {
+                self.hosts.accepted(ends.server, segment.at);
+            }
+        } else if let Some(offset) = took.offset.filter(|_| whole && segment.len > 0 && took.mark != Mark::KeepAlive) {
+            let payload = Payload { start: offset, bytes: segment.payload, len: segment.len, at: segment.at, packet: segment.no };
+            body.deliver(segment.from, payload, port, &mut self.room, &mut self.said);
+        }
+        self.heard_of(flow);
+        Some(took.mark)
+    }
+
+    fn datagram(&mut self, flow: &mut Flow, side: Side, captured: &Captured<'_>, packet: &Packet<'_>, payload: &[u8]) {
+        let ends = flow.ends();
+        let Body::Datagrams { talk, looked } = &mut flow.body else { return };
+        if !*looked {
+            *looked = true;
+            if let Some((name, conversation)) = crate::app::datagrams(ends, payload) {
+                flow.app = Some(name);
+                *talk = Some(conversation);
+            }
+        }
+        let Some(talk) = talk else { return };
+        let below = crate::app::Below { from_the_start: true, server_port: ends.server.port(), ..Default::default() };
+        let chunk = crate::app::Chunk { from: side, bytes: payload, at: captured.at, packet: captured.number };
+        talk.chunk(chunk, &below, &mut self.said);
+        let cut = u64::from(packet.payload_len).saturating_sub(payload.len() as u64);
+        if cut > 0 {
+            talk.gap(side, cut, &mut self.said);
+        }
+        self.heard_of(flow);
+    }
+
+    /// Counts a packet in its flow, and what it tells of its sender.
+    fn volume(&mut self, flow: &mut Flow, side: Side, captured: &Captured<'_>, frame: &Frame<'_>, packet: &Packet<'_>) {
+        let packets = flow.packets.of_mut(side);
+        *packets += 1;
+        if *packets == 1 {
+            self.hosts.heard(packet.ip.src, packet.ip.hop_limit, captured.at);
+        }
+        if self.neighbors.has_questions() {
+            self.neighbors.answered(packet.ip.src);
+        }
+        *flow.bytes.of_mut(side) += u64::from(packet.payload_len);
+        flow.wire_bytes = flow.wire_bytes.saturating_add(u64::from(captured.wire_len));
+        flow.first = flow.first.min(captured.at);
+        flow.last = flow.last.max(captured.at);
+        flow.last_packet = captured.number;
+        if side == Side::Client {
+            flow.ttl = flow.ttl.min(packet.ip.hop_limit);
+        }
+        let Some((station, _)) = frame.macs.filter(|_| frame.tunnels == 0) else { return };
+        let known = flow.macs.of_mut(side).replace(station);
+        if let Some(old) = known.filter(|old| *old != station)
+            && !self.neighbors.is_local(packet.ip.src)
+        {
+            self.neighbors.gateway_changed(old, station, (captured.number, captured.at), &mut self.book);
+        }
+    }
+
+    /// A packet of an address went by that belongs to no flow.
+    fn spoke(&mut self, packet: &Packet<'_>, at: Stamp) {
+        self.hosts.heard(packet.ip.src, packet.ip.hop_limit, at);
+        if self.neighbors.has_questions() {
+            self.neighbors.answered(packet.ip.src);
+        }
+    }
+
+    /// Takes over what a conversation said.
+    pub(super) fn heard_of(&mut self, flow: &mut Flow) {
+        if let Some(protocol) = self.said.protocol.take() {
+            flow.app = Some(protocol);
+        }
+        if let Some(name) = self.said.server_name.take() {
+            flow.server_name = Some(name);
+        }
+        for exchange in self.said.exchanges.drain(..) {
+            flow.exchanges.get_or_insert_default().add(exchange);
+        }
+        for mut finding in self.said.findings.drain(..) {
+            finding.flow = Some(flow.id);
+            flow.note(crate::flow::record::RuleCount { rule: finding.rule, count: finding.cited.count.max(1), weight: finding.weight });
+            self.book.add(finding);
+        }
+    }
+
+    /// The number of a packet and its moment where a flow ends.
+    pub(super) const fn last_of(flow: &Flow) -> (Stamp, PacketNo) {
+        (flow.last, flow.last_packet)
+    }
+}

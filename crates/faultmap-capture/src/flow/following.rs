@@ -1,0 +1,221 @@
+//! One flow while it is followed: its ends, its volume, the TCP in it, and the conversation that its bytes are.
+
+use crate::app::{Below, Conversation, Ends, Sink, Talk};
+use crate::flow::record::{Exchanges, PerSide, RuleCount, State};
+use crate::flow::stream::{Payload, Piece, Room, Stream};
+use crate::flow::tcp::{Segment, Tcp};
+use crate::flow::{FlowId, FlowKey, Protocol, Side};
+use crate::packet::{PacketNo, Stamp};
+use faultmap_wire::Mac;
+use std::net::SocketAddr;
+
+/// Ports from here on are drawn for clients (Linux's default range).
+const EPHEMERAL: u16 = 32_768;
+/// Ports below this belong to services.
+const WELL_KNOWN: u16 = 1024;
+
+/// A flow.
+pub(crate) struct Flow {
+    pub(crate) id: FlowId,
+    pub(crate) key: FlowKey,
+    pub(crate) low_is_client: bool,
+    pub(crate) first_packet: PacketNo,
+    pub(crate) first: Stamp,
+    pub(crate) last: Stamp,
+    pub(crate) last_packet: PacketNo,
+    pub(crate) packets: PerSide<u64>,
+    pub(crate) bytes: PerSide<u64>,
+    pub(crate) wire_bytes: u64,
+    pub(crate) body: Body,
+    pub(crate) app: Option<&'static str>,
+    pub(crate) server_name: Option<String>,
+    pub(crate) exchanges: Option<Box<Exchanges>>,
+    pub(crate) findings: Vec<RuleCount>,
+    /// Its packets went round in a loop.
+    pub(crate) looped: bool,
+    /// An ICMP error answered it.
+    pub(crate) icmp_error: bool,
+    /// Smallest TTL of the client's packets.
+    pub(crate) ttl: u8,
+    /// The stations on the medium that its sides' packets come from.
+    pub(crate) macs: PerSide<Option<Mac>>,
+}
+
+/// What the flow is above IP.
+pub(crate) enum Body {
+    Tcp(Box<TcpBody>),
+    Datagrams { talk: Option<Box<dyn Conversation>>, looked: bool },
+    Plain,
+}
+
+/// A connection and the bytes in it.
+#[derive(Default)]
+pub(crate) struct TcpBody {
+    pub(crate) tcp: Tcp,
+    pub(crate) talk: Option<Talk>,
+    pub(crate) streams: PerSide<Stream>,
+}
+
+/// Who of two ends asked, where no SYN tells: services have the lower ports.
+fn first_is_client(from: SocketAddr, to: SocketAddr) -> bool {
+    let (from, to) = (from.port(), to.port());
+    match (from < WELL_KNOWN, to < WELL_KNOWN) {
+        (true, false) => return false,
+        (false, true) => return true,
+        _ => {}
+    }
+    !(from < EPHEMERAL && to >= EPHEMERAL)
+}
+
+impl Flow {
+    /// A flow of which this is the first packet. `opener` where a SYN tells who opened it.
+    pub(crate) fn new(id: FlowId, key: FlowKey, low_sends: bool, opener: Option<bool>, packet: (PacketNo, Stamp)) -> Self {
+        let (from, to) = if low_sends { (key.low, key.high) } else { (key.high, key.low) };
+        let by_client = opener.unwrap_or_else(|| first_is_client(from, to));
+        let body = match key.protocol {
+            Protocol::Tcp => Body::Tcp(Box::default()),
+            Protocol::Udp => Body::Datagrams { talk: None, looked: false },
+            _ => Body::Plain,
+        };
+        let mut flow = Self {
+            id,
+            key,
+            low_is_client: by_client == low_sends,
+            first_packet: packet.0,
+            first: packet.1,
+            last: packet.1,
+            last_packet: packet.0,
+            packets: PerSide::default(),
+            bytes: PerSide::default(),
+            wire_bytes: 0,
+            body,
+            app: None,
+            server_name: None,
+            exchanges: None,
+            findings: Vec::new(),
+            looped: false,
+            icmp_error: false,
+            ttl: u8::MAX,
+            macs: PerSide::default(),
+        };
+        let ends = flow.ends();
+        if let Body::Tcp(body) = &mut flow.body {
+            body.talk = Some(Talk::new(ends, opener.is_some()));
+        }
+        flow
+    }
+
+    pub(crate) const fn ends(&self) -> Ends {
+        if self.low_is_client {
+            Ends { client: self.key.low, server: self.key.high }
+        } else {
+            Ends { client: self.key.high, server: self.key.low }
+        }
+    }
+
+    pub(crate) const fn side(&self, low_sends: bool) -> Side {
+        if low_sends == self.low_is_client { Side::Client } else { Side::Server }
+    }
+
+    /// Counts a rule that matched.
+    pub(crate) fn note(&mut self, found: RuleCount) {
+        match self.findings.iter_mut().find(|known| known.rule == found.rule) {
+            Some(known) => {
+                known.count = known.count.saturating_add(found.count);
+                known.weight = known.weight.max(found.weight);
+            }
+            None => self.findings.push(found),
+        }
+    }
+
+    /// How far it came.
+    pub(crate) fn state(&self) -> State {
+        match &self.body {
+            Body::Tcp(body) => body.tcp.state(),
+            _ if self.packets.server == 0 => State::S0,
+            _ if self.packets.client == 0 => State::Oth,
+            _ => State::Sf,
+        }
+    }
+}
+
+impl TcpBody {
+    /// What the conversation may know of the connection.
+    pub(crate) fn below(&self, server_port: u16) -> Below {
+        let handshake = &self.tcp.handshake;
+        Below {
+            handshake_rtt_ms: handshake.rtt_ms(),
+            question_acked_ms: self.tcp.question_acked_ms,
+            from_the_start: handshake.syn.is_some() || handshake.syn_ack.is_some(),
+            established: handshake.ack.map(|ack| ack.at()),
+            first_fin: self.tcp.first_fin(),
+            server_port,
+        }
+    }
+
+    /// Hands a payload to the conversation, in its turn.
+    pub(crate) fn deliver(&mut self, from: Side, payload: Payload<'_>, server_port: u16, room: &mut Room, sink: &mut Sink) {
+        let below = self.below(server_port);
+        let Some(talk) = &mut self.talk else { return };
+        let wanted = talk.wants(from);
+        self.streams.of_mut(from).take(payload, room, &mut |piece| tell(talk, from, piece, wanted, &below, sink));
+        self.let_go(room);
+    }
+
+    /// A SYN or SYN-ACK: the first byte stands behind it. What came with a SYN waits until the server has taken it.
+    pub(crate) fn opened(&mut self, segment: &Segment<'_>, start: Option<i64>, server_port: u16, room: &mut Room, sink: &mut Sink) {
+        let early = segment.len > 0 && segment.from == Side::Client;
+        self.streams.of_mut(segment.from).begin(i64::from(!early));
+        if let Some(start) = start.filter(|_| early) {
+            let payload = Payload { start, bytes: segment.payload, len: segment.len, at: segment.at, packet: segment.no };
+            return self.deliver(segment.from, payload, server_port, room, sink);
+        }
+        if segment.from == Side::Server {
+            let below = self.below(server_port);
+            let taken = self.tcp.fast_open_ignored.is_none();
+            let Some(talk) = &mut self.talk else { return };
+            let out = &mut |piece: Piece<'_>| tell(talk, Side::Client, piece, true, &below, sink);
+            self.streams.client.release(taken, segment.at, segment.no, room, out);
+        }
+    }
+
+    /// The capture has missed what is before `offset`.
+    pub(crate) fn skip_to(&mut self, from: Side, offset: i64, when: (Stamp, PacketNo), server_port: u16, room: &mut Room, sink: &mut Sink) {
+        let below = self.below(server_port);
+        let Some(talk) = &mut self.talk else { return };
+        self.streams.of_mut(from).skip_to(offset, when.0, when.1, room, &mut |piece| tell(talk, from, piece, true, &below, sink));
+    }
+
+    /// The flow is over: what waited comes out.
+    pub(crate) fn flush(&mut self, when: (Stamp, PacketNo), server_port: u16, room: &mut Room, sink: &mut Sink) {
+        let below = self.below(server_port);
+        for from in [Side::Client, Side::Server] {
+            let stream = self.streams.of_mut(from);
+            if let Some(talk) = &mut self.talk {
+                stream.flush(when.0, when.1, room, &mut |piece| tell(talk, from, piece, true, &below, sink));
+            }
+            stream.clear(room);
+        }
+    }
+
+    /// Nobody listens any more: nothing is kept.
+    fn let_go(&mut self, room: &mut Room) {
+        let deaf = self.talk.as_ref().is_some_and(|talk| talk.is_deaf() || !(talk.wants(Side::Client) || talk.wants(Side::Server)));
+        if !deaf {
+            return;
+        }
+        self.streams.client.clear(room);
+        self.streams.server.clear(room);
+        if self.talk.as_ref().is_some_and(Talk::is_deaf) {
+            self.talk = None;
+        }
+    }
+}
+
+fn tell(talk: &mut Talk, from: Side, piece: Piece<'_>, wanted: bool, below: &Below, sink: &mut Sink) {
+    match piece {
+        Piece::Bytes(bytes, at, packet) if wanted => talk.chunk(crate::app::Chunk { from, bytes, at, packet }, below, sink),
+        Piece::Bytes(..) => {}
+        Piece::Gap(missing) => talk.gap(from, missing, sink),
+    }
+}

@@ -1,0 +1,234 @@
+//! The flows that are followed at once: found by key in constant time, and let go in the order in which they fell silent, each kind after its time.
+
+use crate::flow::{FlowKey, Protocol};
+use crate::packet::Stamp;
+use foldhash::fast::RandomState;
+use std::collections::HashMap;
+use std::net::{IpAddr, SocketAddr};
+
+const NONE: u32 = u32::MAX;
+const SECOND: u64 = 1_000_000_000;
+
+/// Kinds of flows, by how long silence lets them live.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Class {
+    /// Ended; late packets may still come.
+    Over,
+    /// SYNs without an answer: Linux pauses 32 s at most between the first six.
+    Attempt,
+    /// Not TCP.
+    Datagram,
+    /// Established.
+    Connection,
+}
+
+impl Class {
+    /// All, the most dispensable first.
+    pub(crate) const ALL: [Self; 4] = [Self::Over, Self::Attempt, Self::Datagram, Self::Connection];
+
+    /// Silence after which a flow is forgotten.
+    pub(crate) const fn patience_ns(self) -> u64 {
+        match self {
+            Self::Over => 5 * SECOND,
+            Self::Attempt => 35 * SECOND,
+            Self::Datagram => 60 * SECOND,
+            Self::Connection => 300 * SECOND,
+        }
+    }
+}
+
+/// A key that hashes fast; outsiders cannot choose collisions, for the hash is seeded.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+struct Key {
+    low: u128,
+    high: u128,
+    ports: u32,
+    rest: u64,
+}
+
+impl Key {
+    fn of(key: &FlowKey) -> Self {
+        let bits = |end: SocketAddr| match end.ip() {
+            IpAddr::V4(v4) => u128::from(u32::from(v4)),
+            IpAddr::V6(v6) => u128::from(v6),
+        };
+        let protocol = match key.protocol {
+            Protocol::Tcp => 6,
+            Protocol::Udp => 17,
+            Protocol::Icmp => 1,
+            Protocol::Other(number) => 0x100 | u64::from(number),
+        };
+        let family = u64::from(key.low.is_ipv6()) << 16;
+        Self {
+            low: bits(key.low),
+            high: bits(key.high),
+            ports: u32::from(key.low.port()) << 16 | u32::from(key.high.port()),
+            rest: u64::from(key.realm) << 32 | family | protocol,
+        }
+    }
+}
+
+struct Slot<T> {
+    value: Option<T>,
+    key: Key,
+    /// Another key under which it is found.
+    alias: Option<Key>,
+    class: Class,
+    touched: Stamp,
+    older: u32,
+    newer: u32,
+}
+
+#[derive(Clone, Copy)]
+struct Ends {
+    oldest: u32,
+    newest: u32,
+}
+
+/// Flows by key.
+pub(crate) struct Table<T> {
+    map: HashMap<Key, u32, RandomState>,
+    slots: Vec<Slot<T>>,
+    free: Vec<u32>,
+    lists: [Ends; 4],
+}
+
+impl<T> Table<T> {
+    pub(crate) fn new() -> Self {
+        let lists = [Ends { oldest: NONE, newest: NONE }; 4];
+        Self { map: HashMap::default(), slots: Vec::new(), free: Vec::new(), lists }
+    }
+
+    pub(crate) fn len(&self) -> usize {
+        self.map.len()
+    }
+
+    pub(crate) fn find(&self, key: &FlowKey) -> Option<u32> {
+        self.map.get(&Key::of(key)).copied()
+    }
+
+    pub(crate) fn get_mut(&mut self, at: u32) -> Option<&mut T> {
+        self.slots.get_mut(at as usize)?.value.as_mut()
+    }
+
+    pub(crate) fn insert(&mut self, key: &FlowKey, value: T, class: Class, now: Stamp) -> u32 {
+        let key = Key::of(key);
+        let slot = Slot { value: Some(value), key, alias: None, class, touched: now, older: NONE, newer: NONE };
+        let at = match self.free.pop() {
+            Some(at) => {
+                if let Some(place) = self.slots.get_mut(at as usize) {
+                    *place = slot;
+                }
+                at
+            }
+            None => {
+                self.slots.push(slot);
+                (self.slots.len() - 1) as u32
+            }
+        };
+        self.map.insert(key, at);
+        self.link(at, class);
+        at
+    }
+
+    /// The flow is found under `key`, too.
+    pub(crate) fn alias(&mut self, at: u32, key: &FlowKey) {
+        let key = Key::of(key);
+        let Some(slot) = self.slots.get_mut(at as usize) else { return };
+        if slot.alias.is_none() && slot.value.is_some() && !self.map.contains_key(&key) {
+            slot.alias = Some(key);
+            self.map.insert(key, at);
+        }
+    }
+
+    /// The flow spoke.
+    pub(crate) fn touch(&mut self, at: u32, class: Class, now: Stamp) {
+        let newest = self.lists[class as usize].newest;
+        if let Some(slot) = self.slots.get_mut(at as usize) {
+            slot.touched = now;
+            if newest == at && slot.class == class {
+                return;
+            }
+        }
+        self.unlink(at);
+        self.link(at, class);
+    }
+
+    /// The one of a class that has been silent for longest, and since when.
+    pub(crate) fn oldest(&self, class: Class) -> Option<(u32, Stamp)> {
+        let at = self.lists[class as usize].oldest;
+        self.slots.get(at as usize).map(|slot| (at, slot.touched))
+    }
+
+    pub(crate) fn remove(&mut self, at: u32) -> Option<T> {
+        self.unlink(at);
+        let slot = self.slots.get_mut(at as usize)?;
+        let value = slot.value.take()?;
+        self.map.remove(&slot.key);
+        if let Some(alias) = slot.alias.take() {
+            self.map.remove(&alias);
+        }
+        self.free.push(at);
+        Some(value)
+    }
+
+    /// All that are left, in no order.
+    pub(crate) fn drain(&mut self) -> Vec<T> {
+        self.map.clear();
+        self.lists = [Ends { oldest: NONE, newest: NONE }; 4];
+        self.free.clear();
+        std::mem::take(&mut self.slots).into_iter().filter_map(|slot| slot.value).collect()
+    }
+
+    fn link(&mut self, at: u32, class: Class) {
+        let newest = self.lists[class as usize].newest;
+        if let Some(slot) = self.slots.get_mut(at as usize) {
+            (slot.class, slot.older, slot.newer) = (class, newest, NONE);
+        }
+        match self.slots.get_mut(newest as usize) {
+            Some(slot) => slot.newer = at,
+            None => self.lists[class as usize].oldest = at,
+        }
+        self.lists[class as usize].newest = at;
+    }
+
+    fn unlink(&mut self, at: u32) {
+        let Some((class, older, newer)) = self.slots.get(at as usize).map(|slot| (slot.class, slot.older, slot.newer)) else { return };
+        match self.slots.get_mut(older as usize) {
+            Some(slot) => slot.newer = newer,
+            None => self.lists[class as usize].oldest = newer,
+        }
+        match self.slots.get_mut(newer as usize) {
+            Some(slot) => slot.older = older,
+            None => self.lists[class as usize].newest = older,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn key(port: u16) -> FlowKey {
+        let end = |port| SocketAddr::new(IpAddr::from([10, 0, 0, 1]), port);
+        FlowKey::of(end(port), end(80), Protocol::Tcp, 0).0
+    }
+
+    #[test]
+    fn the_longest_silent_flow_of_a_class_goes_first() {
+        let mut table = Table::new();
+        let a = table.insert(&key(1), 'a', Class::Attempt, Stamp(1));
+        let b = table.insert(&key(2), 'b', Class::Attempt, Stamp(2));
+        table.touch(a, Class::Attempt, Stamp(3));
+        assert_eq!(table.oldest(Class::Attempt), Some((b, Stamp(2))));
+        table.touch(b, Class::Connection, Stamp(4));
+        assert_eq!(table.oldest(Class::Attempt), Some((a, Stamp(3))));
+        assert_eq!(table.oldest(Class::Connection), Some((b, Stamp(4))));
+        assert_eq!(table.remove(a), Some('a'));
+        assert_eq!((table.find(&key(1)), table.find(&key(2)), table.len()), (None, Some(b), 1));
+        assert_eq!(table.oldest(Class::Attempt), None);
+        let c = table.insert(&key(3), 'c', Class::Attempt, Stamp(5));
+        assert_eq!(c, a, "slots are used again");
+        assert_eq!(table.drain().len(), 2);
+    }
+}

@@ -1,0 +1,170 @@
+//! What a side says as a receiver: how far it has the peer's bytes, which it has beyond (SACK), which came twice (D-SACK), and which it misses.
+
+use super::half::{Again, Half};
+use super::{Segment, Sign, Tcp};
+use crate::analysis::Mark;
+use crate::flow::Side;
+
+impl Tcp {
+    /// Reads the ACK of a segment.
+    pub(super) fn ack(&mut self, segment: &Segment<'_>) -> Mark {
+        self.complete(segment);
+        let (receiver, sender) = self.pair(segment.from);
+        if !sender.started {
+            sender.start(segment.ack);
+            sender.una = Some(0);
+        }
+        let ack = sender.offset(segment.ack);
+        if !sender.plausible(ack) {
+            return Mark::Plain;
+        }
+        receiver.last_ack_at = segment.at;
+        if ack > sender.nxt {
+            beyond_what_was_seen(receiver, sender, ack, segment);
+        }
+        let fresh_sack = sacks(receiver, sender, ack, segment);
+        let mark = if sender.una.is_none_or(|una| ack > una) {
+            let needless = progress(receiver, sender, ack, segment);
+            self.needless(segment.from.other(), needless);
+            Mark::Plain
+        } else {
+            self.maybe_duplicate(segment, ack, fresh_sack)
+        };
+        self.needless_by_d_sack(segment, ack);
+        if segment.from == Side::Server && self.question_acked_ms.is_none() && self.question_end > 0 && ack >= self.question_end {
+            self.question_acked_ms = Some(segment.at.ms_since(self.question_at));
+        }
+        if self.after_idle.is_some_and(|idle| idle.side != segment.from && ack >= idle.end) {
+            self.after_idle = None;
+        }
+        mark
+    }
+
+    /// A retransmission turned out to be needless.
+    fn needless(&mut self, side: Side, again: Option<Again>) {
+        let Some(again) = again else { return };
+        let half = self.halves.of_mut(side);
+        half.count(again.mark, false);
+        half.count(Mark::SpuriousRetransmit, true);
+        half.stats.lost_after = half.stats.lost_after.saturating_sub(1);
+        if let Some(sign) = sign_of(again.mark) {
+            self.tallies.take_back(sign, side, again.packet);
+        }
+        self.tallies.add(Sign::Spurious, side, again.packet, again.at);
+    }
+
+    /// The first SACK block reports what came twice, if it is below the ACK or within the second block (RFC 2883 §4).
+    fn needless_by_d_sack(&mut self, segment: &Segment<'_>, ack: i64) {
+        let Some((start, end)) = d_sack(self.halves.of(segment.from.other()), segment, ack) else { return };
+        let (receiver, sender) = self.pair(segment.from);
+        receiver.stats.d_sacks = receiver.stats.d_sacks.saturating_add(1);
+        let needless = sender.take_needless(start, end);
+        self.needless(segment.from.other(), needless);
+    }
+
+    /// RFC 5681 §2: no data, no SYN or FIN, the same ACK and window (or news by SACK), and data is on the way.
+    fn maybe_duplicate(&mut self, segment: &Segment<'_>, ack: i64, fresh_sack: bool) -> Mark {
+        let (receiver, sender) = self.pair(segment.from);
+        let same = receiver.window == Some(segment.window) || fresh_sack;
+        let pure = segment.is_plain() && segment.len == 0 && segment.window > 0;
+        let keep_alive = segment.seq.wrapping_add(1) == receiver.next_seq();
+        if !pure || !same || keep_alive || sender.una != Some(ack) || ack >= sender.nxt || !sender.seen {
+            return Mark::Plain;
+        }
+        receiver.dup_run = receiver.dup_run.saturating_add(1);
+        receiver.asked_at = segment.at;
+        receiver.stats.dup_acks = receiver.stats.dup_acks.saturating_add(1);
+        self.tallies.add(Sign::DupAck, segment.from, segment.no, segment.at);
+        Mark::DupAck
+    }
+}
+
+/// The sign under which a kind of retransmission is counted.
+pub(super) const fn sign_of(mark: Mark) -> Option<Sign> {
+    match mark {
+        Mark::FastRetransmit => Some(Sign::Fast),
+        Mark::TimeoutRetransmit => Some(Sign::Timeout),
+        Mark::TailProbe => Some(Sign::TailProbe),
+        Mark::SpuriousRetransmit => Some(Sign::Spurious),
+        Mark::FinAgain => Some(Sign::FinAgain),
+        _ => None,
+    }
+}
+
+/// The receiver acknowledges bytes that the capture has not seen.
+fn beyond_what_was_seen(receiver: &mut Half, sender: &mut Half, ack: i64, segment: &Segment<'_>) {
+    if !sender.seen {
+        // Of that side nothing was captured yet: it has no gap, it is not there.
+        receiver.acks_moved |= ack > sender.nxt;
+        sender.nxt = ack;
+    } else if sender.probed && ack == sender.nxt + 1 {
+        sender.nxt = ack;
+    } else {
+        sender.skip_to(ack, segment, true);
+    }
+}
+
+/// New bytes are acknowledged. Gives a retransmission that was needless.
+fn progress(receiver: &mut Half, sender: &mut Half, ack: i64, segment: &Segment<'_>) -> Option<Again> {
+    sender.una = Some(ack);
+    sender.timeouts_in_a_row = 0;
+    sender.largest_acked = sender.largest_acked.max(std::mem::take(&mut sender.largest_sent));
+    sender.stuck_len = 0;
+    sender.probed = false;
+    // What is acknowledged without being sent again was taken.
+    let taken = sender.doubtful.len();
+    sender.doubtful.retain(|doubtful| doubtful.end > ack);
+    sender.checksums.offloaded = sender.checksums.offloaded.saturating_add((taken - sender.doubtful.len()) as u32);
+    receiver.dup_run = 0;
+    if !sender.holes.is_empty() {
+        sender.holes.acked(i64::MIN, ack, segment.at);
+    }
+    if sender.recent.is_empty() {
+        return None;
+    }
+    sender.take_outrun(ack, segment.options.times.map(|(_, echo)| echo))
+}
+
+/// Reads the SACK blocks; whether they tell anything new.
+fn sacks(receiver: &mut Half, sender: &mut Half, ack: i64, segment: &Segment<'_>) -> bool {
+    let blocks = segment.options.sacks();
+    let skip = usize::from(d_sack(sender, segment, ack).is_some());
+    let mut fresh = false;
+    for (left, right) in blocks.iter().skip(skip) {
+        let (start, end) = (sender.offset(*left), sender.offset(*right));
+        if start >= end || start < ack || !sender.plausible(end) || !sender.seen {
+            continue;
+        }
+        if start > sender.nxt {
+            sender.skip_to(start, segment, false);
+        }
+        if end > sender.nxt {
+            sender.skip_to(end, segment, true);
+        }
+        if end > sender.sacked_top {
+            sender.sacked_top = end;
+            fresh = true;
+        }
+        sender.holes.acked(start, end, segment.at);
+    }
+    if fresh {
+        receiver.asked_at = segment.at;
+    }
+    fresh
+}
+
+/// The bytes that a D-SACK says came twice.
+fn d_sack(sender: &Half, segment: &Segment<'_>, ack: i64) -> Option<(i64, i64)> {
+    let offsets = |(left, right): &(u32, u32)| (sender.offset(*left), sender.offset(*right));
+    let mut blocks = segment.options.sacks().iter().map(offsets);
+    let (start, end) = blocks.next()?;
+    let within_second = blocks.next().is_some_and(|(left, right)| left <= start && end <= right);
+    (start < end && (end <= ack || within_second)).then_some((start, end))
+}
+
+impl Half {
+    /// The sequence number after all that was sent.
+    pub(super) fn next_seq(&self) -> u32 {
+        self.seq_of(self.nxt)
+    }
+}

@@ -1,0 +1,1 @@
+//! What the rules of TCP say of connections made by hand.
