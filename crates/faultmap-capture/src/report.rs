@@ -2,7 +2,7 @@
 
 use crate::analysis::{BoundsHit, Outcome, Quality};
 use crate::file::Notes;
-use crate::finding::{Cited, Finding};
+use crate::finding::{Cited, Finding, Weight};
 use crate::flow::FlowId;
 use crate::packet::Stamp;
 use crate::verdict::{self, Judgement, LayerSeen, MOST_SERVICES, Service, Severity};
@@ -13,6 +13,8 @@ use serde::Serialize;
 /// Schema name of the JSON object.
 pub const SCHEMA: &str = "faultmap.capture/1";
 
+/// Findings that are told one by one.
+const MOST_FINDINGS: usize = 500;
 /// Flow numbers that a group names.
 const MOST_NAMED: usize = 20;
 
@@ -150,6 +152,8 @@ pub struct Report {
     pub groups: Vec<ShownGroup>,
     /// Groups that are left out for want of room.
     pub more_groups: usize,
+    /// Rules that matched, worst first: what the groups rest on, and notes that blame nobody.
+    pub findings: Vec<Finding>,
     /// Who served what, the busiest first.
     pub services: Vec<Service>,
     /// Flows.
@@ -180,8 +184,9 @@ impl Report {
             limits_hit: outcome.bounds_hit,
             cut_short,
         };
+        let findings = outcome.findings.iter().filter(|finding| finding.weight != Weight::Capture).take(MOST_FINDINGS).cloned().collect();
         let flows = totals.flows.max(outcome.flows.len() as u64);
-        Self { schema: SCHEMA, files, capture, verdict: verdict.into(), layers, groups, more_groups, services, flows }
+        Self { schema: SCHEMA, files, capture, verdict: verdict.into(), layers, groups, more_groups, findings, services, flows }
     }
 
     /// The process exit code of the contract: 0, 3, 4, or 11 to 17.

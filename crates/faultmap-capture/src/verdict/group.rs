@@ -61,6 +61,7 @@ pub struct Group {
     pub filter: String,
     who: Party,
     parties: BTreeSet<Party>,
+    times: u64,
 }
 
 impl Group {
@@ -270,6 +271,7 @@ impl Group {
             filter: filter::of(problem.rule, problem.cause.id, problem.party, udp),
             who: problem.party,
             parties: BTreeSet::from([problem.party]),
+            times: problem.times.max(problem.flows.len() as u64),
         };
         if group.cited.packets.is_empty() {
             explained.iter().for_each(|one| join(&mut group.cited, &one.problem.cited));
@@ -283,6 +285,7 @@ impl Group {
             self.verdict = other.verdict;
             self.share = other.share;
         }
+        self.times = self.times.saturating_add(other.times);
         self.rules.extend(other.rules);
         self.flows.extend(other.flows);
         while self.flows.len() > MOST_FLOWS {
@@ -299,7 +302,7 @@ impl Group {
     /// Faults before doubts before risks; what keeps a whole segment from talking first; then how much it concerns, then the lower layer.
     fn rank(&self) -> (Severity, bool, u32, std::cmp::Reverse<Option<Layer>>) {
         let root = self.verdict.layer.is_some_and(|layer| layer <= Layer::L2);
-        (self.severity, root, self.flows.len().checked_ilog2().unwrap_or(0), std::cmp::Reverse(self.verdict.layer))
+        (self.severity, root, self.times.checked_ilog2().unwrap_or(0), std::cmp::Reverse(self.verdict.layer))
     }
 }
 

@@ -9,16 +9,26 @@ use faultmap_model::causes;
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 
-/// TCP slows down noticeably from here on (Mathis 1997: throughput falls with the square root of loss).
+/// TCP slows down noticeably from here on (Mathis 1997: throughput falls with the square root of loss), and so many repairs are no accident.
 const WORTH_TELLING: f64 = 0.01;
-/// Fewer repairs than this are accidents.
-const FEW: u64 = 5;
+const SOME: u64 = 5;
+/// Fewer repairs are telling if they are more of the whole.
+const HEAVY: f64 = 0.02;
+const FEW: u64 = 3;
 
 const CAUSE: &str = "l4.retransmissions";
 
 /// It is one of the repairs that are counted here.
 pub(super) fn is_repair(finding: &Finding) -> bool {
     finding.cause == Some(CAUSE) && finding.weight < Weight::Fault
+}
+
+/// What was sent again there is told otherwise: a router wanted smaller packets, a connection died, a window was closed, the capture is at fault.
+fn explained(flow: &FlowRecord) -> bool {
+    let rule = |rule: &str, weight: Weight| {
+        matches!(rule, "icmp.frag-needed" | "ip.pmtu-blackhole") || (rule == "tcp.rto" && weight == Weight::Fault)
+    };
+    flow.findings.iter().any(|found| rule(found.rule, found.weight))
 }
 
 /// What one host sent to another.
@@ -35,7 +45,7 @@ struct Road {
 pub(super) fn problems(outcome: &Outcome) -> Vec<Problem> {
     let mut roads: BTreeMap<(IpAddr, IpAddr), Road> = BTreeMap::new();
     for flow in &outcome.flows {
-        let Some(tcp) = &flow.tcp else { continue };
+        let Some(tcp) = flow.tcp.as_ref().filter(|_| !explained(flow)) else { continue };
         for side in [Side::Client, Side::Server] {
             let (from, to) = match side {
                 Side::Client => (flow.client.ip(), flow.server.ip()),
@@ -61,7 +71,8 @@ impl Road {
 
     fn problem(self, from: IpAddr, to: IpAddr, outcome: &Outcome) -> Option<Problem> {
         let share = self.repaired as f64 / self.sent.max(1) as f64;
-        if self.repaired < FEW || share < WORTH_TELLING {
+        let worth_telling = (self.repaired >= SOME && share >= WORTH_TELLING) || (self.repaired >= FEW && share >= HEAVY);
+        if !worth_telling {
             return None;
         }
         let of_road = |finding: &&Finding| is_repair(finding) && finding.flow.is_some_and(|flow| self.flows.contains(&flow));

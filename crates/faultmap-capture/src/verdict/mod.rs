@@ -2,6 +2,7 @@
 //! against what went well there, and put before the judge of the model. Pure. It reads no packet, and says of silence only what silence tells.
 
 mod census;
+mod extra;
 mod filter;
 mod group;
 mod layers;
@@ -51,6 +52,7 @@ pub fn judge(outcome: &Outcome) -> Judgement {
     let mut problems = problem::gather(outcome, &census);
     problems.extend(silence::problems(outcome, &census));
     problems.extend(loss::problems(outcome));
+    problems.extend(extra::problems(outcome));
     let weighed = weigh::all(problems, outcome, &census);
     let mut groups = group::all(weighed, &census, outcome);
     let verdict = overall(outcome, &groups);
@@ -99,8 +101,15 @@ fn nothing_wrong(outcome: &Outcome) -> Verdict {
         because: Vec::new(),
         candidates: Vec::new(),
         ruled_out: Vec::new(),
-        also: Vec::new(),
+        also: remarks(outcome),
         next: Vec::new(),
         fix: Vec::new(),
     }
+}
+
+/// What is remarkable and blames no part of the network: a client that took its time.
+fn remarks(outcome: &Outcome) -> Vec<String> {
+    let remarkable = outcome.findings.iter().filter(|finding| finding.weight == Weight::Warning && finding.cause.is_none());
+    let told = |finding: &Finding| finding.flow.map_or_else(|| finding.text.clone(), |flow| format!("{} (flow {flow})", finding.text));
+    remarkable.take(3).map(told).collect()
 }

@@ -5,6 +5,7 @@ use crate::analysis::Outcome;
 use crate::finding::{Cited, Finding, Party, Weight};
 use crate::flow::FlowId;
 use crate::packet::Stamp;
+use faultmap_model::Layer;
 use faultmap_model::causes::{self, Cause};
 use faultmap_model::verdict::NextStep;
 use std::collections::{BTreeMap, BTreeSet};
@@ -38,7 +39,7 @@ pub(super) struct Problem {
 
 impl Problem {
     /// Of one finding.
-    fn of(finding: &Finding, cause: &'static Cause, party: Party) -> Self {
+    pub(super) fn of(finding: &Finding, cause: &'static Cause, party: Party) -> Self {
         let (proven, confidence) = certainty(finding, cause);
         Self {
             rule: finding.rule,
@@ -62,6 +63,7 @@ impl Problem {
         self.times = self.times.saturating_add(1);
         if finding.weight > self.weight {
             self.weight = finding.weight;
+            self.rule = finding.rule;
             self.text.clone_from(&finding.text);
         }
         if let Some(flow) = finding.flow
@@ -91,16 +93,29 @@ pub(super) fn is_silence(rule: &str) -> bool {
     matches!(rule, "tcp.syn-unanswered" | "dns.timeout" | "dns.unanswered")
 }
 
-/// Findings with a cause, by cause and party. Those that concern retransmission are weighed by the share of packets, see `loss`.
+/// Findings by cause and party. Where a rule is the signature of several causes, each of them is a problem that is not proven. Those that concern
+/// retransmission are weighed by the share of packets, see `loss`.
 pub(super) fn gather(outcome: &Outcome, census: &Census) -> Vec<Problem> {
     let mut found: BTreeMap<(&'static str, Party), Problem> = BTreeMap::new();
     for finding in &outcome.findings {
-        if finding.weight < Weight::Warning || is_silence(finding.rule) || super::loss::is_repair(finding) {
+        if is_silence(finding.rule) || super::loss::is_repair(finding) {
             continue;
         }
-        let Some(cause) = finding.cause.and_then(causes::find) else { continue };
-        let Some(party) = party(finding, outcome, census) else { continue };
-        found.entry((cause.id, party)).or_insert_with(|| Problem::of(finding, cause, party)).add(finding);
+        match finding.cause {
+            Some(cause) if finding.weight >= Weight::Warning || is_of_interest_if_usual(cause) => {
+                let Some((cause, party)) = causes::find(cause).zip(party(finding, outcome, census)) else { continue };
+                found.entry((cause.id, party)).or_insert_with(|| Problem::of(finding, cause, party)).add(finding);
+            }
+            None if finding.weight == Weight::Fault => {
+                for (cause, confidence) in candidates(finding, outcome, census) {
+                    let Some((cause, party)) = causes::find(cause).zip(sufferer(finding, outcome, census)) else { continue };
+                    let problem = found.entry((cause.id, party)).or_insert_with(|| Problem::of(finding, cause, party));
+                    problem.add(finding);
+                    (problem.proven, problem.confidence) = (false, confidence);
+                }
+            }
+            _ => {}
+        }
     }
     found.into_values().collect()
 }
@@ -109,6 +124,44 @@ pub(super) fn gather(outcome: &Outcome, census: &Census) -> Vec<Problem> {
 pub(super) fn party(finding: &Finding, outcome: &Outcome, census: &Census) -> Option<Party> {
     let server = || finding.flow.and_then(|id| census.flow(outcome, id)).map(|flow| Party::Service(flow.server));
     finding.blames.or_else(server)
+}
+
+/// Harmless where it happens now and then, and worth a word where it is the rule.
+fn is_of_interest_if_usual(cause: &str) -> bool {
+    cause == "l7.dns-ttl-zero"
+}
+
+/// The service that failed: that of the flow, whoever said so.
+fn sufferer(finding: &Finding, outcome: &Outcome, census: &Census) -> Option<Party> {
+    let server = finding.flow.and_then(|id| census.flow(outcome, id)).map(|flow| Party::Service(flow.server));
+    server.or(finding.blames)
+}
+
+/// What a failure may mean whose rule is the signature of more than one cause, and how likely each is.
+fn candidates(finding: &Finding, outcome: &Outcome, census: &Census) -> Vec<(&'static str, f64)> {
+    let host = match sufferer(finding, outcome, census) {
+        Some(Party::Service(at)) => census.host(at.ip()),
+        Some(Party::Host(ip)) => census.host(ip),
+        None => None,
+    };
+    let host_answers = host.is_some_and(|tally| tally.answered > 0);
+    match finding.rule {
+        // A policy for this port, if the host's other ports are let through; else it may be one for the host.
+        "icmp.admin-prohibited" if host_answers => vec![("l4.firewall-reject", 0.9)],
+        "icmp.admin-prohibited" => vec![("l4.firewall-reject", 0.5), ("l3.admin-prohibited", 0.45)],
+        "tcp.rto" => vec![("l4.retransmissions", 0.5), ("l3.remote-blackhole", 0.4), ("l2.remote-neighbor-unresolved", 0.25)],
+        "tcp.idle-blackhole" | "tcp.keepalive-dead" => vec![("l4.nat-idle-timeout", 0.6), ("l3.remote-blackhole", 0.35)],
+        "tcp.rst-forged" => vec![("l4.firewall-reject", 0.55), ("l4.reset-mid-stream", 0.45)],
+        _ => match finding.layer {
+            Some(Layer::L2) => vec![("l2.remote-neighbor-unresolved", 0.4)],
+            Some(Layer::L3) => vec![("l3.remote-blackhole", 0.4), ("l3.remote-no-route", 0.3)],
+            Some(Layer::L4) => vec![("l4.reset-mid-stream", 0.4), ("l4.retransmissions", 0.3)],
+            Some(Layer::L5) => vec![("l5.closed-without-answer", 0.4)],
+            Some(Layer::L6) => vec![("l6.tls-handshake-stalled", 0.4)],
+            Some(Layer::L7) => vec![("l7.service-mute", 0.3), ("l7.protocol-mismatch", 0.2)],
+            _ => Vec::new(),
+        },
+    }
 }
 
 /// Causes whose signature on the wire is shared by others: packets alone make them likely at best.

@@ -24,15 +24,23 @@ enum Otherwise {
 /// The problems that unanswered questions are.
 pub(super) fn problems(outcome: &Outcome, census: &Census) -> Vec<Problem> {
     let mut silent: BTreeMap<(SocketAddr, bool), Vec<&Finding>> = BTreeMap::new();
-    for finding in outcome.findings.iter().filter(|finding| problem::is_silence(finding.rule) && finding.weight >= Weight::Warning) {
+    for finding in outcome.findings.iter().filter(|finding| problem::is_silence(finding.rule)) {
         if let Some(Party::Service(server)) = problem::party(finding, outcome, census) {
             silent.entry((server, finding.rule.starts_with("dns"))).or_default().push(finding);
         }
     }
+    silent.retain(|(server, _), findings| tells(*server, findings, census));
     if one_sided(outcome) {
         return Vec::new();
     }
     silent.into_iter().flat_map(|((server, dns), findings)| explain(server, dns, &findings, census)).collect()
+}
+
+/// One question that waits is no more than that; but a client that asks again has given the first one up, and a server that never answered
+/// anything is silent.
+fn tells(server: SocketAddr, findings: &[&Finding], census: &Census) -> bool {
+    let never = census.service(server).is_none_or(|tally| tally.answered == 0);
+    findings.iter().any(|finding| finding.weight >= Weight::Warning) || (never && findings.len() > 1)
 }
 
 /// Where the other direction was not captured, silence is the capture's.

@@ -43,12 +43,17 @@ fn one(problem: Problem, outcome: &Outcome, census: &Census) -> Option<Weighed> 
     if names_a_missing_name(problem.cause.id) && every_client_went_on(&problem, outcome, census) {
         return None;
     }
+    if problem.cause.id == "l1.bit-errors" && !somebody_sent_again(&problem, outcome, census) {
+        return None;
+    }
     let affected = problem.times.max(problem.flows.len() as u64);
     let share = total(&problem, census).map(|total| affected as f64 / total.max(affected).max(1) as f64);
     let many = total(&problem, census).is_some_and(|total| total >= ENOUGH);
     let known = share.unwrap_or(1.0);
     let breaks = match problem.weight {
         Weight::Fault if known < ACCIDENT && many => return None,
+        // A datagram is lost now and then, and the client asks again.
+        Weight::Fault if super::problem::is_silence(problem.rule) && !problem.rule.starts_with("tcp") => known >= MOSTLY,
         Weight::Fault => known >= BREAKS,
         _ if is_about_the_question(problem.cause.id) && known < MOSTLY => return None,
         _ if known < OFTEN => return None,
@@ -65,6 +70,16 @@ fn total(problem: &Problem, census: &Census) -> Option<u64> {
         (Layer::L7 | Layer::L5, _) => Some(tally.exchanges.max(tally.flows)),
         _ => Some(tally.flows),
     }
+}
+
+/// A packet that is damaged is dropped where it arrives, and sent again. A wrong checksum that nobody minds was seen before the network card of
+/// its sender filled it in.
+fn somebody_sent_again(problem: &Problem, outcome: &Outcome, census: &Census) -> bool {
+    let minded = |flow: &FlowRecord| {
+        let sides = flow.tcp.as_ref().map(|tcp| &tcp.sides);
+        sides.is_some_and(|sides| [&sides.client, &sides.server].iter().any(|side| side.bad_checksums > 0 && side.retransmits.needed() > 0))
+    };
+    problem.flows.iter().filter_map(|id| census.flow(outcome, *id)).any(minded)
 }
 
 /// The client may simply have asked for the wrong thing.

@@ -35,6 +35,9 @@ pub(crate) fn report(report: &Report, verbose: bool, quiet: bool, terminal: Term
     tower(&mut paper, report);
     remaining(&mut paper, report);
     groups(&mut paper, report, verbose);
+    if report.groups.is_empty() {
+        bullets(&mut paper, "noticed", &report.verdict.also);
+    }
     steps(&mut paper, &report.verdict.next);
     bullets(&mut paper, "fix", &report.verdict.fix);
     quality(&mut paper, report, verbose);
