@@ -175,11 +175,12 @@ impl Board {
         Deed::Pace
     }
 
-    /// The readings of a layer, those that alarm first.
+    /// The readings of a layer: those that alarm first, then the fuller ones, in steps so that rows do not jump about.
     pub(super) fn readings(&self, layer: Layer) -> Vec<&Reading> {
         let all = self.report.iter().flat_map(|report| &report.readings);
         let mut own: Vec<&Reading> = all.filter(|reading| reading.layer == layer).collect();
-        own.sort_by_key(|reading| std::cmp::Reverse(reading.state));
+        let tens = |reading: &Reading| (reading.percent.unwrap_or(0.0) / 10.0) as u32;
+        own.sort_by_key(|reading| std::cmp::Reverse((reading.state, tens(reading), reading.percent.is_some())));
         own
     }
 }

@@ -41,11 +41,11 @@ fn dropping() -> HostReport {
         "state": "counted", "window_ms": 1000.0, "namespace": 4_026_531_840_u32, "elsewhere": 7, "unattributed": 0, "lost": 0,
         "rows": [
             {"reason": "SOCKET_RCVBUFF", "layer": "L4", "weight": "loss", "count": 1_470, "per_second": 1_470.0, "location": "__udp_enqueue_schedule_skb+0x1a",
-             "meaning": "the receive buffer of a socket was full", "cause": "l4.udp-buffer-overflow", "namespace": 4_026_531_840_u32,
+             "own": 1_470, "meaning": "the receive buffer of a socket was full", "cause": "l4.udp-buffer-overflow", "namespace": 4_026_531_840_u32,
              "flows": [{"protocol": "udp", "source": "10.0.0.2:53", "destination": "10.0.0.1:4000", "count": 1_470, "socket": 5,
                         "process": {"pid": 812, "name": "dns\u{1b}masq"}}]},
             {"reason": "TCP_OLD_DATA", "layer": "L4", "weight": "ignored", "count": 2, "per_second": 2.0, "location": null,
-             "meaning": "sent again", "cause": null, "namespace": null, "flows": []}
+             "own": 0, "meaning": "sent again", "cause": null, "namespace": null, "flows": []}
         ]
     }));
     HostReport { drops: Some(drops.expect("drops")), ..healthy() }

@@ -24,10 +24,14 @@ pub(super) fn counters(text: &mut Exposition, sample: &HostSample) {
     }
 }
 
-/// Words of a name in lower case with underscores between them: `TCPOFOQueue` is `tcpofo_queue`.
+/// What promtool takes for a unit that is cut short, when it stands alone between underscores (client_golang, promlint).
+const UNITS: [&str; 15] = ["s", "ms", "us", "ns", "sec", "b", "kb", "mb", "gb", "tb", "pb", "m", "h", "d", "k"];
+
+/// Words of a name in lower case with underscores between them: `TCPOFOQueue` is `tcpofo_queue`. What looks like a unit is none
+/// and stays with its neighbour: `HMac` is `hmac`.
 fn snake(name: &str) -> String {
     let chars: Vec<char> = name.chars().collect();
-    let mut out = String::with_capacity(name.len() + 8);
+    let mut words = vec![String::new()];
     for (place, c) in chars.iter().enumerate() {
         let before = place.checked_sub(1).and_then(|before| chars.get(before));
         let lower_after = chars.get(place + 1).is_some_and(char::is_ascii_lowercase);
@@ -35,12 +39,19 @@ fn snake(name: &str) -> String {
             && before.is_some_and(|before| {
                 before.is_ascii_lowercase() || before.is_ascii_digit() || (before.is_ascii_uppercase() && lower_after)
             });
-        if begins {
-            out.push('_');
+        let joins = words.last().is_some_and(|word| UNITS.contains(&word.as_str()));
+        if (begins || !c.is_ascii_alphanumeric()) && !joins {
+            words.push(String::new());
         }
-        out.push(if c.is_ascii_alphanumeric() { c.to_ascii_lowercase() } else { '_' });
+        if let Some(word) = words.last_mut().filter(|_| c.is_ascii_alphanumeric()) {
+            word.push(c.to_ascii_lowercase());
+        }
     }
-    out
+    let words: Vec<String> = words.into_iter().filter(|word| !word.is_empty()).collect();
+    match words.split_last() {
+        Some((last, rest)) if UNITS.contains(&last.as_str()) && !rest.is_empty() => rest.join("_") + last,
+        _ => words.join("_"),
+    }
 }
 
 /// By reason and function; places within one function are one sample.
@@ -153,6 +164,8 @@ mod tests {
             ("Ip6.InReceives", "ip6_in_receives"),
             ("TCP6.inuse", "tcp6_inuse"),
             ("insert_failed", "insert_failed"),
+            ("MPTcpExt.MPJoinAckHMacFailure", "mp_tcp_ext_mp_join_ack_hmac_failure"),
+            ("X.SynS", "x_syns"),
             ("IpExt.InCsumErrors", "ip_ext_in_csum_errors"),
         ] {
             assert_eq!(snake(name), expect);
