@@ -158,7 +158,14 @@ fn http2(first: &First<'_>) -> Likely {
     if !first.from_the_start && (h2::frame_begins(first.client) || h2::frame_begins(first.server)) {
         return Likely::Yes;
     }
-    if first.client.is_empty() { Likely::No } else { begins(first.client, h2::PREFACE) }
+    // A server need not wait for the preface: its first frame is SETTINGS (RFC 9113 §3.4).
+    let settings = match *first.server {
+        [] => Likely::No,
+        [0, 0, len, 4, 0, 0, 0, 0, 0, ..] if len % 6 == 0 => Likely::Yes,
+        [0, ref rest @ ..] if rest.len() < 8 && rest.first().is_none_or(|byte| *byte == 0) => Likely::Maybe,
+        _ => Likely::No,
+    };
+    either(settings, begun(first.client, h2::PREFACE))
 }
 
 /// Protocols that cannot be taken up in their middle.

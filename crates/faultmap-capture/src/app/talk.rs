@@ -14,6 +14,9 @@ use faultmap_model::Layer;
 /// Pieces that are kept: bytes that come one by one are let go.
 const MOST_PIECES: usize = LOOKED_AT;
 
+/// Bytes of one side that are waited out for a word of the other.
+const MOST_SKIPPED: u64 = 64 * 1024;
+
 /// What is said in a TCP connection.
 pub struct Talk {
     ends: Ends,
@@ -22,7 +25,7 @@ pub struct Talk {
 }
 
 enum State {
-    Unknown { pieces: Vec<Piece>, client: Vec<u8>, server: Vec<u8> },
+    Unknown { pieces: Vec<Piece>, client: Vec<u8>, server: Vec<u8>, skipped: [u64; 2] },
     Known { inner: Box<dyn Conversation>, swapped: bool },
     Given,
 }
@@ -38,7 +41,7 @@ impl Talk {
     /// A connection between these; `from_the_start` if its SYN was seen.
     #[must_use]
     pub fn new(ends: Ends, from_the_start: bool) -> Self {
-        Self { ends, from_the_start, state: State::Unknown { pieces: Vec::new(), client: Vec::new(), server: Vec::new() } }
+        Self { ends, from_the_start, state: State::Unknown { pieces: Vec::new(), client: Vec::new(), server: Vec::new(), skipped: [0; 2] } }
     }
 
     /// The protocol is not known, and will not be: bytes need not be put together for this conversation any more.
@@ -48,32 +51,58 @@ impl Talk {
     }
 
     fn listen(&mut self, chunk: Chunk<'_>, below: &Below, sink: &mut Sink) {
-        let State::Unknown { pieces, client, server } = &mut self.state else { return };
+        let State::Unknown { pieces, client, server, skipped } = &mut self.state else { return };
         // Where it is clear at once, nothing is copied.
         let (own, other) = if chunk.from == Side::Client { (client, server) } else { (server, client) };
         let alone = own.is_empty();
+        let side = usize::from(chunk.from == Side::Server);
+        // All that is looked at has been looked at; only the other side can still tell.
+        if own.len() >= LOOKED_AT {
+            skipped[side] += chunk.bytes.len() as u64;
+            if !other.is_empty() || skipped[side] > MOST_SKIPPED {
+                self.state = State::Given;
+            }
+            return;
+        }
         if !alone {
             let room = LOOKED_AT.saturating_sub(own.len());
             own.extend_from_slice(chunk.bytes.get(..room).unwrap_or(chunk.bytes));
         }
         let here = if alone { chunk.bytes.get(..LOOKED_AT).unwrap_or(chunk.bytes) } else { &own[..] };
         let (client, server) = if chunk.from == Side::Client { (here, &other[..]) } else { (&other[..], here) };
-        match recognise(&First { port: self.ends.server.port(), from_the_start: self.from_the_start, client, server }) {
+        let guess = recognise(&First { port: self.ends.server.port(), from_the_start: self.from_the_start, client, server });
+        // Whose first words say nothing may still be answered in words that do.
+        let silent = other.is_empty();
+        match guess {
             Guess::Is(spoken, swapped) => {
-                let kept = std::mem::take(pieces);
-                self.hand_over(spoken, swapped, kept, chunk, below, sink);
+                let (kept, skipped) = (std::mem::take(pieces), *skipped);
+                self.hand_over(spoken, swapped, (kept, skipped), chunk, below, sink);
             }
-            Guess::More if pieces.len() < MOST_PIECES => {
+            Guess::Unknown if !silent => self.state = State::Given,
+            Guess::More | Guess::Unknown => {
+                let full = pieces.len() >= MOST_PIECES || own.len() >= LOOKED_AT;
+                let room = if full { 0 } else { LOOKED_AT };
+                let kept = chunk.bytes.get(..room).unwrap_or(chunk.bytes);
                 if alone {
-                    own.extend_from_slice(chunk.bytes);
+                    own.extend_from_slice(kept);
                 }
-                pieces.push(Piece { from: chunk.from, bytes: chunk.bytes.to_vec(), at: chunk.at, packet: chunk.packet });
+                skipped[side] += (chunk.bytes.len() - kept.len()) as u64;
+                if !kept.is_empty() {
+                    pieces.push(Piece { from: chunk.from, bytes: kept.to_vec(), at: chunk.at, packet: chunk.packet });
+                }
             }
-            Guess::More | Guess::Unknown => self.state = State::Given,
         }
     }
 
-    fn hand_over(&mut self, spoken: Spoken, swapped: bool, kept: Vec<Piece>, last: Chunk<'_>, below: &Below, sink: &mut Sink) {
+    fn hand_over(
+        &mut self,
+        spoken: Spoken,
+        swapped: bool,
+        (kept, skipped): (Vec<Piece>, [u64; 2]),
+        last: Chunk<'_>,
+        below: &Below,
+        sink: &mut Sink,
+    ) {
         let ends = if swapped { Ends { client: self.ends.server, server: self.ends.client } } else { self.ends };
         let mut inner = open(spoken, ends, self.from_the_start);
         sink.protocol = Some(spoken.name());
@@ -82,6 +111,9 @@ impl Talk {
         for piece in &kept {
             let from = turned(piece.from, swapped);
             inner.chunk(Chunk { from, bytes: &piece.bytes, at: piece.at, packet: piece.packet }, below, sink);
+        }
+        for (from, missing) in [Side::Client, Side::Server].into_iter().zip(skipped).filter(|(_, missing)| *missing > 0) {
+            inner.gap(turned(from, swapped), missing, sink);
         }
         inner.chunk(Chunk { from: turned(last.from, swapped), ..last }, below, sink);
         self.state = State::Known { inner, swapped };
@@ -134,8 +166,8 @@ impl Conversation for Talk {
         match &mut self.state {
             State::Known { inner, swapped } => inner.gap(turned(from, *swapped), missing, sink),
             // What follows is no beginning.
-            State::Unknown { pieces, client, server } => {
-                (*pieces, *client, *server) = (Vec::new(), Vec::new(), Vec::new());
+            State::Unknown { pieces, client, server, skipped } => {
+                (*pieces, *client, *server, *skipped) = (Vec::new(), Vec::new(), Vec::new(), [0; 2]);
                 self.from_the_start = false;
             }
             State::Given => {}

@@ -24,8 +24,9 @@ const MOST_OPEN: usize = 256;
 const MOST_ANSWERED: usize = 16;
 /// Findings held back until the name's other questions are answered.
 const MOST_HELD: usize = 8;
-/// The usual patience of a resolver library (resolv.conf(5): `timeout`), milliseconds.
-const PATIENCE_MS: f64 = 5000.0;
+/// Who has no answer for so long has none, milliseconds: resolver libraries wait 5 s (resolv.conf(5): `timeout`), dig with fewer 3 s, and authoritative servers are
+/// given less than 2 s by resolvers.
+const PATIENCE_MS: f64 = 3000.0;
 /// An answer in less costs nobody anything, cached or not, in milliseconds.
 const FREE_MS: f64 = 20.0;
 /// Answers later than this after the last question are no answers any more, in milliseconds.
@@ -88,11 +89,23 @@ impl Dns {
             Ok(message) if message.opcode != 0 => {}
             Ok(message) if message.response => self.answer(&message, mark, sink),
             Ok(message) => self.question(message, mark, sink),
-            Err(Unread::Malformed(why)) if !self.malformed => {
-                self.malformed = true;
-                sink.findings.push(tell("dns.malformed", Weight::Note, Layer::L7, mark, format!("not a valid DNS message: {why}")));
-            }
-            Err(_) => {}
+            Err(Unread::Malformed(why)) => self.unreadable(bytes, why, mark, sink),
+            Err(Unread::Short) => {}
+        }
+    }
+
+    /// A message that breaks the rules. As an answer it is none, but not silence either.
+    fn unreadable(&mut self, bytes: &[u8], why: &str, mark: Mark, sink: &mut Sink) {
+        let &[a, b, flags, ..] = bytes else { return };
+        let (id, response) = (u16::from_be_bytes([a, b]), flags & 0x80 != 0);
+        let index = self.open.iter().position(|query| response && query.id == id);
+        if let Some(query) = index.and_then(|index| self.open.remove(index)) {
+            sink.exchanges.push(query.exchange(Some((mark, "malformed".to_owned(), false))));
+        }
+        if !std::mem::replace(&mut self.malformed, true) {
+            let weight = if response { Weight::Warning } else { Weight::Note };
+            let party = if response { self.ends.service() } else { self.ends.asker() };
+            sink.findings.push(tell("dns.malformed", weight, Layer::L7, mark, format!("not a valid DNS message: {why}")).on(party));
         }
     }
 
@@ -128,19 +141,7 @@ impl Dns {
         (query.content, query.rcode) = (message.content, message.rcode);
         self.settle(&query, message);
         self.judge(&query, message, mark, wait, sink);
-        sink.exchanges.push(Exchange {
-            protocol: "dns",
-            question: query.question.clone(),
-            answer: answer_text(message),
-            asked: query.asked.at,
-            asked_in: query.asked.packet.0,
-            wait_ms: Some(wait),
-            // A datagram has no handshake that would tell the network's part.
-            think_ms: None,
-            total_ms: Some(wait),
-            answered_in: Some(mark.packet.0),
-            ok: message.rcode == 0,
-        });
+        sink.exchanges.push(query.exchange(Some((mark, answer_text(message), message.rcode == 0))));
         if self.answered.len() >= MOST_ANSWERED {
             self.answered.pop_front();
         }
@@ -266,18 +267,7 @@ impl Dns {
         let finding = tell(rule, weight, Layer::L7, query.asked, text).on(self.ends.service()).worth(waited);
         let finding = if query.tries > 1 { finding.and(query.last) } else { finding };
         sink.findings.push(finding.for_cause(given_up.then_some("l7.dns-timeout")));
-        sink.exchanges.push(Exchange {
-            protocol: "dns",
-            question: query.question.clone(),
-            answer: String::new(),
-            asked: query.asked.at,
-            asked_in: query.asked.packet.0,
-            wait_ms: None,
-            think_ms: None,
-            total_ms: None,
-            answered_in: None,
-            ok: false,
-        });
+        sink.exchanges.push(query.exchange(None));
     }
 
     /// Messages in a stream have their length before them (RFC 7766 §8).
@@ -308,6 +298,23 @@ fn framed(bytes: &[u8], _seen: usize) -> Option<usize> {
 }
 
 impl Query {
+    /// With its answer, if one came: when, what, and whether it is what was wanted. A datagram has no handshake that would tell the network's part of the wait.
+    fn exchange(&self, answer: Option<(Mark, String, bool)>) -> Exchange {
+        let wait = answer.as_ref().map(|(mark, ..)| mark.at.ms_since(self.asked.at));
+        Exchange {
+            protocol: "dns",
+            question: self.question.clone(),
+            asked: self.asked.at,
+            asked_in: self.asked.packet.0,
+            wait_ms: wait,
+            think_ms: None,
+            total_ms: wait,
+            answered_in: answer.as_ref().map(|(mark, ..)| mark.packet.0),
+            ok: answer.as_ref().is_some_and(|(.., ok)| *ok),
+            answer: answer.map(|(_, text, _)| text).unwrap_or_default(),
+        }
+    }
+
     fn is(&self, message: &Message) -> bool {
         // Some servers leave the question out of an error.
         self.id == message.id && (message.qtype == 0 || (self.qtype == message.qtype && self.name == message.name))

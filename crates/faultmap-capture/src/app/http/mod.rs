@@ -344,7 +344,7 @@ impl Http {
         let asked = response.request.as_ref().map_or_else(Default::default, |request| status::Asked::from(&request.head));
         let tunnel = response.request.as_ref().is_some_and(|request| request.head.method == Method::Connect);
         let judged = match status {
-            400..=599 if tunnel && status != 407 => Some(status::TUNNEL_REFUSED),
+            403 | 500..=599 if tunnel => Some(status::TUNNEL_REFUSED),
             _ => status::judge(status, asked),
         };
         let question = response.request.as_ref().map_or("an answer to an unseen question", |request| &request.head.question);
@@ -445,6 +445,10 @@ impl Http {
             Phase::Body(Body::Length(left)) => format!("{left} bytes short"),
             _ => "before the last chunk".to_owned(),
         };
+        // Whether an answer to an unseen question has a body at all is not known.
+        if response.request.is_none() {
+            return;
+        }
         let (weight, layer, cause, does) = match how {
             End::Reset(Side::Server) => (Weight::Fault, Layer::L4, Some("l4.reset-mid-stream"), "reset by the server's side"),
             End::Closed | End::HalfClosed(Side::Server) => (Weight::Fault, Layer::L7, Some("l7.http-malformed"), "closed by the server"),
