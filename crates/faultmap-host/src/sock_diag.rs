@@ -192,10 +192,15 @@ fn read_socket(message: &Message<'_>) -> Option<Socket> {
     }
     let body = message.body;
     let family = u8_at(body, 0)?;
-    let attribute = |wanted: u16| {
-        let mut attributes = message.attributes(ANSWER_LEN);
-        attributes.find(|(kind, _)| *kind == wanted).map(|(_, value)| value)
-    };
+    // One pass: on a busy host this runs for tens of thousands of sockets at each look.
+    let (mut v6_only, mut info) = (false, None);
+    for (kind, value) in message.attributes(ANSWER_LEN) {
+        match kind {
+            INET_DIAG_SKV6ONLY => v6_only = u8_at(value, 0) == Some(1),
+            INET_DIAG_INFO => info = read_info(value),
+            _ => {}
+        }
+    }
     Some(Socket {
         state: u8_at(body, 1)?,
         local: SocketAddr::new(address_at(body, 8, family)?, be_u16_at(body, 4)?),
@@ -203,8 +208,8 @@ fn read_socket(message: &Message<'_>) -> Option<Socket> {
         receive_queue: u32_at(body, 56)?,
         send_queue: u32_at(body, 60)?,
         inode: u32_at(body, 68)?,
-        v6_only: attribute(INET_DIAG_SKV6ONLY).and_then(|value| u8_at(value, 0)) == Some(1),
-        info: attribute(INET_DIAG_INFO).and_then(read_info),
+        v6_only,
+        info,
     })
 }
 

@@ -168,7 +168,8 @@ fn from_netlink(sample: &mut HostSample) {
     };
     links::read(&mut netlink, sample);
     // Each on its own: a table that is cut short uses its socket up.
-    let told: [(&str, fn(&mut HostSample) -> Result<(), HostError>); 4] = [
+    type Read = fn(&mut HostSample) -> Result<(), HostError>;
+    let told: [(&str, Read); 4] = [
         ("routes", routes::read),
         ("learned MTUs", routes::read_learned),
         ("neighbours", routes::read_neighbors),

@@ -4,8 +4,10 @@ use super::missing;
 use crate::netlink::Extent;
 use crate::sock_diag::{self, Ask, CLOSE_WAIT, ESTABLISHED, LISTEN, SYN_RECV, Socket, TIME_WAIT, UdpSocket};
 use faultmap_model::host::{DestinationSample, HostSample, ListenerSample, PortRange, StuckSocket, TcpSample, UdpSample, UdpSocketSample};
+use foldhash::HashMap;
 use std::cmp::Reverse;
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::BTreeMap;
+use std::collections::hash_map::Entry;
 use std::net::{IpAddr, SocketAddr};
 
 /// Sockets counted, per family: some 200 ms. On a host with more, the counts are lower bounds.
@@ -31,7 +33,7 @@ pub(super) fn read(sample: &mut HostSample) {
         }
     }
     count.ports = sample.ports;
-    count.listening = listeners.iter().map(|listener| listener.bound.port()).collect();
+    count.listening = Listening::new(listeners.iter().map(|listener| listener.bound.port()));
     count.tcp.whole = true;
     for v6 in [false, true] {
         let ask = Ask { states: !(1 << LISTEN), to: None, v6, with_info: true };
@@ -68,11 +70,31 @@ fn listener(socket: &Socket) -> ListenerSample {
     }
 }
 
+/// The ports that somebody listens on: asked for every socket.
+#[derive(Default)]
+struct Listening(Vec<bool>);
+
+impl Listening {
+    fn new(ports: impl Iterator<Item = u16>) -> Self {
+        let mut listening = vec![false; usize::from(u16::MAX) + 1];
+        for port in ports {
+            if let Some(place) = listening.get_mut(usize::from(port)) {
+                *place = true;
+            }
+        }
+        Self(listening)
+    }
+
+    fn has(&self, port: u16) -> bool {
+        self.0.get(usize::from(port)).copied().unwrap_or(false)
+    }
+}
+
 /// What is counted in one pass.
 #[derive(Default)]
 struct Count {
     ports: Option<PortRange>,
-    listening: HashSet<u16>,
+    listening: Listening,
     tcp: TcpSample,
     states: [u64; 16],
     pairs: HashMap<(IpAddr, SocketAddr), (u64, u64)>,
@@ -86,7 +108,7 @@ impl Count {
         if let Some(count) = self.states.get_mut(usize::from(socket.state)) {
             *count += 1;
         }
-        let own = self.listening.contains(&socket.local.port());
+        let own = self.listening.has(socket.local.port());
         match socket.state {
             SYN_RECV => note(&mut self.half_open, socket.local),
             CLOSE_WAIT if own => *self.close_wait_own.entry(socket.local.port()).or_insert(0) += 1,
@@ -97,8 +119,13 @@ impl Count {
         let ephemeral = self.ports.is_some_and(|range| (range.low..=range.high).contains(&socket.local.port()));
         if ephemeral && !own && socket.remote.port() != 0 {
             let key = (socket.local.ip(), socket.remote);
-            if self.pairs.len() < PAIRS_MAX || self.pairs.contains_key(&key) {
-                let (used, waiting) = self.pairs.entry(key).or_insert((0, 0));
+            let full = self.pairs.len() >= PAIRS_MAX;
+            let pair = match self.pairs.entry(key) {
+                Entry::Occupied(pair) => Some(pair.into_mut()),
+                Entry::Vacant(place) if !full => Some(place.insert((0, 0))),
+                Entry::Vacant(_) => None,
+            };
+            if let Some((used, waiting)) = pair {
                 *used += 1;
                 *waiting += u64::from(socket.state == TIME_WAIT);
             }
@@ -228,7 +255,7 @@ mod tests {
 
     fn counted(sockets: &[Socket]) -> Count {
         let ports = Some(PortRange { low: 32768, high: 60999, reserved: 0 });
-        let mut count = Count { ports, listening: HashSet::from([443, 40000]), ..Count::default() };
+        let mut count = Count { ports, listening: Listening::new([443, 40000].into_iter()), ..Count::default() };
         sockets.iter().for_each(|socket| count.take(socket));
         count
     }
@@ -242,7 +269,7 @@ mod tests {
             socket(ESTABLISHED, "10.0.0.1:443", "10.0.0.9:50001"),
         ]);
         let pair = ("10.0.0.1".parse().expect("an address"), "10.0.0.2:5432".parse().expect("an address"));
-        assert_eq!(count.pairs, HashMap::from([(pair, (2, 1))]));
+        assert_eq!(count.pairs.into_iter().collect::<Vec<_>>(), [(pair, (2, 1))]);
     }
 
     #[test]

@@ -95,7 +95,10 @@ impl Finding {
 
     pub(super) fn citing<'r>(mut self, readings: impl IntoIterator<Item = &'r Reading>) -> Self {
         for reading in readings {
-            self.evidence.push(reading.key());
+            let key = reading.key();
+            if !self.evidence.contains(&key) {
+                self.evidence.push(key);
+            }
             // Several readings may bear on it: the fullest says how near the end is.
             self.percent = match (self.percent, reading.percent) {
                 (Some(one), Some(other)) => Some(one.max(other)),

@@ -62,54 +62,56 @@ pub(super) fn process(pid: u32, state: char, listens: &[&str]) -> ProcessSample 
     }
 }
 
+const COUNTERS: [&str; 31] = [
+    "Ip.InReceives",
+    "Ip.OutRequests",
+    "Ip.OutNoRoutes",
+    "Ip.InDiscards",
+    "Ip.OutDiscards",
+    "Ip.ReasmFails",
+    "Ip.ReasmReqds",
+    "Ip6.InReceives",
+    "Ip6.OutNoRoutes",
+    "IpExt.InNoRoutes",
+    "Tcp.OutSegs",
+    "Tcp.InSegs",
+    "Tcp.RetransSegs",
+    "Tcp.OutRsts",
+    "Tcp.EstabResets",
+    "Tcp.AttemptFails",
+    "Tcp.ActiveOpens",
+    "Tcp.PassiveOpens",
+    "Tcp.InCsumErrors",
+    "TcpExt.ListenOverflows",
+    "TcpExt.ListenDrops",
+    "TcpExt.TCPReqQFullDrop",
+    "TcpExt.TCPReqQFullDoCookies",
+    "TcpExt.TCPSynRetrans",
+    "TcpExt.TCPTimeWaitOverflow",
+    "TcpExt.TCPAbortOnMemory",
+    "TcpExt.IPReversePathFilter",
+    "Udp.InDatagrams",
+    "Udp.RcvbufErrors",
+    "Udp.SndbufErrors",
+    "TcpExt.TCPToZeroWindowAdv",
+];
+
+const SYSCTLS: [(&str, &str); 11] = [
+    ("net.ipv4.tcp_max_tw_buckets", "65536"),
+    ("net.ipv4.tcp_max_orphans", "16384"),
+    ("net.ipv4.tcp_mem", "100 200 300"),
+    ("net.ipv4.tcp_tw_reuse", "2"),
+    ("net.ipv4.tcp_syncookies", "1"),
+    ("net.ipv4.tcp_max_syn_backlog", "1024"),
+    ("net.core.somaxconn", "4096"),
+    ("net.core.netdev_max_backlog", "1000"),
+    ("net.ipv4.ipfrag_high_thresh", "4194304"),
+    ("net.core.rmem_max", "212992"),
+    ("net.ipv4.conf.all.rp_filter", "1"),
+];
+
 /// A busy host whose totals since boot look terrible.
 pub(super) fn sample() -> HostSample {
-    let counters = [
-        "Ip.InReceives",
-        "Ip.OutRequests",
-        "Ip.OutNoRoutes",
-        "Ip.InDiscards",
-        "Ip.OutDiscards",
-        "Ip.ReasmFails",
-        "Ip.ReasmReqds",
-        "Ip6.InReceives",
-        "Ip6.OutNoRoutes",
-        "IpExt.InNoRoutes",
-        "Tcp.OutSegs",
-        "Tcp.InSegs",
-        "Tcp.RetransSegs",
-        "Tcp.OutRsts",
-        "Tcp.EstabResets",
-        "Tcp.AttemptFails",
-        "Tcp.ActiveOpens",
-        "Tcp.PassiveOpens",
-        "Tcp.InCsumErrors",
-        "TcpExt.ListenOverflows",
-        "TcpExt.ListenDrops",
-        "TcpExt.TCPReqQFullDrop",
-        "TcpExt.TCPReqQFullDoCookies",
-        "TcpExt.TCPSynRetrans",
-        "TcpExt.TCPTimeWaitOverflow",
-        "TcpExt.TCPAbortOnMemory",
-        "TcpExt.IPReversePathFilter",
-        "Udp.InDatagrams",
-        "Udp.RcvbufErrors",
-        "Udp.SndbufErrors",
-        "TcpExt.TCPToZeroWindowAdv",
-    ];
-    let sysctls = [
-        ("net.ipv4.tcp_max_tw_buckets", "65536"),
-        ("net.ipv4.tcp_max_orphans", "16384"),
-        ("net.ipv4.tcp_mem", "100 200 300"),
-        ("net.ipv4.tcp_tw_reuse", "2"),
-        ("net.ipv4.tcp_syncookies", "1"),
-        ("net.ipv4.tcp_max_syn_backlog", "1024"),
-        ("net.core.somaxconn", "4096"),
-        ("net.core.netdev_max_backlog", "1000"),
-        ("net.ipv4.ipfrag_high_thresh", "4194304"),
-        ("net.core.rmem_max", "212992"),
-        ("net.ipv4.conf.all.rp_filter", "1"),
-    ];
     let states = [("ESTABLISHED".to_owned(), 200_u64), ("TIME_WAIT".to_owned(), 50)];
     HostSample {
         unix_ms: 1_700_000_000_000,
@@ -134,7 +136,7 @@ pub(super) fn sample() -> HostSample {
             mac: None,
             updated_ms: Some(1000),
         }],
-        counters: counters.into_iter().map(|name| (name.to_owned(), 100_000)).collect(),
+        counters: COUNTERS.into_iter().map(|name| (name.to_owned(), 100_000)).collect(),
         sockstat: BTreeMap::from([("TCP.tw".to_owned(), 50), ("TCP.orphan".to_owned(), 3), ("TCP.mem".to_owned(), 20)]),
         conntrack: Some(ConntrackSample {
             count: Some(1000),
@@ -149,7 +151,7 @@ pub(super) fn sample() -> HostSample {
         fds: FdSample { host_open: Some(4000), host_max: Some(1_000_000), processes: Vec::new() },
         processes: vec![process(7, 'S', &["0.0.0.0:443"])],
         cpu: Some(CpuSample { cpus: 2, total: 100_000, idle: 50_000, steal: 10, softirq: 100 }),
-        sysctls: sysctls.into_iter().map(|(name, value)| (name.to_owned(), value.to_owned())).collect(),
+        sysctls: SYSCTLS.into_iter().map(|(name, value)| (name.to_owned(), value.to_owned())).collect(),
         ..HostSample::default()
     }
 }

@@ -133,10 +133,17 @@ fn saturated(read: &Read<'_>, link: &LinkSample) -> Option<Finding> {
     let name = &link.link.iface;
     let reading = read.of("link.utilisation", name).filter(|reading| reading.state >= State::Warn)?;
     let losses = losses(read, name);
-    let full = reading.state == State::Crit || !losses.is_empty();
+    // At its rate, and at both looks a queue stood before it.
+    let queued = |link: &LinkSample| link.qdisc_queued.is_some_and(|packets| packets > 0);
+    let standing = queued(link) && read.window.link_before(link).is_some_and(queued);
+    let full = reading.state == State::Crit || standing || !losses.is_empty();
     let severity = if full { Severity::Crit } else { Severity::Warn };
     let percent = reading.percent.unwrap_or_default();
-    let tail = if losses.is_empty() { "" } else { ", and what does not fit is dropped" };
+    let tail = match (losses.is_empty(), standing) {
+        (false, _) => ", and what does not fit is dropped",
+        (true, true) => ", and a queue stands before it",
+        (true, false) => "",
+    };
     let words = format!("The link {name} is full: {percent:.0} % of its {} Mbit/s{tail}.", reading.limit.unwrap_or_default() / 1e6);
     let finding = Finding::new("l1.link-saturated", severity, name, words).citing([reading]).citing(losses.iter().copied());
     let mut finding = if losses.is_empty() { finding } else { finding.losing() };

@@ -37,18 +37,24 @@ fn table_full(read: &Read<'_>) -> Option<Finding> {
 
 fn gateways(read: &Read<'_>, found: &mut Vec<Finding>) {
     for gateway in read.window.after.gateways.iter().filter(|gateway| is_mute(read.window, gateway)) {
-        let same_family = |other: &&super::super::sample::GatewaySample| other.address.is_ipv4() == gateway.address.is_ipv4();
-        let mut others = read.window.after.gateways.iter().filter(same_family).filter(|other| other.default);
-        let another = others.any(|other| other.address != gateway.address && !is_mute(read.window, other));
-        let severity = if gateway.default && !another { Severity::Crit } else { Severity::Warn };
+        let v6 = gateway.address.is_ipv6();
+        if v6 && has_way_out(read, false) && !super::l3::owns_global_ipv6(read) {
+            // Programs prefer IPv4 to a private IPv6 address for the Internet (RFC 6724): nobody misses this router.
+            continue;
+        }
+        let lonely = !has_way_out(read, v6);
+        // With the other family whole, what fails is a part.
+        let severity = if gateway.default && lonely && !(v6 && has_way_out(read, false)) { Severity::Crit } else { Severity::Warn };
         let object = format!("{} on {}", gateway.address, gateway.iface);
         let role = if gateway.default { "router" } else { "next hop of a route" };
-        let words = format!(
-            "The {role} {} on {} does not answer {}.",
-            gateway.address,
-            gateway.iface,
-            if gateway.address.is_ipv4() { "ARP" } else { "neighbour discovery" }
-        );
+        let question = if v6 { "neighbour discovery" } else { "ARP" };
+        let words = format!("The {role} {} on {} does not answer {question}.", gateway.address, gateway.iface);
         found.push(Finding::new("l2.gateway-unresolved", severity, &object, words).losing().citing(read.of("gateway.state", &object)));
     }
+}
+
+/// A default router of this family that answers, as far as is known.
+fn has_way_out(read: &Read<'_>, v6: bool) -> bool {
+    let mut routers = read.window.after.gateways.iter().filter(|router| router.default && router.address.is_ipv6() == v6);
+    routers.any(|router| !is_mute(read.window, router))
 }

@@ -25,12 +25,16 @@ fn no_route(read: &Read<'_>) -> Option<Finding> {
     Some(Finding::new("l3.no-route", severity, "", format!("{}{tail}.", reading.text)).losing().citing([reading]))
 }
 
-/// Programs try IPv6 everywhere; that matters only where this host has an address of the IPv6 Internet.
-fn ipv6_misses_its_route<'a>(read: &Read<'a>) -> Option<&'a super::super::reading::Reading> {
+/// This host has an address of the IPv6 Internet (2000::/3).
+pub(super) fn owns_global_ipv6(read: &Read<'_>) -> bool {
     let global = |address: &String| address.starts_with('2') || address.starts_with('3');
     let mut links = read.window.after.links.iter().filter(|link| !link.link.loopback);
-    let owns = links.any(|link| link.link.addresses.iter().any(|address| address.contains(':') && global(address)));
-    let reading = read.one("ip.no-route.ipv6").filter(|_| owns)?;
+    links.any(|link| link.link.addresses.iter().any(|address| address.contains(':') && global(address)))
+}
+
+/// Programs try IPv6 everywhere; that matters only where it could work.
+fn ipv6_misses_its_route<'a>(read: &Read<'a>) -> Option<&'a super::super::reading::Reading> {
+    let reading = read.one("ip.no-route.ipv6").filter(|_| owns_global_ipv6(read))?;
     (reading.value.is_some_and(|n| n >= EVENTS_MIN) && reading.per_second.is_some_and(|rate| rate >= 1.0)).then_some(reading)
 }
 

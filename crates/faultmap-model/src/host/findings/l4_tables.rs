@@ -72,7 +72,8 @@ fn accept_queues(read: &Read<'_>, found: &mut Vec<Finding>) {
         let then = read.window.listener_before(listener);
         let lasting = then.is_some_and(|then| then.waiting.saturating_mul(2) > then.limit && then.waiting >= 2);
         let full = percent >= 100.0;
-        if !lasting && !(full && overflowed.is_some()) {
+        let turned_away = full && overflowed.is_some();
+        if !(lasting || turned_away) {
             continue;
         }
         named += 1;
@@ -89,7 +90,7 @@ fn accept_queues(read: &Read<'_>, found: &mut Vec<Finding>) {
         };
         let finding = Finding::new("l4.accept-queue-full", severity, listener.bound.to_string(), words).citing([reading]);
         let finding = if full { finding.citing(overflowed) } else { finding };
-        let finding = if full && overflowed.is_some() { finding.losing() } else { finding };
+        let finding = if turned_away { finding.losing() } else { finding };
         found.push(finding.advised(advice::somaxconn(read.window, listener)));
     }
     // Emptied again by the time of the second look, and yet somebody was turned away.

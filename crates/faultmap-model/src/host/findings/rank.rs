@@ -1,11 +1,12 @@
 //! Which finding is the cause and which are its consequences, and which comes first.
 
 use super::{Finding, Severity};
+use crate::host::readings::l5_to_l7::called;
 use crate::host::window::Window;
 use std::cmp::Reverse;
 
 /// What explains what: the first of each pair, wherever both are found, makes the second a consequence.
-const EXPLAINS: [(&str, &[&str]); 12] = [
+const EXPLAINS: [(&str, &[&str]); 11] = [
     ("l1.interface-down", &["l2.gateway-unresolved", "l3.no-route", "l4.retransmissions"]),
     ("l1.no-carrier", &["l1.queue-drops", "l2.gateway-unresolved", "l3.no-route", "l4.retransmissions"]),
     ("l1.link-flapping", &["l1.queue-drops", "l2.gateway-unresolved", "l3.no-route", "l4.retransmissions"]),
@@ -16,7 +17,6 @@ const EXPLAINS: [(&str, &[&str]); 12] = [
     ("l2.neighbor-table-full", &["l2.gateway-unresolved", "l4.retransmissions", "l4.udp-buffer-full"]),
     ("l2.gateway-unresolved", &["l4.retransmissions"]),
     ("l4.conntrack-full", &["l4.retransmissions", "l4.snat-ports-exhausted"]),
-    ("l4.fd-exhausted", &["l4.accept-queue-full"]),
     ("l4.accept-queue-full", &["l4.syn-backlog-full", "l7.service-slow"]),
 ];
 
@@ -30,6 +30,7 @@ pub(super) fn ranked(window: &Window<'_>, mut found: Vec<Finding>) -> Vec<Findin
         });
         finding.follows = follows.map(|(cause, _)| (*cause).to_owned());
     }
+    descriptors_explain(window, &mut found);
     stopped_explains(window, &mut found);
     found.sort_by(|one, other| {
         let rank = |finding: &Finding| (finding.follows.is_some(), Reverse(finding.severity), Reverse(finding.loss), finding.layer);
@@ -39,11 +40,24 @@ pub(super) fn ranked(window: &Window<'_>, mut found: Vec<Finding>) -> Vec<Findin
     found
 }
 
+/// A program without a free descriptor cannot accept; a host without one, no program.
+fn descriptors_explain(window: &Window<'_>, found: &mut [Finding]) {
+    let out = found.iter().filter(|finding| finding.cause == "l4.fd-exhausted" && finding.severity == Severity::Crit);
+    let short: Vec<String> = out.map(|finding| finding.object.clone()).collect();
+    let holders = window.after.processes.iter().filter(|process| short.contains(&called(process)));
+    let bound: Vec<String> = holders.flat_map(|process| process.listens.iter().map(ToString::to_string)).collect();
+    for finding in found.iter_mut().filter(|finding| finding.cause == "l4.accept-queue-full") {
+        if short.iter().any(String::is_empty) || bound.contains(&finding.object) {
+            finding.follows = Some("l4.fd-exhausted".to_owned());
+        }
+    }
+}
+
 /// A stopped program makes the queues of its own listeners full, and of nobody else's.
 fn stopped_explains(window: &Window<'_>, found: &mut [Finding]) {
     let mute: Vec<String> =
         found.iter().filter(|finding| finding.cause == "l7.service-mute").map(|finding| finding.object.clone()).collect();
-    let holders = window.after.processes.iter().filter(|process| mute.contains(&crate::host::readings::l5_to_l7::called(process)));
+    let holders = window.after.processes.iter().filter(|process| mute.contains(&called(process)));
     let bound: Vec<String> = holders.flat_map(|process| process.listens.iter().map(ToString::to_string)).collect();
     if bound.is_empty() {
         return;

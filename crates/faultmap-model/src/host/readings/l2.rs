@@ -55,7 +55,8 @@ fn fill(window: &Window<'_>, table: &NeighborTableSample, found: &mut Vec<Readin
 }
 
 fn fulls(window: &Window<'_>, before: Option<&NeighborTableSample>, table: &NeighborTableSample, found: &mut Vec<Reading>) {
-    let rows: [(&'static str, fn(&NeighborTableSample) -> Option<u64>, &str); 2] = [
+    type Pick = fn(&NeighborTableSample) -> Option<u64>;
+    let rows: [(&'static str, Pick, &str); 2] = [
         ("neighbor.table-fulls", |table| table.table_fulls, "neighbours refused because the table was full"),
         ("neighbor.unanswered", |table| table.resolution_failures, "neighbours that answered no request"),
     ];

@@ -20,80 +20,51 @@ pub(super) fn read(window: &Window<'_>, found: &mut Vec<Reading>) {
     udp_sockets(window, found);
 }
 
-fn counters() -> [Counted; 13] {
-    let row = |id, names, kind, text, threshold| Counted { layer: L4, id, names, kind, text, threshold };
-    let netdata = |warn, crit| Some(Threshold::per_second(Some(warn), crit, "Netdata"));
-    let both = Some(Threshold::per_second(Some(1.0), Some(5.0), "Netdata"));
-    [
-        row(
-            "tcp.listen-overflows",
-            &["TcpExt.ListenOverflows"],
-            Kind::Saturation,
-            "{n} connections found an accept queue full",
-            both.clone(),
-        ),
-        // Everything that a listener turns away is in here, also what no queue is to blame for.
-        row("tcp.listen-drops", &["TcpExt.ListenDrops"], Kind::Info, "{n} connections turned away by listeners, for any reason", None),
-        row(
-            "tcp.syn-drops",
-            &["TcpExt.TCPReqQFullDrop"],
-            Kind::Saturation,
-            "{n} SYNs dropped because a SYN backlog was full",
-            both.clone(),
-        ),
-        row(
-            "tcp.syn-cookies",
-            &["TcpExt.TCPReqQFullDoCookies"],
-            Kind::Saturation,
-            "{n} SYNs answered by cookie because a SYN backlog was full",
-            both,
-        ),
-        row("tcp.resets-sent", &["Tcp.OutRsts"], Kind::Info, "{n} resets sent", None),
-        row("tcp.resets-received", &["Tcp.EstabResets"], Kind::Info, "{n} established connections reset", None),
-        row("tcp.connects-failed", &["Tcp.AttemptFails"], Kind::Info, "{n} connects failed", None),
-        row(
-            "tcp.time-wait-overflows",
-            &["TcpExt.TCPTimeWaitOverflow"],
-            Kind::Saturation,
-            "{n} connections closed without TIME_WAIT for want of room",
-            netdata(5.0, None),
-        ),
-        row(
-            "tcp.aborts-on-memory",
-            &["TcpExt.TCPAbortOnMemory"],
-            Kind::Saturation,
-            "{n} connections reset for want of memory or orphans",
-            netdata(1.0, Some(10.0)),
-        ),
-        row(
-            "tcp.window-closed",
-            &["TcpExt.TCPToZeroWindowAdv"],
-            Kind::Info,
-            "{n} times we told a peer to stop sending: a program here does not read",
-            None,
-        ),
-        row(
-            "tcp.checksum-errors",
-            &["Tcp.InCsumErrors", "Udp.InCsumErrors", "Icmp.InCsumErrors"],
-            Kind::Errors,
-            "{n} packets with a wrong checksum",
-            None,
-        ),
-        row(
+/// Name of the reading, its counters, its sentence.
+type Row = (&'static str, &'static [&'static str], &'static str);
+
+/// Told, and never judged by themselves: resets come with every port scan, and listen drops have many causes.
+const TOLD: [Row; 5] = [
+    ("tcp.listen-drops", &["TcpExt.ListenDrops"], "{n} connections turned away by listeners, for any reason"),
+    ("tcp.resets-sent", &["Tcp.OutRsts"], "{n} resets sent"),
+    ("tcp.resets-received", &["Tcp.EstabResets"], "{n} established connections reset"),
+    ("tcp.connects-failed", &["Tcp.AttemptFails"], "{n} connects failed"),
+    ("tcp.window-closed", &["TcpExt.TCPToZeroWindowAdv"], "{n} times we told a peer to stop sending: a program here does not read"),
+];
+
+/// Damage that only the checksum shows.
+const CHECKSUMS: Row = (
+    "tcp.checksum-errors",
+    &["Tcp.InCsumErrors", "Udp.InCsumErrors", "Icmp.InCsumErrors", "IpExt.InCsumErrors", "Udp6.InCsumErrors", "Icmp6.InCsumErrors"],
+    "{n} packets with a wrong checksum",
+);
+
+/// Somebody was turned away: from so many a second at risk, from so many at fault.
+const TURNED_AWAY: [(Row, f64, Option<f64>); 7] = [
+    (("tcp.listen-overflows", &["TcpExt.ListenOverflows"], "{n} connections found an accept queue full"), 1.0, Some(5.0)),
+    (("tcp.syn-drops", &["TcpExt.TCPReqQFullDrop"], "{n} SYNs dropped because a SYN backlog was full"), 1.0, Some(5.0)),
+    (("tcp.syn-cookies", &["TcpExt.TCPReqQFullDoCookies"], "{n} SYNs answered by cookie because a SYN backlog was full"), 1.0, Some(5.0)),
+    (("tcp.time-wait-overflows", &["TcpExt.TCPTimeWaitOverflow"], "{n} connections closed without TIME_WAIT for want of room"), 5.0, None),
+    (("tcp.aborts-on-memory", &["TcpExt.TCPAbortOnMemory"], "{n} connections reset for want of memory or orphans"), 1.0, Some(10.0)),
+    (
+        (
             "udp.receive-buffer-errors",
             &["Udp.RcvbufErrors", "Udp6.RcvbufErrors"],
-            Kind::Saturation,
             "{n} datagrams dropped because a socket's buffer was full",
-            netdata(10.0, None),
         ),
-        row(
-            "udp.send-buffer-errors",
-            &["Udp.SndbufErrors", "Udp6.SndbufErrors"],
-            Kind::Saturation,
-            "{n} datagrams not sent for want of buffer",
-            netdata(10.0, None),
-        ),
-    ]
+        10.0,
+        None,
+    ),
+    (("udp.send-buffer-errors", &["Udp.SndbufErrors", "Udp6.SndbufErrors"], "{n} datagrams not sent for want of buffer"), 10.0, None),
+];
+
+fn counters() -> impl Iterator<Item = Counted> {
+    let row = |(id, names, text): Row, kind, threshold| Counted { layer: L4, id, names, kind, text, threshold };
+    let turned_away = TURNED_AWAY
+        .into_iter()
+        .map(move |(own, warn, crit)| row(own, Kind::Saturation, Some(Threshold::per_second(Some(warn), crit, "Netdata"))));
+    let told = TOLD.into_iter().map(move |own| row(own, Kind::Info, None));
+    turned_away.chain(told).chain([row(CHECKSUMS, Kind::Errors, None)])
 }
 
 /// Retransmits of data as a share of what was sent; repeated SYNs (to hosts that are gone) are left out.
