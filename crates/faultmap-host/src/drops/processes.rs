@@ -22,16 +22,14 @@ pub fn name_processes(report: &mut DropReport) {
 fn find(wanted: &mut BTreeMap<u64, Option<DropProcess>>) {
     let mut left = wanted.len();
     let mut looked_at = 0;
-    let Ok(processes) = std::fs::read_dir("/proc") else { return };
-    for process in processes.flatten().take(PROCESSES_MAX) {
-        let Some(pid) = process.file_name().to_str().and_then(|name| name.parse::<u32>().ok()) else { continue };
-        if left == 0 {
-            return;
-        }
+    if left == 0 {
+        return;
+    }
+    for (_, pid) in processes() {
         let Ok(descriptors) = std::fs::read_dir(format!("/proc/{pid}/fd")) else { continue };
         for descriptor in descriptors.flatten() {
             looked_at += 1;
-            if looked_at > DESCRIPTORS_MAX {
+            if looked_at > DESCRIPTORS_MAX || left == 0 {
                 return;
             }
             let Ok(link) = std::fs::read_link(descriptor.path()) else { continue };
@@ -42,6 +40,17 @@ fn find(wanted: &mut BTreeMap<u64, Option<DropProcess>>) {
             }
         }
     }
+}
+
+/// Processes whose descriptors may be read, by how many they have open (Linux 6.2 and later tell it as the folder's size): one that
+/// holds all connections of a busy host must not hide the others.
+fn processes() -> Vec<(u64, u32)> {
+    let Ok(entries) = std::fs::read_dir("/proc") else { return Vec::new() };
+    let pids = entries.flatten().filter_map(|entry| entry.file_name().to_str()?.parse::<u32>().ok());
+    let open = |pid: u32| Some((std::fs::metadata(format!("/proc/{pid}/fd")).ok()?.len(), pid));
+    let mut processes: Vec<_> = pids.take(PROCESSES_MAX).filter_map(open).collect();
+    processes.sort_unstable();
+    processes
 }
 
 /// `socket:[123]`

@@ -8,6 +8,7 @@ mod capture;
 mod dialogue;
 mod dns;
 mod dns_trace;
+mod drops;
 mod fragments;
 mod http;
 mod http3;
@@ -26,6 +27,7 @@ pub use capture::*;
 pub use dialogue::*;
 pub use dns::*;
 pub use dns_trace::*;
+pub use drops::*;
 pub use fragments::*;
 pub use http::*;
 pub use http3::*;
@@ -111,6 +113,8 @@ seen! {
     Counters(Counters) = "counters" @ L3,
     /// Packets that reached this host's IP layer against those delivered upward, while we provoked answers.
     IngressGap(IngressGap) = "ingress.gap" @ L3,
+    /// Packets of the check that this host's own kernel dropped, and why (needs CAP_BPF and CAP_PERFMON).
+    LocalDrops(LocalDrops) = "host.drops" @ L3,
     /// Limits and fill of this host's tables.
     HostTables(HostTables) = "host.tables" @ L4,
     /// Sockets that this host already holds to the destination.

@@ -6,8 +6,9 @@ use super::Check;
 use crate::dns::{self, DnsAsk};
 use crate::questions::{ConnectAsk, EchoAsk, WalkAsk, ack_probe, arp_probe, connect, echo, repeat, udp, walk};
 use crate::sock::AnswerTap;
+use faultmap_host::drops::{DropWatch, Scope};
 use faultmap_model::observation::{
-    ConnectOutcome, HopSaid, IcmpMeaning, IngressGap, NeighborState, RecordType, Role, RouteOutcome, Transport, WalkProtocol,
+    ConnectOutcome, HopSaid, IcmpMeaning, IngressGap, LocalDrops, NeighborState, RecordType, Role, RouteOutcome, Transport, WalkProtocol,
 };
 use faultmap_model::{Observation, Seen};
 use futures_util::future::join_all;
@@ -355,6 +356,7 @@ impl Check<'_> {
         let Some(idle) = undelivered(v6) else { return };
         let before = faultmap_host::Snapshot::take();
         let mut tap = if self.raw { AnswerTap::open(to.ip()) } else { None };
+        let watch = watch_drops();
         let provoked = 4;
         let pattern = repeat(to, provoked, INGRESS_WINDOW).await;
         let Some(end) = undelivered(v6) else { return };
@@ -371,6 +373,9 @@ impl Check<'_> {
             answers_on_wire: tap.as_mut().map(|tap| tap.count_from(to)),
         };
         self.rec.note(asked, gap);
+        if let Some(sample) = watch.and_then(|watch| watch.read().ok()) {
+            self.rec.note(asked, LocalDrops::new(to, provoked, &sample));
+        }
     }
 
     /// Before the split only one SYN for each address had been sent: what was lost until now is the host's usual noise. Later the peer's
@@ -509,6 +514,13 @@ fn usable_host(ip: IpAddr) -> bool {
 pub(super) fn undelivered(v6: bool) -> Option<u64> {
     let (received, delivered, explained) = faultmap_host::ip_in_counts(v6)?;
     Some(received.saturating_sub(delivered).saturating_sub(explained))
+}
+
+/// Where the kernel lets us, it tells why it drops a packet. Without, the counters must do: the verdict is the same, only less certain.
+fn watch_drops() -> Option<DropWatch> {
+    let held = faultmap_host::privileges();
+    let both = ["CAP_BPF", "CAP_PERFMON"].iter().all(|name| held.iter().any(|held| held == name));
+    both.then(|| DropWatch::start(Scope::OwnNamespace).ok()).flatten()
 }
 
 fn rp_filtered_since(before: &faultmap_host::Snapshot) -> u64 {

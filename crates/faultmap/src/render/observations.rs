@@ -53,6 +53,7 @@ pub(super) fn words(seen: &Seen) -> String {
         Seen::Route(it) => route(it),
         Seen::Counters(it) => counters(it),
         Seen::IngressGap(it) => ingress_gap(it),
+        Seen::LocalDrops(it) => local_drops(it),
         Seen::HostTables(it) => host_tables(it),
         Seen::Flows(it) => flows(it),
         Seen::DnsConfig(it) => dns_config(it),
@@ -156,6 +157,16 @@ fn ingress_gap(it: &IngressGap) -> String {
         it.lost_idle,
         it.rp_filtered
     )
+}
+
+fn local_drops(it: &LocalDrops) -> String {
+    let one = |drop: &LocalDrop| {
+        let way = if drop.incoming { "from" } else { "to" };
+        let place = drop.location.as_ref().map_or_else(String::new, |place| format!(" in {place}"));
+        format!("{} {way} it by {}{place}", count(drop.count, "packet"), drop.reason)
+    };
+    let drops = if it.drops.is_empty() { "none".to_owned() } else { it.drops.iter().map(one).collect::<Vec<_>>().join(", ") };
+    format!("{}: {} provoked, dropped by this host: {drops}", it.to, count(it.provoked, "answer"))
 }
 
 fn host_tables(it: &HostTables) -> String {

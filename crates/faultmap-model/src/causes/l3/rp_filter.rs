@@ -1,7 +1,7 @@
 //! This host's reverse-path filter drops the answers.
 
 use crate::causes::{Cause, Claim, Tool};
-use crate::observation::{Counters, IngressGap};
+use crate::observation::{Counters, IngressGap, LocalDrops};
 use crate::verdict::Where;
 use crate::{Evidence, Layer};
 
@@ -32,19 +32,26 @@ pub(super) static CAUSE: Cause = Cause {
     claim,
 };
 
+/// The kernel's drop reason.
+const REASON: &str = "IP_RPFILTER";
+
 fn claim(ev: &Evidence<'_>) -> Option<Claim> {
     if let Some(told) = crate::causes::peer::told(ev, CAUSE.id) {
         return told;
     }
     let failure = ev.failure().filter(crate::evidence::Failure::silent)?;
+    // The kernel's own word, for packets of this very target: no other traffic can have raised it.
+    let by_name =
+        ev.first::<LocalDrops>(|drops| drops.to.ip() == failure.ip && drops.of(REASON).1 > 0).map(|(id, drops)| (id, drops.of(REASON).1));
     let by_gap = ev.first::<IngressGap>(|gap| gap.rp_filtered > 0).map(|(id, gap)| (id, gap.rp_filtered));
     let by_counter = || {
         let (id, counters) = ev.first::<Counters>(|counters| counters.rose.contains_key("TcpExt.IPReversePathFilter"))?;
         Some((id, counters.rose.get("TcpExt.IPReversePathFilter").copied()?))
     };
-    let (id, count) = by_gap.or_else(by_counter)?;
+    let confidence = if by_name.is_some() { 0.98 } else { 0.94 };
+    let (id, count) = by_name.or(by_gap).or_else(by_counter)?;
     let summary = format!("Answers from {} arrive and this host's reverse-path filter drops them ({count} during the check).", failure.ip);
-    Some(Claim::proven(0.94, Where::Local, "rp_filter of this host", summary).citing([failure.id, id]))
+    Some(Claim::proven(confidence, Where::Local, "rp_filter of this host", summary).citing([failure.id, id]))
 }
 
 #[cfg(test)]

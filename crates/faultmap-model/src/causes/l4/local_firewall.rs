@@ -3,7 +3,7 @@
 use super::firewall_reject::reset_at_first_hop;
 use crate::causes::{Cause, Claim, Tool};
 use crate::evidence::{Failure, How, Protocol};
-use crate::observation::{Counters, IngressGap, Neighbor, NeighborState, Role, UdpOutcome, UdpProbe, Walk};
+use crate::observation::{Counters, IngressGap, LocalDrops, Neighbor, NeighborState, Role, UdpOutcome, UdpProbe, Walk};
 use crate::verdict::Where;
 use crate::{Evidence, Layer, ObservationId};
 use std::net::IpAddr;
@@ -17,7 +17,7 @@ pub(super) static CAUSE: Cause = Cause {
            rule drops the answer when it comes back. Container and sandbox policies act here too.",
     shows: "EPERM from the kernel; an ICMP error from our own address; a SYN with TTL 1 that not even the first router sees while one to another \
             port is answered; retransmissions that fail locally (TCPRetransFail); answers that reach our IP layer but are never delivered \
-            (InReceives rises, InDelivers does not).",
+            (InReceives rises, InDelivers does not); the kernel's own word for each drop (NETFILTER_DROP).",
     confirm: &[
         Tool { run: "nft list ruleset; iptables-save -c", on: "here", why: "shows the rule and its counter" },
         Tool {
@@ -35,8 +35,10 @@ pub(super) static CAUSE: Cause = Cause {
 
 fn claim(ev: &Evidence<'_>) -> Option<Claim> {
     let failure = ev.failure()?;
-    let (confidence, ids, how) =
-        refused(ev, &failure).or_else(|| dropped_outgoing(ev, &failure)).or_else(|| dropped_incoming(ev, &failure))?;
+    let (confidence, ids, how) = refused(ev, &failure)
+        .or_else(|| dropped_by_name(ev, &failure))
+        .or_else(|| dropped_outgoing(ev, &failure))
+        .or_else(|| dropped_incoming(ev, &failure))?;
     let summary = format!("This host's own firewall stops the connection to {}: {how}.", failure.place());
     Some(Claim::proven(confidence, Where::Local, "this host's packet filter", summary).citing([failure.id]).citing(ids))
 }
@@ -77,6 +79,25 @@ fn resolved(neighbor: &Neighbor) -> bool {
         _ => false,
     }
 }
+
+/// The kernel gives the filter as the reason for each packet that it dropped.
+fn dropped_by_name(ev: &Evidence<'_>, failure: &Failure<'_>) -> Option<Sign> {
+    if !failure.silent() {
+        return None;
+    }
+    let filtered = |drops: &LocalDrops| FILTERS.iter().map(|reason| (*reason, drops.of(reason))).find(|(_, (out, into))| out + into > 0);
+    let (id, drops) = ev.first::<LocalDrops>(|drops| drops.to.ip() == failure.ip && filtered(drops).is_some())?;
+    let (reason, (out, into)) = filtered(drops)?;
+    let words = match (out, into) {
+        (out, 0) => format!("the kernel drops the packets to it for a rule ({reason}, {out} of them)"),
+        (0, into) => format!("answers arrive and the kernel drops them for a rule ({reason}, {into} of them)"),
+        (out, into) => format!("the kernel drops packets for a rule ({reason}, {out} on their way out, {into} on their way in)"),
+    };
+    Some((0.98, vec![id], words))
+}
+
+/// Drop reasons that are a rule somebody made on this host for packets of its own.
+const FILTERS: [&str; 3] = ["NETFILTER_DROP", "BPF_CGROUP_EGRESS", "TC_EGRESS"];
 
 /// Nothing leaves.
 fn dropped_outgoing(ev: &Evidence<'_>, failure: &Failure<'_>) -> Option<Sign> {
@@ -140,9 +161,10 @@ fn dropped_incoming(ev: &Evidence<'_>, failure: &Failure<'_>) -> Option<Sign> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::tests_support::{connect, errno, icmp_from, own_link, route_via, silent};
+    use super::super::tests_support::{connect, connected, errno, icmp_from, own_link, route_via, silent};
     use super::*;
     use crate::Seen;
+    use crate::observation::LocalDrop;
     use crate::testkit::{claims, recording};
 
     fn check(seen: Vec<Seen>, expect: Option<(f64, bool)>) {
@@ -178,6 +200,20 @@ mod tests {
         check(vec![connect("10.2.0.10:80", Role::Target, silent()), gap(4, 4, 0)], None);
         check(vec![connect("10.2.0.10:80", Role::Target, silent()), gap(4, 0, 4)], None);
         check(vec![connect("10.2.0.10:80", Role::Target, silent()), gap(0, 0, 0)], None);
+    }
+
+    #[test]
+    fn the_kernels_own_word_for_the_drop_is_the_local_filter() {
+        let dropped = |to: &str, reason: &str, incoming| {
+            let drop = LocalDrop { reason: reason.to_owned(), incoming, count: 4, location: None };
+            Seen::LocalDrops(LocalDrops { to: to.parse().expect("addr"), provoked: 4, window_ms: 220.0, drops: vec![drop] })
+        };
+        let silence = || connect("10.2.0.10:80", Role::Target, silent());
+        check(vec![silence(), dropped("10.2.0.10:80", "NETFILTER_DROP", true)], Some((0.98, true)));
+        check(vec![silence(), dropped("10.2.0.10:80", "NETFILTER_DROP", false)], Some((0.98, true)));
+        check(vec![silence(), dropped("10.2.0.10:80", "TCP_OLD_ACK", true)], None);
+        check(vec![silence(), dropped("10.2.0.99:80", "NETFILTER_DROP", true)], None);
+        check(vec![connect("10.2.0.10:80", Role::Target, connected()), dropped("10.2.0.10:80", "NETFILTER_DROP", true)], None);
     }
 
     #[test]
