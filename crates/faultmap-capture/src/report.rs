@@ -149,8 +149,10 @@ pub struct Report {
     /// The seven layers, L1 first.
     pub layers: Vec<LayerSeen>,
     /// What is wrong, worst first.
+    #[serde(rename = "findings")]
     pub groups: Vec<ShownGroup>,
     /// Groups that are left out for want of room.
+    #[serde(rename = "more_findings")]
     pub more_groups: usize,
     /// Rules that matched, worst first: what the groups rest on, and notes that blame nobody.
     pub findings: Vec<Finding>,

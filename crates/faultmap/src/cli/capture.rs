@@ -2,16 +2,19 @@
 
 use clap::{Args, ValueEnum, ValueHint};
 use std::path::PathBuf;
+use std::time::Duration;
 
 const EXAMPLES: &str = "\
 Examples:
   faultmap capture slow.pcapng                      which layer is at fault, and which packets show it?
   tcpdump -w - -i eth0 | faultmap capture -         from a pipe
-  faultmap capture day.pcap.zst --json | jq .groups
+  faultmap capture day.pcap.zst --json | jq .findings
   faultmap capture slow.pcapng --flows --sort bytes    every flow in a table
   faultmap capture slow.pcapng --flow 12            one connection, packet by packet
   faultmap capture slow.pcapng --finding 1 --write evidence.pcapng
   faultmap capture day.pcap --parquet flows.parquet    columns for DuckDB, DataFusion, Spark
+  sudo faultmap capture -i eth0 --bpf 'port 5432'      live, until Ctrl-C
+  sudo faultmap capture -i any --ring /var/tmp/ring --files 20 --size 200M     the last 4 GB, always
 
 Exit code: 0 healthy, 2 usage or nothing could be read, 3 degraded, 4 inconclusive, 11 … 17 fault at L1 … L7.
 A damaged file is judged by what stands before the damage; the damage is told on stderr.";
@@ -21,8 +24,36 @@ A damaged file is judged by what stands before the damage; the damage is told on
 #[command(after_help = EXAMPLES)]
 pub(crate) struct CaptureArgs {
     /// Capture files in the order of their packets: pcap or pcapng, plain, gzip or zstd; `-` is stdin
-    #[arg(value_name = "FILE", value_hint = ValueHint::FilePath, required = true)]
+    #[arg(value_name = "FILE", value_hint = ValueHint::FilePath, required_unless_present = "interface")]
     pub(crate) files: Vec<PathBuf>,
+
+    /// Capture what passes this interface instead, until Ctrl-C, --for or --count; `any` is every one (needs CAP_NET_RAW)
+    #[arg(short, long, value_name = "NAME", value_hint = ValueHint::Other, conflicts_with_all = ["files", "flow", "finding"], help_heading = "Live")]
+    pub(crate) interface: Option<String>,
+    /// Let the kernel hand over only packets that match this pcap filter: 'host 10.0.0.1 and tcp port 443'
+    #[arg(long, value_name = "EXPRESSION", requires = "interface", help_heading = "Live")]
+    pub(crate) bpf: Option<String>,
+    /// End after so long: 30s, 5m
+    #[arg(long = "for", value_name = "TIME", value_parser = super::duration, requires = "interface", help_heading = "Live")]
+    pub(crate) duration: Option<Duration>,
+    /// End after so many packets
+    #[arg(short, long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..), requires = "interface", help_heading = "Live")]
+    pub(crate) count: Option<u64>,
+    /// See frames of other stations too, where the medium shows them
+    #[arg(long, requires = "interface", help_heading = "Live")]
+    pub(crate) promiscuous: bool,
+    /// Megabytes for packets that wait to be read
+    #[arg(long, value_name = "MB", default_value_t = 32, value_parser = clap::value_parser!(u32).range(2..=1024), requires = "interface", help_heading = "Live")]
+    pub(crate) buffer: u32,
+    /// Record without end into FOLDER: when a file is full the next begins, and the oldest is removed
+    #[arg(long, value_name = "FOLDER", value_hint = ValueHint::DirPath, requires = "interface", conflicts_with = "write", help_heading = "Live")]
+    pub(crate) ring: Option<PathBuf>,
+    /// Files that --ring keeps
+    #[arg(long = "files", value_name = "N", default_value_t = 10, value_parser = clap::value_parser!(u32).range(2..=100_000), requires = "ring", help_heading = "Live")]
+    pub(crate) ring_files: u32,
+    /// Size of each file of --ring: 500k, 100M, 2G
+    #[arg(long = "size", value_name = "SIZE", default_value = "100M", value_parser = size, requires = "ring", help_heading = "Live")]
+    pub(crate) ring_size: u64,
 
     /// JSON on stdout (schema faultmap.capture/1), nothing else; with --flows one object a line
     #[arg(long, help_heading = "Output")]
@@ -62,6 +93,22 @@ pub(crate) struct CaptureArgs {
     pub(crate) max_flows: u32,
 }
 
+/// `500k`, `100M`, `2G`: thousands, as disks are sold. At least 10 kB.
+fn size(text: &str) -> Result<u64, String> {
+    const LEAST: u64 = 10_000;
+    let digits = text.trim_end_matches(|c: char| c.is_ascii_alphabetic());
+    let unit = match text.get(digits.len()..).unwrap_or_default().to_ascii_lowercase().as_str() {
+        "" | "b" => 1,
+        "k" | "kb" => 1000,
+        "m" | "mb" => 1_000_000,
+        "g" | "gb" => 1_000_000_000,
+        _ => return Err("write it as 500k, 100M or 2G".to_owned()),
+    };
+    let bytes = digits.parse::<u64>().ok().and_then(|number| number.checked_mul(unit));
+    let bytes = bytes.ok_or_else(|| "write it as 500k, 100M or 2G".to_owned())?;
+    if bytes < LEAST { Err("at least 10k".to_owned()) } else { Ok(bytes) }
+}
+
 /// What `--flows` is sorted by.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub(crate) enum Sort {
@@ -85,4 +132,19 @@ pub(crate) enum Sort {
     Server,
     /// Client address and port
     Client,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::size;
+
+    #[test]
+    fn sizes_are_written_with_a_unit() {
+        for (text, bytes) in [("500k", Some(500_000)), ("100M", Some(100_000_000)), ("2GB", Some(2_000_000_000)), ("20000", Some(20_000))] {
+            assert_eq!(size(text).ok(), bytes, "{text}");
+        }
+        for text in ["", "k", "1k", "-5M", "1T", "99999999999G"] {
+            assert!(size(text).is_err(), "{text}");
+        }
+    }
 }

@@ -5,6 +5,7 @@
 mod check;
 mod host;
 mod killed;
+mod live;
 mod many;
 mod packets;
 mod recordings;

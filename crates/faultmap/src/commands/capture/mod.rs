@@ -1,6 +1,7 @@
 //! `faultmap capture`: reads packets, and shows what they say. One loop over a source of packets; the views choose what is told of it.
 
 mod extract;
+mod live;
 mod reading;
 mod sequence;
 mod talkers;
@@ -13,6 +14,7 @@ use crate::render;
 use crate::terminal::{self, Choice, Terminal};
 use anyhow::{Context as _, bail};
 use faultmap_capture::analysis::{Analysis, Limits, Outcome};
+use faultmap_capture::bpf::{Program, Tags};
 use faultmap_capture::columns;
 use faultmap_capture::flow::FlowRecord;
 use faultmap_capture::report::{Report, Source};
@@ -25,6 +27,9 @@ const EXIT_INTERRUPTED: i32 = 130;
 pub(super) fn run(args: &CaptureArgs, choice: Choice) -> anyhow::Result<i32> {
     args.parquet.as_deref().map(super::file::writable).transpose()?;
     args.write.as_deref().map(super::file::writable).transpose()?;
+    if let Some(interface) = &args.interface {
+        return from_interface(args, interface, choice);
+    }
     let twice = args.flow.is_some() || args.finding.is_some();
     if twice && args.files.iter().any(|file| file.as_os_str() == "-") {
         bail!("--flow and --finding read the packets twice, and the standard input can be read once; save it to a file first");
@@ -36,6 +41,28 @@ pub(super) fn run(args: &CaptureArgs, choice: Choice) -> anyhow::Result<i32> {
     }
     show(args, &outcome, &report, choice)?;
     Ok(i32::from(report.exit_code()))
+}
+
+/// What passes an interface, until it ends.
+fn from_interface(args: &CaptureArgs, interface: &str, choice: Choice) -> anyhow::Result<i32> {
+    let mut analysis = Analysis::new(limits(args));
+    let columns = args.parquet.as_deref().map(|path| Columns::begin(path, &mut analysis)).transpose()?;
+    let reading = live::watch(args, interface, &mut analysis, choice)?;
+    let outcome = analysis.finish();
+    if let Some(columns) = columns {
+        columns.done()?;
+    }
+    let source = Source { name: format!("interface {interface}"), error: reading.errors.first().cloned() };
+    let report = Report::new(&outcome, vec![source], &reading.notes, false);
+    show(args, &outcome, &report, choice)?;
+    reading.errors.iter().for_each(|error| terminal::say(&format!("faultmap: {}\n", render::guard(error, true))));
+    Ok(if reading.errors.is_empty() { i32::from(report.exit_code()) } else { crate::cli::EXIT_FAILED })
+}
+
+/// A pcap filter as the kernel takes it.
+fn kernel_filter(text: &str) -> anyhow::Result<Vec<libc::sock_filter>> {
+    let program = Program::compile(text, Tags::Kernel).context("--bpf")?;
+    Ok(program.for_kernel())
 }
 
 /// Reads everything once.

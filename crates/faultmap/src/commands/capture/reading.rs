@@ -57,7 +57,7 @@ pub(super) fn read(paths: &[PathBuf], mut each: impl FnMut(&Captured<'_>) -> any
 }
 
 /// The first Ctrl-C ends the reading, and what was read is judged; the second ends the program.
-fn interrupts() -> anyhow::Result<Arc<AtomicBool>> {
+pub(super) fn interrupts() -> anyhow::Result<Arc<AtomicBool>> {
     let flag = Arc::new(AtomicBool::new(false));
     let raised = Arc::clone(&flag);
     let runtime = tokio::runtime::Builder::new_current_thread().enable_io().build().context("cannot listen for Ctrl-C")?;
