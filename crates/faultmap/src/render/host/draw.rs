@@ -4,7 +4,7 @@
 
 use super::board::{Board, View};
 use super::tracks::{Track, Trend};
-use super::{drops, figures, foretold, hue, named, readings};
+use super::{drops, figures, foretold, hue, named, readings, sound};
 use crate::commands::clock;
 use crate::render::{BOLD, CYAN, DIM, PLAIN, Paper, count, sign};
 use crate::terminal::Terminal;
@@ -209,7 +209,7 @@ impl<'a> Sheet<'a> {
                 self.put(&mut row, style, glyph);
                 let what = named(&fullest.reading, &fullest.object);
                 let words =
-                    format!(" nothing is lost or refused; fullest: {} {what}, {}", fullest.layer, figures::percent(fullest.percent));
+                    format!(" {}; fullest: {} {what}, {}", sound(report).to_lowercase(), fullest.layer, figures::percent(fullest.percent));
                 self.put(&mut row, PLAIN, &words);
                 lines.push(row.line());
             }

@@ -99,15 +99,16 @@ fn verdict(paper: &mut Paper, report: &HostReport) {
     let (glyph, word, style) = status(paper, report.status);
     let Some(bottleneck) = &report.bottleneck else {
         paper.put(style.bold(), glyph).blank(1).put(style.bold(), word).end();
+        let sound = sound(report);
         let sentence = match &report.fullest {
             Some(fullest) => format!(
-                "Nothing is lost or refused. The fullest is {} {}: {}, {}.",
+                "{sound}. The fullest is {} {}: {}, {}.",
                 fullest.layer,
                 fullest.layer.name(),
                 named(&fullest.reading, &fullest.object),
                 figures::percent(fullest.percent)
             ),
-            None => "Nothing is lost or refused, as far as can be seen.".to_owned(),
+            None => format!("{sound}; nothing has a limit that is known."),
         };
         paper.wrapped(PLAIN, &sentence, 2);
         return;
@@ -122,6 +123,11 @@ fn verdict(paper: &mut Paper, report: &HostReport) {
     if !bottleneck.object.is_empty() {
         paper.blank(2).put(DIM, "where: ").wrapped(PLAIN, &bottleneck.object, 9);
     }
+}
+
+/// Silence of what could not be read proves nothing.
+const fn sound(report: &HostReport) -> &'static str {
+    if report.unavailable.is_empty() { "Nothing is lost or refused" } else { "As far as can be seen, nothing is lost or refused" }
 }
 
 fn status(paper: &Paper, status: Status) -> (&'static str, &'static str, Style) {
