@@ -39,7 +39,7 @@ fn the_object_has_seven_layers_and_ids_of_the_registry() {
 fn the_map_shows_every_layer_and_details_when_asked() {
     let ran = run(&["host", "--interval", "100ms", "--verbose"]);
     assert!(is_verdict(ran.code), "{}", ran.err);
-    for part in ["L7 Application", "L1 Physical", "over 1", "L4 Transport"] {
+    for part in ["L7 Application", "L1 Physical", ", over ", "L4 Transport"] {
         assert!(ran.out.contains(part), "{part}: {}", ran.out);
     }
     assert!(ran.out.lines().all(|line| line.chars().count() <= 110), "{}", ran.out);
@@ -269,6 +269,38 @@ fn a_history_grows_by_a_line_a_run_and_is_never_lost() {
 }
 
 #[test]
+fn what_grew_over_earlier_runs_has_a_forecast() {
+    let scratch = Scratch::new();
+    let file = scratch.path("host.jsonl");
+    let now = run(&["host", "--json", "--interval", "100ms"]).json();
+    let find = |report: &serde_json::Value| {
+        let mut all = report["readings"].as_array().expect("a list").iter();
+        all.find(|reading| reading["id"] == "fds.host").and_then(|reading| reading["percent"].as_f64())
+    };
+    // Without /proc there is nothing to foretell.
+    let Some(percent) = find(&now) else { return };
+    let at = now["taken_unix_ms"].as_u64().expect("a time");
+    let line = |back: u32, host: &serde_json::Value| {
+        let then = serde_json::json!({"fds.host": percent - f64::from(back) * 5.0});
+        let point = serde_json::json!({
+            "unix_ms": at - u64::from(back) * 60_000, "hostname": host, "namespace": now["namespace"], "percents": then
+        });
+        format!("{point}\n")
+    };
+    let text: String = (1..=8).rev().map(|back| line(back, &now["hostname"])).collect();
+    std::fs::write(&file, &text).expect("written");
+    let told = run(&["host", "--json", "--interval", "100ms", "--history", &file]).json();
+    let forecast = told["forecast"].as_array().expect("a list").iter().find(|forecast| forecast["reading"] == "fds.host");
+    // Five points a minute: some twenty minutes.
+    let seconds = forecast.and_then(|forecast| forecast["seconds"].as_f64()).expect("a forecast");
+    assert!((300.0..2400.0).contains(&seconds), "{told}");
+    let text: String = (1..=8).rev().map(|back| line(back, &serde_json::json!("another host"))).collect();
+    std::fs::write(&file, &text).expect("written");
+    let told = run(&["host", "--json", "--interval", "100ms", "--history", &file]).json();
+    assert!(told["forecast"].as_array().expect("a list").is_empty(), "{told}");
+}
+
+#[test]
 fn what_does_not_fit_together_is_told_before_anything_is_read() {
     for (args, says) in [
         (&["host", "--interval", "1ms"][..], "100ms"),
@@ -297,12 +329,25 @@ fn the_own_process_is_a_place_like_any_other() {
     assert!(refused || is_verdict(ran.code), "{}: {}", ran.code, ran.err);
 }
 
+/// Waits until the program has a handler for SIGINT (proc_pid_status(5), SigCgt).
+fn hears_interrupts(pid: &str) {
+    for _ in 0..1000 {
+        let status = std::fs::read_to_string(format!("/proc/{pid}/status")).expect("it runs");
+        let caught = status.lines().find_map(|line| line.strip_prefix("SigCgt:")).map(str::trim).unwrap_or_default();
+        if u64::from_str_radix(caught, 16).is_ok_and(|signals| signals & 2 != 0) {
+            return;
+        }
+        std::thread::sleep(Duration::from_millis(10));
+    }
+    panic!("no handler");
+}
+
 #[test]
 fn an_interrupted_look_tells_what_it_has() {
     let mut child =
         program(&["host", "--interval", "30s", "--json"]).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("starts");
-    std::thread::sleep(Duration::from_millis(700));
     let pid = child.id().to_string();
+    hears_interrupts(&pid);
     assert!(std::process::Command::new("kill").args(["-INT", &pid]).status().expect("kill").success());
     let mut out = String::new();
     child.stdout.take().expect("piped").read_to_string(&mut out).expect("UTF-8");

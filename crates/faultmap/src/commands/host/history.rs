@@ -19,7 +19,7 @@ const LINE_LIMIT: u64 = 1 << 20;
 /// Points that are kept in memory: as many as a forecast uses.
 const MOST_POINTS: usize = 600;
 /// Readings of a point; a host with more has them in containers, which have forecasts of their own.
-const MOST_READINGS: usize = 500;
+const MOST_READINGS: usize = 200;
 /// Times that a file may be replaced by others while we wait for it.
 const TRIES: usize = 10;
 

@@ -202,6 +202,9 @@ impl<'a> Sheet<'a> {
                 self.put(&mut row, CYAN, &format!("  {}", found.cause));
                 lines.push(row.line());
                 self.wrapped(&mut lines, BOLD, &found.sentence, 2);
+                if let Some(finding) = report.findings.first() {
+                    self.proof(&mut lines, finding);
+                }
             }
             (None, Some(fullest)) => {
                 let (glyph, style) = sign(&self.paper, LayerStatus::Ok);
@@ -229,6 +232,17 @@ impl<'a> Sheet<'a> {
             self.wrapped(&mut lines, DIM, &format!("not available: {} (? tells why)", readings.join(", ")), 2);
         }
         lines
+    }
+
+    /// What carries the bottleneck, and the first thing to do about it.
+    fn proof(&self, lines: &mut Vec<Line<'static>>, finding: &Finding) {
+        let readings = self.board.report.iter().flat_map(|report| &report.readings);
+        for reading in readings.filter(|reading| finding.evidence.contains(&reading.key())).take(3) {
+            self.wrapped(lines, DIM, &format!("because: {}", super::evidence(&reading.key(), reading)), 2);
+        }
+        if let Some(fix) = finding.fix.first() {
+            self.wrapped(lines, DIM, &format!("fix: {fix}"), 2);
+        }
     }
 
     fn storey(&self, storey: &HostLayer) -> Line<'static> {
