@@ -53,15 +53,15 @@ pub fn fill() -> io::Result<Fill> {
 }
 
 /// Adds `wanted` established TCP connections between addresses of 198.18.0.0/15 (RFC 2544: never routed) that live
-/// for an hour. Returns how many the table took.
-pub fn insert_assured(wanted: u32) -> io::Result<u64> {
+/// for an hour. Entries are numbered, and those below `first` are taken to be there. Returns how many the table took.
+pub fn insert_assured(first: u32, wanted: u32) -> io::Result<u64> {
     let socket = Socket::open()?;
     let before = fill()?.count;
     let mut refused = None;
     for start in (0..wanted).step_by(BATCH as usize) {
         let mut buffer = Buffer::new();
         for number in start..wanted.min(start.saturating_add(BATCH)) {
-            entry(&mut buffer, number);
+            entry(&mut buffer, first.saturating_add(number));
         }
         socket.send(&buffer)?;
         refused = refused.or_else(|| socket.waiting_refusal());

@@ -110,7 +110,8 @@ pub(super) fn kernel_table_full(world: &mut World, at: &str, share: f64) -> Resu
         }
         let wanted = (fill.max as f64 * share.clamp(0.0, 1.0)) as u64;
         let wanted = u32::try_from(wanted.saturating_sub(fill.count)).unwrap_or(u32::MAX);
-        ctnetlink::insert_assured(wanted)
+        // Every entry of an earlier filling has a lower number than there are entries now.
+        ctnetlink::insert_assured(u32::try_from(fill.count).unwrap_or(u32::MAX), wanted)
     })?;
     filled.map_err(|source| FaultError::Kernel { doing: "fill the connection table of", what: place, source })?;
     let at = at.to_owned();

@@ -67,7 +67,7 @@ fn a_bad_rule_is_refused_whole() {
 
 fn made_up_connections_are_counted() {
     let before = ctnetlink::fill().unwrap();
-    let added = ctnetlink::insert_assured(1000).unwrap();
+    let added = ctnetlink::insert_assured(0, 1000).unwrap();
     assert_eq!(added, 1000);
     let after = ctnetlink::fill().unwrap();
     assert!(after.count >= before.count + 1000 && after.max > 0, "{before:?} {after:?}");

@@ -30,6 +30,18 @@ fn used_link<'a>(ev: &Evidence<'a>) -> Option<(ObservationId, &'a Link)> {
     found.filter(|(_, link)| !link.loopback)
 }
 
+/// The speed that bounds the link, Mbit/s. Pure software names one that bounds nothing: a veth or bridge always 10 Gbit/s, a TUN or TAP device
+/// 10 Mbit/s or 10 Gbit/s unless somebody set another (`drivers/net/tun.c`).
+fn line_rate_mbps(link: &Link) -> Option<u32> {
+    let named = link.speed_mbps.filter(|mbps| *mbps > 0)?;
+    let idle_word = match link.driver.as_deref() {
+        Some("tun") => named == 10 || named == 10_000,
+        Some("veth" | "bridge" | "macvlan" | "vxlan" | "wireguard") => true,
+        _ => false,
+    };
+    (!idle_word).then_some(named)
+}
+
 /// What its counters did during the check.
 fn used_delta<'a>(ev: &Evidence<'a>) -> Option<(ObservationId, &'a LinkDelta)> {
     let (_, link) = used_link(ev)?;
