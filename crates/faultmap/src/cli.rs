@@ -345,9 +345,9 @@ pub(crate) struct LabRunArgs {
     /// Do not run the clean twins, which show that a healthy network is not blamed
     #[arg(long)]
     pub(crate) no_twin: bool,
-    /// Run so many at a time
-    #[arg(long, value_name = "N", default_value_t = 3, value_parser = clap::value_parser!(u32).range(1..=64))]
-    pub(crate) jobs: u32,
+    /// Run so many at a time; twice the number of CPUs unless given, for most runs wait most of the time
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=64))]
+    pub(crate) jobs: Option<u32>,
     /// Run a witness at the other end of every scenario, over a wire of its own (see `faultmap witness`)
     #[arg(long)]
     pub(crate) witness: bool,

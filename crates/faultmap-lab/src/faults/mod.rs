@@ -327,6 +327,11 @@ pub enum Fault {
         /// The port.
         port: u16,
     },
+    /// A program of that port forgets to close its connections when its clients do.
+    ProgramLeaks {
+        /// The port.
+        port: u16,
+    },
     /// Time passes before the next fault, or before anything is measured: some kernels need it to notice.
     Wait {
         /// Milliseconds.
@@ -502,6 +507,7 @@ impl Fault {
             Fault::Program { port, files } => program::start(world, at, *port, *files),
             Fault::ProgramStopped { port } => program::stop(world, at, *port),
             Fault::ProgramOutOfFiles { port } => program::take_files(world, at, *port),
+            Fault::ProgramLeaks { port } => program::leak(world, at, *port),
             Fault::Wait { ms } => Ok(limits::wait(*ms)),
             Fault::Sysctl { key, value } => limits::sysctl(world, at, key, value),
             Fault::NameMoved { name, addrs } => names::moved(world, name, addrs),

@@ -1,5 +1,5 @@
-//! A listening program as a process of its own, for faults of processes: one that is stopped, one that may open no more files. Services of the
-//! lab are threads of one process and can suffer neither.
+//! A listening program as a process of its own, for faults of processes: one that is stopped, one that may open no more files, one that closes
+//! nothing. Services of the lab are threads of one process and can suffer none of them.
 
 use std::fs::File;
 use std::io::{self, BufRead, BufReader, Read, Write};
@@ -19,6 +19,8 @@ use crate::runner::{Job, WORKER_SUBCOMMAND};
 
 /// The line by which a program is told to open files until it may open no more.
 const TAKE_FILES: &str = "files";
+/// The line by which it is told to close no connection from now on.
+const LEAK: &str = "leak";
 const READY: &str = "ready";
 const ANSWER: &[u8] = b"HTTP/1.0 200 OK\r\ncontent-length: 3\r\n\r\nok\n";
 /// How long a question may take.
@@ -118,10 +120,23 @@ pub(super) fn take_files(world: &mut World, at: &str, port: u16) -> Result<Witne
     let asked = writeln!(program.orders, "{TAKE_FILES}").and_then(|()| program.await_answer());
     asked.map_err(|e| failed("use up the files of", at, e))?;
     let pid = program.pid();
+    Ok(Witness::new(move |_| Ok(Sight::count(&format!("files that the program on port {port} holds open"), open_files(pid)))))
+}
+
+/// The program forgets to close its connections when its clients do.
+pub(super) fn leak(world: &mut World, at: &str, port: u16) -> Result<Witness, FaultError> {
+    let program = find(world.programs_mut(), at, port)?;
+    let asked = writeln!(program.orders, "{LEAK}").and_then(|()| program.await_answer());
+    asked.map_err(|e| failed("give orders to", at, e))?;
+    let pid = program.pid();
+    let before = open_files(pid);
     Ok(Witness::new(move |_| {
-        let open = std::fs::read_dir(format!("/proc/{pid}/fd")).map(Iterator::count).unwrap_or(0);
-        Ok(Sight::count(&format!("files that the program on port {port} holds open"), open as u64))
+        Ok(Sight::count(&format!("connections that the program on port {port} forgot"), open_files(pid).saturating_sub(before)))
     }))
+}
+
+fn open_files(pid: Pid) -> u64 {
+    std::fs::read_dir(format!("/proc/{pid}/fd")).map_or(0, |files| files.count() as u64)
 }
 
 /// The body of the program's process: answers connections, and does as its standard input says.
@@ -136,7 +151,7 @@ pub(crate) fn program_main(job: &ProgramJob, output: &mut dyn Write) -> io::Resu
             let _ = order.send(line);
         }
     });
-    let mut files = Vec::new();
+    let (mut files, mut forgotten, mut leaks) = (Vec::new(), Vec::new(), false);
     let mut ready = || writeln!(output, "{READY}").and_then(|()| output.flush());
     ready()?;
     loop {
@@ -145,10 +160,16 @@ pub(crate) fn program_main(job: &ProgramJob, output: &mut dyn Write) -> io::Resu
                 // An answer before the question was read would end in a reset.
                 let asked = stream.set_nonblocking(false).and_then(|()| stream.set_read_timeout(Some(PATIENCE)));
                 let _ = asked.and_then(|()| stream.read(&mut [0; 1024])).and_then(|_| stream.write_all(ANSWER));
+                if leaks {
+                    forgotten.push(stream);
+                }
             }
         }
-        if orders.try_recv().is_ok_and(|line| line == TAKE_FILES) {
-            while let Ok(file) = File::open("/dev/null") {
+        if let Ok(line) = orders.try_recv() {
+            leaks |= line == LEAK;
+            while line == TAKE_FILES
+                && let Ok(file) = File::open("/dev/null")
+            {
                 files.push(file);
             }
             ready()?;

@@ -89,7 +89,7 @@ pub struct RunOptions {
 }
 
 impl RunOptions {
-    /// Every run of these scenarios: faulty and twin, root and unprivileged, three at a time, 40 s each.
+    /// Every run of these scenarios: faulty and twin, root and unprivileged, [`usual_jobs`] at a time, 40 s each.
     pub fn new(scenarios: Vec<Scenario>, check: CheckProgram, worker: Worker) -> RunOptions {
         RunOptions {
             scenarios,
@@ -97,7 +97,7 @@ impl RunOptions {
             privileges: vec![Privilege::Root, Privilege::Unprivileged],
             check,
             worker,
-            jobs: 3,
+            jobs: usual_jobs(),
             timeout: Duration::from_secs(40),
             record: None,
             capture: None,
@@ -105,6 +105,13 @@ impl RunOptions {
             affects_host: false,
         }
     }
+}
+
+/// How many runs at a time a machine does well: two for each CPU, because a run takes a tenth of the CPU time that it takes of the clock.
+/// Not more than sixteen, for the kernel's memory: some runs fill tables.
+pub fn usual_jobs() -> usize {
+    const MOST: usize = 16;
+    (2 * thread::available_parallelism().map_or(1, usize::from)).min(MOST)
 }
 
 /// One run and its grade.

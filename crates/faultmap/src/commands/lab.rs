@@ -110,7 +110,9 @@ fn run_scenarios(library: &Library, args: &LabRunArgs, choice: Choice) -> anyhow
     if args.no_twin {
         options.variants = vec![Variant::Faulty];
     }
-    options.jobs = usize::try_from(args.jobs).unwrap_or(1);
+    if let Some(jobs) = args.jobs {
+        options.jobs = usize::try_from(jobs).unwrap_or(1);
+    }
     options.affects_host = args.affects_host;
     options.witness = args.witness;
     options.record = args.record.as_deref().map(folder).transpose()?;
