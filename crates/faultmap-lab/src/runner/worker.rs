@@ -260,3 +260,34 @@ fn ended(ending: &child::Ending, testimony: &[Testimony], overruns: u64, of_host
 fn millis(duration: Duration) -> f64 {
     duration.as_secs_f64() * 1000.0
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn ending(stdout: &str, code: i32) -> child::Ending {
+        let stdout = stdout.as_bytes().to_vec();
+        child::Ending { code: Some(code), timed_out: false, stdout, stderr: Vec::new(), took: Duration::ZERO }
+    }
+
+    const FULL: &str = r#"{"schema": "faultmap.host/1", "status": "fault",
+        "bottleneck": {"layer": "L4", "cause": "l4.conntrack-full", "severity": "crit", "object": "", "percent": 100.0, "sentence": "It is full."},
+        "findings": [{"layer": "L4", "cause": "l4.conntrack-full"}, {"layer": "L1", "cause": "l1.queue-drops"}]}"#;
+
+    #[test]
+    fn the_bottleneck_of_a_host_is_graded_as_a_verdict_is() {
+        let Ended::Verdict { verdict, exit_code, .. } = ended(&ending(FULL, 14), &[], 0, true) else { panic!("a verdict") };
+        assert_eq!((verdict.layer, verdict.cause.as_deref(), exit_code), (Some(Layer::L4), Some("l4.conntrack-full"), 14));
+        assert_eq!(verdict.candidates.len(), 2);
+        let healthy = r#"{"status": "healthy", "bottleneck": null, "findings": []}"#;
+        let Ended::Verdict { verdict, .. } = ended(&ending(healthy, 0), &[], 0, true) else { panic!("a verdict") };
+        assert_eq!((verdict.status, verdict.cause), (Status::Healthy, None));
+    }
+
+    #[test]
+    fn an_answer_against_the_contract_is_a_failure_of_the_program_under_test() {
+        assert!(matches!(ended(&ending(FULL, 0), &[], 0, true), Ended::CheckFailed { .. }));
+        assert!(matches!(ended(&ending(FULL, 14), &[], 0, false), Ended::CheckFailed { .. }));
+        assert!(matches!(ended(&ending(FULL, 14), &[], 3, true), Ended::LabFailed { .. }));
+    }
+}

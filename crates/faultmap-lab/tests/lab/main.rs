@@ -23,10 +23,13 @@ const SAMPLE: &[&str] = &[
     "conntrack-full-nat",
     "duplicate-address",
     "filtered-host",
+    "host-accept-queue-full",
+    "host-link-flapping",
     "interface-down",
     "pmtu-blackhole-http",
     "port-closed",
     "remote-no-route-v6",
+    "ring-full",
     "syn-backlog-full",
     "dns-servfail",
 ];
