@@ -40,7 +40,8 @@ impl Holders {
         let Ok(pids) = pids() else {
             return missing(sample, "processes", &"/proc cannot be read");
         };
-        sample.fds.processes = short_of_descriptors(&pids);
+        let here = |pid: &u32| !is_elsewhere(*pid, sample.namespace, sample.first_namespace);
+        sample.fds.processes = short_of_descriptors(&pids, here);
         let udp = sample.udp.iter().flat_map(|udp| udp.worst.iter().map(|socket| socket.inode));
         let wanted: HashSet<u32> = sample.listeners.iter().map(|listener| listener.inode).chain(udp).collect();
         self.forget(&wanted);
@@ -155,15 +156,30 @@ pub(super) fn host_descriptors(sample: &mut HostSample) {
 }
 
 /// Processes by how near they are to their own limit. Since Linux 6.2 the size of `/proc/PID/fd` is the number of open
-/// descriptors, whoever asks; before, they are counted where that is allowed.
-fn short_of_descriptors(pids: &[u32]) -> Vec<ProcessFds> {
-    let mut found: Vec<ProcessFds> = pids.iter().filter_map(|pid| descriptors(*pid)).collect();
+/// descriptors, whoever asks; before, they are counted where that is allowed. Only those who are `here` count.
+fn short_of_descriptors(pids: &[u32], here: impl Fn(&u32) -> bool) -> Vec<ProcessFds> {
+    let mut found: Vec<ProcessFds> = pids.iter().filter_map(|pid| descriptors(*pid)).filter(|process| here(&process.pid)).collect();
     found.sort_by_key(|process| (Reverse(process.open.saturating_mul(10_000) / process.limit.max(1)), process.pid));
     found.truncate(KEPT);
     for process in &mut found {
         process.program = name_of(process.pid).unwrap_or_default();
     }
     found
+}
+
+/// The process lives in another network namespace than the one looked at. From the machine's first namespace all of them count: they are
+/// the machine's. One of our own user that may not be looked at is in a user namespace of its own.
+fn is_elsewhere(pid: u32, own: Option<u64>, first: Option<bool>) -> bool {
+    if first == Some(true) {
+        return false;
+    }
+    match super::namespace(&format!("/proc/{pid}/ns/net")) {
+        Some(theirs) => own.is_some_and(|own| own != theirs),
+        None => {
+            let owner = |path: &str| std::fs::metadata(path).map(|meta| meta.uid()).ok();
+            owner(&format!("/proc/{pid}")).is_some_and(|theirs| owner("/proc/self") == Some(theirs))
+        }
+    }
 }
 
 fn descriptors(pid: u32) -> Option<ProcessFds> {
@@ -178,4 +194,18 @@ fn descriptors(pid: u32) -> Option<ProcessFds> {
     }
     let limit = proc_text::open_files_limit(&procfs::read(&format!("/proc/{pid}/limits"), 4096).ok()?)?;
     Some(ProcessFds { pid, program: String::new(), open, limit })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::namespace;
+    use super::is_elsewhere;
+
+    #[test]
+    fn a_process_of_another_network_namespace_is_elsewhere_unless_we_look_from_the_first() {
+        let (me, own) = (std::process::id(), namespace("/proc/self/ns/net"));
+        assert!(!is_elsewhere(me, own, None));
+        assert!(is_elsewhere(me, own.map(|own| own + 1), None));
+        assert!(!is_elsewhere(me, own.map(|own| own + 1), Some(true)));
+    }
 }

@@ -4,6 +4,7 @@
 use std::fs::File;
 use std::io::{self, BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpListener};
+use std::os::fd::AsFd;
 use std::process::{Child, ChildStdin, Stdio};
 use std::time::{Duration, Instant};
 
@@ -146,8 +147,10 @@ pub(crate) fn program_main(job: &ProgramJob, output: &mut dyn Write) -> io::Resu
     let listeners = job.listen.iter().map(TcpListener::bind).collect::<io::Result<Vec<_>>>()?;
     listeners.iter().try_for_each(|listener| listener.set_nonblocking(true))?;
     let (order, orders) = std::sync::mpsc::channel();
+    // Not by `io::stdin`: whoever called us holds its lock.
+    let orders_in = File::from(io::stdin().as_fd().try_clone_to_owned()?);
     std::thread::spawn(move || {
-        for line in io::stdin().lines().map_while(Result::ok) {
+        for line in BufReader::new(orders_in).lines().map_while(Result::ok) {
             let _ = order.send(line);
         }
     });

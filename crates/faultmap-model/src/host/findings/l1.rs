@@ -2,7 +2,7 @@
 
 use super::super::advice;
 use super::super::reading::{Reading, State};
-use super::super::readings::l1::{RX_DAMAGED, is_used};
+use super::super::readings::l1::{RX_DAMAGED, capacity_bps, is_used};
 use super::super::sample::LinkSample;
 use super::super::window::{Window, float};
 use super::{Finding, Read, Severity};
@@ -14,13 +14,18 @@ const DAMAGED_SHARE: f64 = 0.5;
 /// Percent of all packets whose checksum is wrong: one hostile sender reaches no such share of a host's traffic.
 const CHECKSUM_SHARE: f64 = 1.0;
 
+/// Changes of the carrier: gone and back.
+const LOST_ONCE: f64 = 2.0;
+/// Gone, back, and gone again.
+const LOST_AGAIN: f64 = 3.0;
+
 pub(super) fn look(read: &Read<'_>, found: &mut Vec<Finding>) {
     let links: Vec<&LinkSample> = read.window.after.links.iter().filter(|link| !link.link.loopback).collect();
     for link in &links {
         let gone = gone(read, link, &links);
-        let flapping = if gone.is_none() { flapping(read, link) } else { None };
-        found.extend(gone);
-        found.extend(flapping);
+        // Gone at this moment, and yet it went and came meanwhile: the loose plug is what is wrong.
+        let flapping = flapping(read, link, if gone.is_some() { LOST_AGAIN } else { LOST_ONCE });
+        found.extend(if flapping.is_some() { flapping } else { gone });
         if link.link.up && link.link.carrier != Some(false) {
             found.extend(damaged(read, link));
             found.extend(half_duplex(read, link));
@@ -69,9 +74,9 @@ fn gone(read: &Read<'_>, link: &LinkSample, links: &[&LinkSample]) -> Option<Fin
 }
 
 /// Lost and found within the interval. One change is a link that came up, as they do when a container starts.
-fn flapping(read: &Read<'_>, link: &LinkSample) -> Option<Finding> {
+fn flapping(read: &Read<'_>, link: &LinkSample, least: f64) -> Option<Finding> {
     let reading = read.of("link.carrier", &link.link.iface)?;
-    let changes = reading.value.filter(|changes| *changes >= 2.0)?;
+    let changes = reading.value.filter(|changes| *changes >= least)?;
     let matters = link.gateway_routes > 0 || (link.kind.is_none() && is_used(link));
     if !matters {
         return None;
@@ -112,7 +117,7 @@ fn checksums(read: &Read<'_>) -> Option<Finding> {
 fn half_duplex(read: &Read<'_>, link: &LinkSample) -> Option<Finding> {
     let named = link.link.speed_mbps.is_some() && link.link.full_duplex == Some(false);
     // A tunnel device names a duplex and has none.
-    let real = link.kind.is_none() || super::super::readings::l1::capacity_bps(link).0.is_some();
+    let real = link.kind.is_none() || capacity_bps(link).0.is_some();
     if !named || !real || !is_used(link) {
         return None;
     }
@@ -133,6 +138,9 @@ fn saturated(read: &Read<'_>, link: &LinkSample) -> Option<Finding> {
     let name = &link.link.iface;
     let reading = read.of("link.utilisation", name).filter(|reading| reading.state >= State::Warn)?;
     let losses = losses(read, name);
+    if sheds_by_its_shaper(link, reading, &losses) {
+        return None;
+    }
     // At its rate, and at both looks a queue stood before it.
     let queued = |link: &LinkSample| link.qdisc_queued.is_some_and(|packets| packets > 0);
     let standing = queued(link) && read.window.link_before(link).is_some_and(queued);
@@ -150,6 +158,14 @@ fn saturated(read: &Read<'_>, link: &LinkSample) -> Option<Finding> {
     // Shares of what was lost are in the evidence too; how full the link is, is this one.
     finding.percent = reading.percent;
     Some(finding)
+}
+
+/// What is full is a shaper that somebody set, not the link, and its queue loses packets: that is said of the queue. Without losses there is
+/// only one thing to say, that no more fits through.
+fn sheds_by_its_shaper(link: &LinkSample, reading: &Reading, losses: &[&Reading]) -> bool {
+    let shaped = link.shaped_bps.map(float);
+    let bound = shaped.is_some() && shaped == reading.limit && capacity_bps(link).0 != shaped;
+    bound && losses.iter().any(|lost| lost.id == "qdisc.drops" && lost.state >= State::Warn)
 }
 
 /// The link is not full, and yet its rings or queues lose frames.
@@ -181,4 +197,42 @@ fn softnet(read: &Read<'_>) -> Option<Finding> {
 fn processed(window: &Window<'_>) -> Option<u64> {
     let sum = |cpus: &[super::super::sample::SoftnetCpu]| cpus.iter().fold(0_u64, |sum, cpu| sum.saturating_add(cpu.processed));
     window.rise_of(Some(sum(&window.before.softnet)), Some(sum(&window.after.softnet)))
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::host::HostSample;
+    use crate::host::tests_support::{found, report};
+
+    fn check(change: impl Fn(&mut HostSample, bool), expected: &[&str]) {
+        assert_eq!(found(&report(change)), expected);
+    }
+
+    #[test]
+    fn a_carrier_that_came_and_went_flaps_even_if_it_is_gone_at_the_second_look() {
+        let changed = |changes: u64, there: bool| {
+            move |sample: &mut HostSample, end: bool| {
+                if end {
+                    sample.links[0].carrier_changes = sample.links[0].carrier_changes.map(|before| before + changes);
+                    sample.links[0].link.carrier = Some(there);
+                }
+            }
+        };
+        check(changed(3, false), &["warn l1.link-flapping eth0"]);
+        check(changed(2, true), &["warn l1.link-flapping eth0"]);
+        check(changed(1, false), &["crit l1.no-carrier eth0"]);
+    }
+
+    #[test]
+    fn a_shaper_that_drops_is_a_full_queue_and_one_that_only_brakes_a_full_link() {
+        let shaped = |drops: u64| {
+            move |sample: &mut HostSample, end: bool| {
+                let link = &mut sample.links[0];
+                link.shaped_bps = Some(48_000_000);
+                link.qdisc_drops = link.qdisc_drops.map(|before| if end { before + drops } else { before });
+            }
+        };
+        check(shaped(2000), &["crit l1.queue-drops eth0"]);
+        check(shaped(0), &["crit l1.link-saturated eth0"]);
+    }
 }
