@@ -80,6 +80,7 @@ impl Sampler {
         if self.wanted.sockets {
             sockets::read(&mut sample);
         } else {
+            sample.unreached.clear();
             missing(&mut sample, "sockets", &"not asked for");
         }
         processes::host_descriptors(&mut sample);
@@ -186,6 +187,9 @@ fn conntrack(sample: &mut HostSample) {
     let (count, max) = tables::conntrack_fill();
     let stats = tables::conntrack_stats();
     if count.is_none() && max.is_none() {
+        if let Some(error) = stats.as_ref().err().filter(|_| !std::path::Path::new("/proc/sys/net").exists()) {
+            return missing(sample, "conntrack", error);
+        }
         return missing(sample, "conntrack", &"this namespace has no connection tracking (nf_conntrack is not loaded)");
     }
     if let Err(error) = &stats {

@@ -37,8 +37,9 @@ pub(super) struct Holders {
 
 impl Holders {
     pub(super) fn read(&mut self, sample: &mut HostSample) {
-        let Ok(pids) = pids() else {
-            return missing(sample, "processes", &"/proc cannot be read");
+        // This process at least is there, where any can be seen.
+        let Some(pids) = pids().ok().filter(|pids| !pids.is_empty()) else {
+            return missing(sample, "processes", &"/proc shows none");
         };
         let here = |pid: &u32| !is_elsewhere(*pid, sample.namespace, sample.first_namespace);
         sample.fds.processes = short_of_descriptors(&pids, here);

@@ -5,7 +5,7 @@ use crate::neighbor;
 use crate::netlink::{Attributes, Extent, Message, Netlink, Request, u8_at, u16_at, u32_at};
 use crate::route::address;
 use crate::tables::{NeighborTable, NeighborTables};
-use faultmap_model::host::{GatewaySample, HostSample, LearnedMtu, NeighborTableSample};
+use faultmap_model::host::{GatewaySample, HostSample, LearnedMtu, NeighborTableSample, UnreachedSample};
 use faultmap_model::observation::NeighborState;
 use std::collections::BTreeMap;
 use std::net::IpAddr;
@@ -35,6 +35,8 @@ const NEXT_HOPS_MAX: usize = 64;
 const GATEWAYS_MAX: usize = 64;
 const NEIGHBORS_MAX: usize = 65_536;
 const UNRESOLVED_MAX: usize = 8;
+/// Of those, looked for among the connections that are being opened.
+const UNREACHED_MAX: usize = 4096;
 const LEARNED_MAX: usize = 64;
 
 /// Next hops, and which links have a road.
@@ -176,6 +178,7 @@ pub(super) fn read_neighbors(sample: &mut HostSample) -> Result<(), HostError> {
     let mut netlink = Netlink::route()?;
     let names: BTreeMap<u32, String> = sample.links.iter().map(|link| (link.link.index, link.link.iface.clone())).collect();
     let (states, gateways, unresolved) = (&mut sample.neighbors, &mut sample.gateways, &mut sample.unresolved_neighbors);
+    let unreached = &mut sample.unreached;
     neighbor::all(&mut netlink, NEIGHBORS_MAX, |entry| {
         // Multicast groups and tunnels have entries that ask nobody.
         if entry.state == NeighborState::Noarp {
@@ -186,6 +189,10 @@ pub(super) fn read_neighbors(sample: &mut HostSample) -> Result<(), HostError> {
         let unanswered = matches!(entry.state, NeighborState::Failed | NeighborState::Incomplete);
         if unanswered && unresolved.len() < UNRESOLVED_MAX {
             unresolved.push(format!("{} on {iface}", entry.address));
+        }
+        if unanswered && unreached.len() < UNREACHED_MAX {
+            // Whether anybody wants it, the sockets tell.
+            unreached.push(UnreachedSample { address: entry.address, iface: iface.to_owned(), connecting: 0 });
         }
         let same = |gateway: &&mut GatewaySample| gateway.address == entry.address && gateway.iface == iface;
         if let Some(gateway) = gateways.iter_mut().find(same) {

@@ -2,7 +2,7 @@
 
 use super::missing;
 use crate::netlink::Extent;
-use crate::sock_diag::{self, Ask, CLOSE_WAIT, ESTABLISHED, LISTEN, SYN_RECV, Socket, TIME_WAIT, UdpSocket};
+use crate::sock_diag::{self, Ask, CLOSE_WAIT, ESTABLISHED, LISTEN, SYN_RECV, SYN_SENT, Socket, TIME_WAIT, UdpSocket};
 use faultmap_model::host::{DestinationSample, HostSample, ListenerSample, PortRange, StuckSocket, TcpSample, UdpSample, UdpSocketSample};
 use foldhash::HashMap;
 use std::cmp::Reverse;
@@ -18,6 +18,7 @@ const UDP_MAX: usize = 16_384;
 const PAIRS_MAX: usize = 65_536;
 const PAIRS_KEPT: usize = 16;
 const STUCK_KEPT: usize = 8;
+const UNREACHED_KEPT: usize = 16;
 /// As many as the judge expects: with fewer, all others had nothing to tell.
 const UDP_KEPT: usize = 64;
 const CLOSE_WAIT_KEPT: usize = 16;
@@ -55,6 +56,8 @@ pub(super) fn read(sample: &mut HostSample) {
             count.finish(sample, listeners);
         }
     }
+    sample.unreached.retain(|station| station.connecting > 0);
+    sample.unreached.truncate(UNREACHED_KEPT);
     udp(sample);
 }
 
@@ -101,6 +104,8 @@ struct Count {
     half_open: HashMap<SocketAddr, u64>,
     close_wait_own: BTreeMap<u16, u64>,
     close_wait_to: HashMap<SocketAddr, u64>,
+    /// By address; the port is 0.
+    connecting: HashMap<SocketAddr, u64>,
 }
 
 impl Count {
@@ -113,6 +118,7 @@ impl Count {
             SYN_RECV => note(&mut self.half_open, socket.local),
             CLOSE_WAIT if own => *self.close_wait_own.entry(socket.local.port()).or_insert(0) += 1,
             CLOSE_WAIT => note(&mut self.close_wait_to, socket.remote),
+            SYN_SENT => note(&mut self.connecting, SocketAddr::new(socket.remote.ip(), 0)),
             ESTABLISHED => self.established(socket),
             _ => {}
         }
@@ -176,6 +182,9 @@ impl Count {
         waits.sort_by_key(|(place, count)| (Reverse(*count), place.clone()));
         self.tcp.close_wait = waits.into_iter().take(CLOSE_WAIT_KEPT).collect();
         attribute(&mut listeners, &self.half_open);
+        for station in &mut sample.unreached {
+            station.connecting = self.connecting.get(&SocketAddr::new(station.address, 0)).copied().unwrap_or(0);
+        }
         let pair = |((source, destination), (used, time_wait))| DestinationSample { source, destination, used, time_wait };
         let mut pairs: Vec<DestinationSample> = self.pairs.into_iter().map(pair).collect();
         pairs.sort_by_key(|pair| (Reverse(pair.used), pair.destination, pair.source));

@@ -1,7 +1,7 @@
 //! The seven layers with their fullest reading, and the one that is full first.
 
 use super::findings::{Finding, Severity};
-use super::reading::{Kind, Reading, State};
+use super::reading::{Kind, NOT_KNOWN, Reading, State};
 use crate::Layer;
 use crate::report::LayerStatus;
 use serde::{Deserialize, Serialize};
@@ -100,7 +100,10 @@ fn storey(layer: Layer, readings: &[Reading], findings: &[Finding]) -> HostLayer
         (Some(finding), _) => finding.summary.clone(),
         (None, Some((reading, _))) => reading.text.clone(),
         (None, None) if known => quiet(own()),
-        (None, None) => own().next().map_or_else(|| "Nothing of it can be read here.".to_owned(), |reading| reading.text.clone()),
+        (None, None) => {
+            let why = own().map(|reading| &reading.text).find(|text| !text.is_empty() && *text != NOT_KNOWN);
+            why.map_or_else(|| "Nothing of it can be read here.".to_owned(), Clone::clone)
+        }
     };
     HostLayer {
         layer,

@@ -28,5 +28,5 @@ pub use report::{HostReport, SCHEMA};
 pub use sample::{
     CertificateSample, ConntrackSample, CpuSample, DestinationSample, FdSample, GatewaySample, HostSample, LearnedMtu, LinkSample,
     ListenerSample, NeighborTableSample, PortRange, PressureSample, ProcessFds, ProcessSample, RingSample, SoftnetCpu, StuckSocket,
-    TcpSample, UdpSample, UdpSocketSample, Unavailable,
+    TcpSample, UdpSample, UdpSocketSample, Unavailable, UnreachedSample,
 };

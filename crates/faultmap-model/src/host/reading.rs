@@ -213,6 +213,9 @@ impl Reading {
     }
 }
 
+/// What a reading says of which nothing can be said.
+pub(super) const NOT_KNOWN: &str = "not known";
+
 /// Percent of a limit; `None` where there is no limit to speak of.
 pub(super) fn share(value: f64, limit: f64) -> Option<f64> {
     let percent = value / limit * 100.0;

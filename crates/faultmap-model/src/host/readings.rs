@@ -8,7 +8,7 @@ pub(super) mod l4;
 pub(super) mod l4_tables;
 pub(super) mod l5_to_l7;
 
-use super::reading::{Kind, Reading, Threshold, Unit};
+use super::reading::{Kind, NOT_KNOWN, Reading, Threshold, Unit};
 use super::window::{Window, float};
 use crate::Layer;
 
@@ -41,7 +41,7 @@ impl Counted {
         let rise = window.rises(self.names);
         let reading = Reading::new(self.layer, self.id, "", self.kind, Unit::Count)
             .rising(rise.map(float), window.per_second(rise), window.totals(self.names).map(float))
-            .saying(rise.map_or_else(|| "not known".to_owned(), |rise| self.text.replace("{n}", &rise.to_string())));
+            .saying(rise.map_or_else(|| NOT_KNOWN.to_owned(), |rise| self.text.replace("{n}", &rise.to_string())));
         match &self.threshold {
             Some(threshold) => reading.against(threshold.clone()),
             None => reading,

@@ -29,6 +29,8 @@ pub struct HostSample {
     pub neighbors: BTreeMap<String, u64>,
     /// Entries in state FAILED or INCOMPLETE, a few of them: `address on interface`.
     pub unresolved_neighbors: Vec<String>,
+    /// Neighbours that do not answer although connections to them are being opened.
+    pub unreached: Vec<UnreachedSample>,
     /// Next hops of routes.
     pub gateways: Vec<GatewaySample>,
     /// Every counter of `snmp`, `netstat` and `snmp6` by name, such as `Tcp.RetransSegs`.
@@ -164,6 +166,17 @@ pub struct GatewaySample {
     /// Milliseconds since the state changed. Unanswered requests that are repeated change it every few seconds.
     #[serde(default)]
     pub updated_ms: Option<u64>,
+}
+
+/// A station on a link of ours that does not answer, and that programs try to reach.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct UnreachedSample {
+    /// Its address.
+    pub address: IpAddr,
+    /// The interface toward it.
+    pub iface: String,
+    /// Connections in SYN_SENT.
+    pub connecting: u64,
 }
 
 /// Connection tracking of this namespace.

@@ -3,7 +3,7 @@
 use super::tests_support::{found, link, listener, process, raise, report, sample, second_later};
 use super::{
     CertificateSample, DestinationSample, HostReport, HostSample, LinkSample, PortRange, ProcessFds, RingSample, SoftnetCpu, UdpSample,
-    UdpSocketSample,
+    UdpSocketSample, UnreachedSample,
 };
 use crate::Layer;
 use crate::observation::NeighborState;
@@ -462,6 +462,21 @@ fn a_router_that_does_not_answer_is_a_fault_unless_nobody_asked_lately() {
     check(state(Failed, Incomplete, 500), &expected, 12);
     check(state(Failed, Failed, 900_000), &[], 0);
     check(state(Reachable, Incomplete, 100), &[], 0);
+}
+
+#[test]
+fn a_station_that_programs_try_in_vain_is_told_and_a_scanned_segment_is_not() {
+    let tried = |then: u64, now: u64| {
+        move |sample: &mut HostSample, end: bool| {
+            let connecting = if end { now } else { then };
+            let (address, iface) = ("10.0.0.77".parse().expect("an address"), "eth0".to_owned());
+            sample.unreached = [UnreachedSample { address, iface, connecting }].into_iter().filter(|_| connecting > 0).collect();
+            sample.neighbors = [("failed".to_owned(), 250)].into();
+        }
+    };
+    check(tried(2, 2), &["warn l2.neighbor-unresolved 10.0.0.77 on eth0"], 3);
+    check(tried(0, 2), &[], 0);
+    check(tried(0, 0), &[], 0);
 }
 
 #[test]

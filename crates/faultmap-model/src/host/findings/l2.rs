@@ -2,12 +2,14 @@
 
 use super::super::advice;
 use super::super::reading::State;
-use super::super::readings::l2::is_mute;
+use super::super::readings::l2::{UNANSWERED_S, is_mute};
+use super::super::sample::UnreachedSample;
 use super::{Finding, Read, Severity};
 
 pub(super) fn look(read: &Read<'_>, found: &mut Vec<Finding>) {
     found.extend(table_full(read));
     gateways(read, found);
+    found.extend(unreached(read));
     for reading in read.each("address.duplicate") {
         let words = format!("{}.", reading.text);
         found.push(Finding::new("l2.duplicate-address", Severity::Crit, &reading.object, words).citing([reading]));
@@ -51,6 +53,25 @@ fn gateways(read: &Read<'_>, found: &mut Vec<Finding>) {
         let words = format!("The {role} {} on {} does not answer {question}.", gateway.address, gateway.iface);
         found.push(Finding::new("l2.gateway-unresolved", severity, &object, words).losing().citing(read.of("gateway.state", &object)));
     }
+}
+
+/// A station of the segment that programs of this host try to reach over the whole interval, and that does not answer.
+fn unreached(read: &Read<'_>) -> Option<Finding> {
+    let long = read.window.seconds.is_some_and(|seconds| seconds >= UNANSWERED_S);
+    let router = |address| read.window.after.gateways.iter().any(|gateway| gateway.address == address);
+    let lasting = |now: &&UnreachedSample| {
+        let mut then = read.window.before.unreached.iter();
+        !router(now.address) && then.any(|then| then.address == now.address && then.iface == now.iface)
+    };
+    let stations: Vec<&UnreachedSample> = read.window.after.unreached.iter().filter(lasting).collect();
+    let first = stations.first().filter(|_| long)?;
+    let others = stations.len().saturating_sub(1);
+    let more = if others > 0 { format!(", nor do {others} others that are tried") } else { String::new() };
+    let question = if first.address.is_ipv6() { "neighbour discovery" } else { "ARP" };
+    let object = format!("{} on {}", first.address, first.iface);
+    let words = format!("{object} does not answer {question}, though programs here try to connect to it{more}.");
+    let finding = Finding::new("l2.neighbor-unresolved", Severity::Warn, object, words).losing();
+    Some(finding.citing(read.one("neighbor.unresolved")))
 }
 
 /// A default router of this family that answers, as far as is known.

@@ -7,14 +7,14 @@ use std::cmp::Reverse;
 
 /// What explains what: the first of each pair, wherever both are found, makes the second a consequence.
 const EXPLAINS: [(&str, &[&str]); 11] = [
-    ("l1.interface-down", &["l2.gateway-unresolved", "l3.no-route", "l4.retransmissions"]),
-    ("l1.no-carrier", &["l1.queue-drops", "l2.gateway-unresolved", "l3.no-route", "l4.retransmissions"]),
-    ("l1.link-flapping", &["l1.queue-drops", "l2.gateway-unresolved", "l3.no-route", "l4.retransmissions"]),
+    ("l1.interface-down", &["l2.gateway-unresolved", "l2.neighbor-unresolved", "l3.no-route", "l4.retransmissions"]),
+    ("l1.no-carrier", &["l1.queue-drops", "l2.gateway-unresolved", "l2.neighbor-unresolved", "l3.no-route", "l4.retransmissions"]),
+    ("l1.link-flapping", &["l1.queue-drops", "l2.gateway-unresolved", "l2.neighbor-unresolved", "l3.no-route", "l4.retransmissions"]),
     ("l1.bit-errors", &["l4.retransmissions"]),
     ("l1.half-duplex", &["l1.bit-errors", "l1.queue-drops", "l4.retransmissions"]),
     ("l1.link-saturated", &["l1.queue-drops", "l4.retransmissions"]),
     ("l1.queue-drops", &["l4.retransmissions"]),
-    ("l2.neighbor-table-full", &["l2.gateway-unresolved", "l4.retransmissions", "l4.udp-buffer-full"]),
+    ("l2.neighbor-table-full", &["l2.gateway-unresolved", "l2.neighbor-unresolved", "l4.retransmissions", "l4.udp-buffer-full"]),
     ("l2.gateway-unresolved", &["l4.retransmissions"]),
     ("l4.conntrack-full", &["l4.retransmissions", "l4.snat-ports-exhausted"]),
     ("l4.accept-queue-full", &["l4.syn-backlog-full", "l7.service-slow"]),

@@ -1,6 +1,6 @@
 //! Layer 1 of this host: how full each link is, what it lost, its rings and queues, and the CPUs that take frames in.
 
-use super::super::reading::{Kind, Reading, State, Threshold, Unit};
+use super::super::reading::{Kind, NOT_KNOWN, Reading, State, Threshold, Unit};
 use super::super::sample::LinkSample;
 use super::super::window::{Window, float};
 use super::{OBJECTS_MAX, percent_text};
@@ -243,7 +243,7 @@ fn softnet(window: &Window<'_>, found: &mut Vec<Reading>) {
     for (id, pick, words, judged) in rows {
         let rise = rise(pick);
         let total = float(sum(&window.after.softnet, pick));
-        let text = rise.map_or_else(|| "not known".to_owned(), |rise| format!("{rise} {words}"));
+        let text = rise.map_or_else(|| NOT_KNOWN.to_owned(), |rise| format!("{rise} {words}"));
         let reading = Reading::new(L1, id, "", Kind::Saturation, Unit::Count).rising(rise.map(float), window.per_second(rise), Some(total));
         // Squeezes happen on every busy host; what is lost by them shows as drops.
         let reading = if judged { reading.against(Threshold::per_second(Some(10.0), None, "Netdata")) } else { reading };

@@ -1,6 +1,6 @@
 //! Layer 2 of this host: neighbour tables, neighbours that do not answer, and addresses that somebody else holds too.
 
-use super::super::reading::{Kind, Reading, State, Threshold, Unit};
+use super::super::reading::{Kind, NOT_KNOWN, Reading, State, Threshold, Unit};
 use super::super::sample::{GatewaySample, NeighborTableSample};
 use super::super::window::{Window, float};
 use crate::Layer::L2;
@@ -9,7 +9,7 @@ use crate::observation::NeighborState;
 /// An unanswered request older than this may have been answered had anybody asked again.
 const FRESH_MS: u64 = 60_000;
 /// A request that is out for so long is not being answered.
-const UNANSWERED_S: f64 = 0.4;
+pub(in crate::host) const UNANSWERED_S: f64 = 0.4;
 
 pub(super) fn read(window: &Window<'_>, found: &mut Vec<Reading>) {
     for table in &window.after.neighbor_tables {
@@ -67,7 +67,7 @@ fn fulls(window: &Window<'_>, before: Option<&NeighborTableSample>, table: &Neig
             Reading::new(L2, id, family(table), if id == "neighbor.table-fulls" { Kind::Saturation } else { Kind::Info }, Unit::Count)
                 .rising(rise.map(float), window.per_second(rise), Some(float(total)));
         let reading = if id == "neighbor.table-fulls" { reading.against(Threshold::value(None, Some(1.0), "faultmap")) } else { reading };
-        found.push(reading.saying(rise.map_or_else(|| "not known".to_owned(), |rise| format!("{rise} {words} ({})", family(table)))));
+        found.push(reading.saying(rise.map_or_else(|| NOT_KNOWN.to_owned(), |rise| format!("{rise} {words} ({})", family(table)))));
     }
 }
 

@@ -1,6 +1,6 @@
 //! Layer 3 of this host: packets without a route, discarded, not reassembled, filtered by reverse path; learned MTUs.
 
-use super::super::reading::{Kind, Reading, State, Threshold, Unit};
+use super::super::reading::{Kind, NOT_KNOWN, Reading, State, Threshold, Unit};
 use super::super::window::{Window, float};
 use super::Counted;
 use crate::Layer::L3;
@@ -18,7 +18,7 @@ pub(super) fn read(window: &Window<'_>, found: &mut Vec<Reading>) {
             .rising(rise.map(float), window.per_second(rise), Some(float(*filter)))
             .against(Threshold::per_second(Some(5.0), None, "faultmap"));
         found.push(reading.saying(rise.map_or_else(
-            || "not known".to_owned(),
+            || NOT_KNOWN.to_owned(),
             |rise| format!("{rise} packets dropped because the answer would leave by another interface"),
         )));
     }

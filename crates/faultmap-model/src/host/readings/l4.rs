@@ -1,6 +1,6 @@
 //! Layer 4 of this host, what flows: listen overflows, half-open connections, retransmits, resets, windows, UDP buffers.
 
-use super::super::reading::{Kind, Reading, State, Threshold, Unit};
+use super::super::reading::{Kind, NOT_KNOWN, Reading, State, Threshold, Unit};
 use super::super::sample::UdpSocketSample;
 use super::super::window::{Window, float};
 use super::{Counted, percent_text};
@@ -80,7 +80,7 @@ fn retransmits(window: &Window<'_>) -> Reading {
     let few = window.per_second(sent).unwrap_or(0.0) < SEGMENTS_MIN || again.unwrap_or(0) < RETRANSMITS_MIN;
     let known = again.is_some();
     let share = reading.percent.map(|percent| format!(", {} of what was sent", percent_text(percent))).unwrap_or_default();
-    let words = again.map_or_else(|| "not known".to_owned(), |again| format!("{again} segments sent again{share}"));
+    let words = again.map_or_else(|| NOT_KNOWN.to_owned(), |again| format!("{again} segments sent again{share}"));
     let judged = reading.against(Threshold::percent(3.0, 10.0, "faultmap, after Tivoli (3)")).unless(few).saying(words);
     // Nothing sent, nothing sent again.
     if known && judged.state == State::Unknown { Reading { state: State::Ok, ..judged } } else { judged }

@@ -1,6 +1,6 @@
 //! Layer 4 of this host, what has a limit: conntrack, ports, listen queues, TIME_WAIT, orphans, memory, descriptors.
 
-use super::super::reading::{Kind, Reading, State, Threshold, Unit};
+use super::super::reading::{Kind, NOT_KNOWN, Reading, State, Threshold, Unit};
 use super::super::sample::{DestinationSample, ListenerSample, PortRange, ProcessFds};
 use super::super::window::{Window, float};
 use super::{OBJECTS_MAX, percent_text};
@@ -42,7 +42,7 @@ fn conntrack(window: &Window<'_>, found: &mut Vec<Reading>) {
             window.per_second(rise),
             Some(float(total)).filter(|_| !now.stats.is_empty()),
         );
-        found.push(reading.saying(rise.map_or_else(|| "not known".to_owned(), |rise| format!("{rise} {words}"))));
+        found.push(reading.saying(rise.map_or_else(|| NOT_KNOWN.to_owned(), |rise| format!("{rise} {words}"))));
     }
 }
 
@@ -176,9 +176,9 @@ fn descriptors(window: &Window<'_>, found: &mut Vec<Reading>) {
                 .saying(format!("{open} of {most} file descriptors of the host are open")),
         );
     }
-    for process in fds.processes.iter().take(16) {
-        found.push(process_fds(process));
-    }
+    // Fullest first: of those far from their limit a few tell enough.
+    let worth = |(place, process): &(usize, &ProcessFds)| *place < 3 || process.open.saturating_mul(2) >= process.limit;
+    found.extend(fds.processes.iter().enumerate().filter(worth).map(|(_, process)| process_fds(process)));
 }
 
 fn process_fds(process: &ProcessFds) -> Reading {

@@ -1,6 +1,6 @@
 //! Layers 5 to 7 of this host: how long conversations live, certificates of our own, and the programs that listen.
 
-use super::super::reading::{Kind, Reading, State, Threshold, Unit};
+use super::super::reading::{Kind, NOT_KNOWN, Reading, State, Threshold, Unit};
 use super::super::sample::ProcessSample;
 use super::super::window::{Window, float};
 use super::{OBJECTS_MAX, percent_text};
@@ -29,7 +29,7 @@ fn sessions(window: &Window<'_>, found: &mut Vec<Reading>) {
     let new = window.rises(&["Tcp.ActiveOpens", "Tcp.PassiveOpens"]);
     let rate = window.per_second(new);
     let words =
-        rate.map_or_else(|| "not known".to_owned(), |rate| format!("{rate:.1} new connections a second beside {established} open ones"));
+        rate.map_or_else(|| NOT_KNOWN.to_owned(), |rate| format!("{rate:.1} new connections a second beside {established} open ones"));
     found.push(
         Reading::new(L5, "session.new", "", Kind::Info, Unit::Count)
             .rising(new.map(float), rate, window.totals(&["Tcp.ActiveOpens", "Tcp.PassiveOpens"]).map(float))
@@ -145,7 +145,7 @@ fn host_cpu(window: &Window<'_>, found: &mut Vec<Reading>) {
         ] {
             let mut reading = Reading::new(L7, id, "", kind, Unit::Percent).filled(value, Some(100.0));
             reading.percent = value;
-            let words = value.map_or_else(|| "not known".to_owned(), |value| format!("{} {words}", percent_text(value)));
+            let words = value.map_or_else(|| NOT_KNOWN.to_owned(), |value| format!("{} {words}", percent_text(value)));
             found.push(reading.saying(words));
         }
     }
@@ -156,7 +156,7 @@ fn host_cpu(window: &Window<'_>, found: &mut Vec<Reading>) {
         (reading.value, reading.percent) = (share, share);
         reading.state = if share.is_some() { State::Ok } else { State::Unknown };
         let words = share
-            .map_or_else(|| "not known".to_owned(), |share| format!("some task waited for {resource} {} of the time", percent_text(share)));
+            .map_or_else(|| NOT_KNOWN.to_owned(), |share| format!("some task waited for {resource} {} of the time", percent_text(share)));
         found.push(reading.saying(words));
     }
 }
