@@ -11,6 +11,7 @@ pub(super) mod l5_to_l7;
 use super::reading::{Kind, NOT_KNOWN, Reading, Threshold, Unit};
 use super::window::{Window, float};
 use crate::Layer;
+use std::collections::BTreeSet;
 
 /// Objects shown of one kind: a host of containers has thousands of links and listeners. The fullest come first.
 pub(super) const OBJECTS_MAX: usize = 256;
@@ -21,6 +22,9 @@ pub(super) fn all(window: &Window<'_>) -> Vec<Reading> {
     for read in [l1::read, l2::read, l3::read, l4::read, l4_tables::read, l5_to_l7::read] {
         read(window, &mut found);
     }
+    // Sockets may share an address (SO_REUSEPORT, multicast): the first, which is the fullest, speaks for all.
+    let mut told = BTreeSet::new();
+    found.retain(|reading| told.insert((reading.id.clone(), reading.object.clone())));
     found.sort_by_key(|reading| reading.layer);
     found
 }

@@ -70,6 +70,30 @@ fn an_accept_queue_is_full_when_it_was_so_twice_or_turned_somebody_away() {
 }
 
 #[test]
+fn of_listeners_that_share_an_address_the_fullest_speaks() {
+    let shared = |sample: &mut HostSample, _: bool| {
+        let mut stuck = listener("0.0.0.0:443", 129, 128);
+        stuck.inode = 9;
+        sample.listeners = vec![listener("0.0.0.0:443", 0, 128), stuck];
+    };
+    check(shared, &["crit l4.accept-queue-full 0.0.0.0:443"], 14);
+    let report = report(shared);
+    assert_eq!(report.readings_of("listener.accept-queue").count(), 1);
+}
+
+#[test]
+fn datagrams_that_a_full_link_cannot_take_are_its_consequence() {
+    let full = |sample: &mut HostSample, end: bool| {
+        on_link(|link, end| rose(link, "tx_bytes", if end { 118_000_000 } else { 0 }))(sample, end);
+        on_link(|link, end| link.qdisc_drops = Some(if end { 1100 } else { 100 }))(sample, end);
+        raise(sample, "Udp.SndbufErrors", if end { 900 } else { 0 });
+    };
+    let report = report(full);
+    assert!(report.findings[1..].iter().all(|finding| finding.follows.is_some()), "{:?}", found(&report));
+    check(rises(&[("Udp.SndbufErrors", 900)]), &["warn l4.udp-buffer-full"], 3);
+}
+
+#[test]
 fn listen_drops_alone_are_too_generic_to_mean_anything() {
     check(rises(&[("TcpExt.ListenDrops", 500)]), &[], 0);
 }
@@ -504,7 +528,7 @@ fn a_silent_ipv6_router_matters_where_programs_would_use_it() {
 #[test]
 fn an_address_that_another_station_holds_is_named() {
     let duplicate = on_link(|link, _| link.link.addresses = vec!["fd00::2/64 dadfailed".to_owned()]);
-    check(duplicate, &["crit l2.duplicate-address fd00::2/64"], 12);
+    check(duplicate, &["crit l2.duplicate-address fd00::2/64 on eth0"], 12);
 }
 
 #[test]

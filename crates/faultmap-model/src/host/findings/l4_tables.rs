@@ -2,6 +2,7 @@
 
 use super::super::advice;
 use super::super::reading::{Reading, State};
+use super::super::readings::l4_tables::fullest_listeners;
 use super::{Finding, Read, Severity};
 
 /// Failed insertions a second that are more than the clashes of simultaneous DNS questions.
@@ -66,7 +67,7 @@ fn accept_queues(read: &Read<'_>, found: &mut Vec<Finding>) {
     let overflows = read.one("tcp.listen-overflows");
     let overflowed = overflows.filter(|reading| reading.value.is_some_and(|n| n >= 1.0));
     let mut named = 0_usize;
-    for listener in &read.window.after.listeners {
+    for listener in fullest_listeners(read.window) {
         let Some(reading) = read.of("listener.accept-queue", &listener.bound.to_string()) else { continue };
         let Some(percent) = reading.percent.filter(|_| reading.state >= State::Warn) else { continue };
         let then = read.window.listener_before(listener);

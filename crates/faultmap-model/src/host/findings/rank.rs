@@ -14,7 +14,7 @@ const EXPLAINS: [(&str, &[&str]); 11] = [
     ("l1.half-duplex", &["l1.bit-errors", "l1.queue-drops", "l4.retransmissions"]),
     ("l1.link-saturated", &["l1.queue-drops", "l4.retransmissions"]),
     ("l1.queue-drops", &["l4.retransmissions"]),
-    ("l2.neighbor-table-full", &["l2.gateway-unresolved", "l2.neighbor-unresolved", "l4.retransmissions", "l4.udp-buffer-full"]),
+    ("l2.neighbor-table-full", &["l2.gateway-unresolved", "l2.neighbor-unresolved", "l4.retransmissions"]),
     ("l2.gateway-unresolved", &["l4.retransmissions"]),
     ("l4.conntrack-full", &["l4.retransmissions", "l4.snat-ports-exhausted"]),
     ("l4.accept-queue-full", &["l4.syn-backlog-full", "l7.service-slow"]),
@@ -30,6 +30,7 @@ pub(super) fn ranked(window: &Window<'_>, mut found: Vec<Finding>) -> Vec<Findin
         });
         finding.follows = follows.map(|(cause, _)| (*cause).to_owned());
     }
+    unsent_follow(&mut found);
     descriptors_explain(window, &mut found);
     stopped_explains(window, &mut found);
     found.sort_by(|one, other| {
@@ -38,6 +39,15 @@ pub(super) fn ranked(window: &Window<'_>, mut found: Vec<Finding>) -> Vec<Findin
         rank(one).cmp(&rank(other)).then(full(other).total_cmp(&full(one))).then_with(|| one.object.cmp(&other.object))
     });
     found
+}
+
+/// Datagrams that could not be sent, where what is below could not take them.
+fn unsent_follow(found: &mut [Finding]) {
+    let below = ["l1.link-saturated", "l1.queue-drops", "l2.neighbor-table-full", "l1.no-carrier"];
+    let lost = found.iter().find(|finding| below.contains(&finding.cause.as_str()) && finding.loss);
+    let Some(cause) = lost.map(|finding| finding.cause.clone()) else { return };
+    let unsent = |finding: &&mut Finding| finding.evidence.iter().any(|reading| reading == "udp.send-buffer-errors");
+    found.iter_mut().filter(unsent).for_each(|finding| finding.follows = Some(cause.clone()));
 }
 
 /// A program without a free descriptor cannot accept; a host without one, no program.

@@ -23,7 +23,8 @@ pub(super) fn read(window: &Window<'_>, found: &mut Vec<Reading>) {
     }
     for link in &window.after.links {
         for address in link.link.addresses.iter().filter(|address| address.ends_with(" dadfailed")) {
-            let mut reading = Reading::new(L2, "address.duplicate", address.trim_end_matches(" dadfailed"), Kind::Errors, Unit::Count);
+            let object = format!("{} on {}", address.trim_end_matches(" dadfailed"), link.link.iface);
+            let mut reading = Reading::new(L2, "address.duplicate", object, Kind::Errors, Unit::Count);
             (reading.value, reading.state) = (Some(1.0), State::Crit);
             found.push(reading.saying(format!("{address} on {}: another station answered for it", link.link.iface)));
         }

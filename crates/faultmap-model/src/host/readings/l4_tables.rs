@@ -5,6 +5,8 @@ use super::super::sample::{DestinationSample, ListenerSample, PortRange, Process
 use super::super::window::{Window, float};
 use super::{OBJECTS_MAX, percent_text};
 use crate::Layer::L4;
+use std::cmp::Reverse;
+use std::collections::BTreeSet;
 
 pub(super) fn read(window: &Window<'_>, found: &mut Vec<Reading>) {
     conntrack(window, found);
@@ -83,10 +85,13 @@ fn port_reading(object: String, held: u64, range: &PortRange) -> Reading {
         .against(Threshold::percent(70.0, 90.0, "faultmap"))
 }
 
-/// The fullest listeners first.
-fn fullest_listeners<'a>(window: &Window<'a>) -> Vec<&'a ListenerSample> {
+/// The fullest listeners first; of several on one address (SO_REUSEPORT) only the fullest.
+pub(in crate::host) fn fullest_listeners<'a>(window: &Window<'a>) -> Vec<&'a ListenerSample> {
     let mut listeners: Vec<&ListenerSample> = window.after.listeners.iter().collect();
-    listeners.sort_by_key(|listener| (std::cmp::Reverse(listener.waiting), std::cmp::Reverse(listener.half_open), listener.bound));
+    let full = |listener: &ListenerSample| listener.waiting.saturating_mul(1000) / listener.limit.saturating_add(1);
+    listeners.sort_by_key(|listener| (Reverse(full(listener)), Reverse(listener.half_open), listener.bound));
+    let mut told = BTreeSet::new();
+    listeners.retain(|listener| told.insert(listener.bound));
     listeners.truncate(OBJECTS_MAX);
     listeners
 }
