@@ -9,8 +9,6 @@ mod open;
 pub(crate) mod report;
 mod segment;
 mod tally;
-#[cfg(test)]
-mod tests;
 
 pub(crate) use segment::Segment;
 

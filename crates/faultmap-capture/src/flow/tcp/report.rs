@@ -90,8 +90,10 @@ pub(crate) fn findings(tcp: &Tcp, about: &About) -> Vec<Finding> {
     report.opening();
     report.handshake();
     for side in [Side::Client, Side::Server] {
+        let before = report.findings.len();
         report.path(side);
-        report.loss(side);
+        let path_told = report.findings.len() > before;
+        report.loss(side, path_told);
         report.remarks(side);
         report.windows(side);
         report.keep_alives(side);
@@ -250,7 +252,7 @@ impl Report<'_> {
     }
 
     /// Loss that was repaired.
-    fn loss(&mut self, side: Side) {
+    fn loss(&mut self, side: Side, path_told: bool) {
         let half = self.tcp.half(side);
         let repairs = half.stats.retransmits.fast + half.stats.retransmits.timeout;
         let percent = f64::from(repairs) * 100.0 / (half.data_segments.max(1) as f64);
@@ -269,8 +271,8 @@ impl Report<'_> {
         for (sign, name, words) in
             [(Sign::Fast, "tcp.fast-retx", "at the receiver's request"), (Sign::Timeout, "tcp.rto", "after a timeout")]
         {
-            let dead = sign == Sign::Timeout && self.findings.iter().any(|found| found.rule == name && found.cause.is_none());
-            let Some(tally) = self.tcp.tallies.of(sign, side).filter(|_| !dead) else { continue };
+            let told = sign == Sign::Timeout && path_told;
+            let Some(tally) = self.tcp.tallies.of(sign, side).filter(|_| !told) else { continue };
             let count = tally.cited.count;
             let text = format!("{count} of {} segments sent again {words}{place} ({percent:.1} % repaired)", half.data_segments);
             self.tallied(rule(name, weight, Layer::L4, cause), None, tally, text, Some(percent));

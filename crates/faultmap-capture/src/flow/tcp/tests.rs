@@ -1,1 +1,0 @@
-//! What the rules of TCP say of connections made by hand.
