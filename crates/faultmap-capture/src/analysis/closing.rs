@@ -179,6 +179,7 @@ impl Core {
             host_heard: self.hosts.knows(ends.server.ip()),
             service_answered: self.hosts.accepted_since(ends.server, flow.first),
             server_hops: self.hosts.hops_to(ends.server.ip()),
+            messages_known: flow.app.is_some_and(|app| app != "tls"),
             message_cut: flow.findings.iter().any(|found| found.rule.contains("truncated")),
         }
     }

@@ -43,6 +43,8 @@ pub(crate) struct About {
     pub(crate) server_hops: Option<u8>,
     /// The conversation in it was cut in the middle of a message.
     pub(crate) message_cut: bool,
+    /// The conversation in it knows where messages end.
+    pub(crate) messages_known: bool,
 }
 
 impl About {
@@ -365,7 +367,8 @@ impl Report<'_> {
             let rule = rule("tcp.rst-forged", Weight::Warning, Layer::L4, Some("l4.reset-mid-stream"));
             return self.at(rule, None, reset.seen, text, Some(f64::from(reset.ttl)));
         }
-        let cut_short = reset.by == Side::Server && !at.closing && (at.unacked > 0 || self.about.message_cut);
+        let cut_short =
+            reset.by == Side::Server && !at.closing && (self.about.message_cut || (at.unacked > 0 && !self.about.messages_known));
         if cut_short {
             let text = format!("the server reset the connection in the middle of its answer, with {} bytes not acknowledged", at.unacked);
             let rule = rule("tcp.rst-mid-response", Weight::Fault, Layer::L4, Some("l4.reset-mid-stream"));
