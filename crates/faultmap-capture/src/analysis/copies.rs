@@ -3,7 +3,7 @@
 
 use crate::packet::Stamp;
 use foldhash::fast::RandomState;
-use std::hash::BuildHasher;
+use std::hash::{BuildHasher, Hasher};
 
 /// Packets remembered: more than a link of 10 Gbit/s carries in the time that counts.
 const SLOTS: usize = 1 << 15;
@@ -12,7 +12,7 @@ const COPY_NS: u64 = 10_000_000;
 /// A forwarded packet comes back within this.
 const FORWARDED_NS: u64 = 1_000_000_000;
 /// Bytes of a packet that are compared; beyond them the transport checksum and the last bytes speak.
-const HEAD: usize = 96;
+const HEAD: usize = 80;
 const TAIL: usize = 16;
 /// Where the medium has no addresses to tell the way back from the way there: so many steps of a packet are a loop.
 const STEPS_OF_A_LOOP: u8 = 4;
@@ -54,9 +54,11 @@ impl Copies {
 
     /// Compares an IP packet with those before it and remembers it. `way` tells the direction on the medium, 0 if that is not known.
     pub(super) fn look(&mut self, packet: &[u8], at: Stamp, way: u32) -> Likeness {
-        let Some((head, ttl, unique)) = essence(packet) else { return Likeness::New };
-        let tail = packet.get(packet.len().saturating_sub(TAIL)..).unwrap_or_default();
-        let hash = self.seed.hash_one((head, tail, packet.len() as u32));
+        let Some((essence, ttl, unique)) = essence(packet) else { return Likeness::New };
+        let mut hasher = self.seed.build_hasher();
+        hasher.write(&essence);
+        hasher.write_u32(packet.len() as u32);
+        let hash = hasher.finish();
         let Some(slot) = self.slots.get_mut(hash as usize % SLOTS) else { return Likeness::New };
         let age = at.since(Stamp(slot.at)).max(Stamp(slot.at).since(at));
         let fresh = Slot { hash, at: at.0, way, ttl, falls: 0, looped: false, used: true };
@@ -80,10 +82,15 @@ impl Copies {
 }
 
 /// The beginning of a packet without what routers change, its TTL, and whether it bears a mark of its own.
-fn essence(packet: &[u8]) -> Option<([u8; HEAD], u8, bool)> {
-    let mut head = [0; HEAD];
-    let len = packet.len().min(HEAD);
-    head.get_mut(..len)?.copy_from_slice(packet.get(..len)?);
+fn essence(packet: &[u8]) -> Option<([u8; HEAD + TAIL], u8, bool)> {
+    let mut head = [0; HEAD + TAIL];
+    if let Some(whole) = packet.first_chunk::<HEAD>() {
+        let (begin, end) = head.split_first_chunk_mut::<HEAD>()?;
+        *begin = *whole;
+        end.copy_from_slice(packet.last_chunk::<TAIL>()?);
+    } else {
+        head.get_mut(..packet.len())?.copy_from_slice(packet);
+    }
     match head[0] >> 4 {
         4 => {
             let ttl = std::mem::take(&mut head[8]);

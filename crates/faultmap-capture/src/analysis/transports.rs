@@ -15,6 +15,8 @@ use faultmap_wire::dissect::{Frame, Network, Packet, Transport, Verdict, checksu
 use faultmap_wire::{Tcp, icmp, icmpv6};
 use std::net::SocketAddr;
 
+/// Connections that are over and wait for late packets: those of a second where thousands end in one.
+const MOST_OVER: usize = 4096;
 /// SYNs in VLANs that are remembered until their answer comes.
 const MOST_REALMS: usize = 4096;
 
@@ -116,6 +118,11 @@ impl Analysis {
         };
         let now = core.now;
         table.touch(at, class, now);
+        if table.count(Class::Over) > MOST_OVER
+            && let Some(flow) = table.oldest(Class::Over).and_then(|(at, _)| table.remove(at))
+        {
+            core.close(flow, Why::Forgotten(Class::Over));
+        }
     }
 
     /// A SYN between the ends of a known connection that opens another one: the known one is closed.

@@ -91,16 +91,22 @@ pub(crate) struct Table<T> {
     slots: Vec<Slot<T>>,
     free: Vec<u32>,
     lists: [Ends; 4],
+    counts: [usize; 4],
 }
 
 impl<T> Table<T> {
     pub(crate) fn new() -> Self {
         let lists = [Ends { oldest: NONE, newest: NONE }; 4];
-        Self { map: HashMap::default(), slots: Vec::new(), free: Vec::new(), lists }
+        Self { map: HashMap::default(), slots: Vec::new(), free: Vec::new(), lists, counts: [0; 4] }
     }
 
     pub(crate) fn len(&self) -> usize {
         self.map.len()
+    }
+
+    /// Flows of a class.
+    pub(crate) fn count(&self, class: Class) -> usize {
+        self.counts[class as usize]
     }
 
     pub(crate) fn find(&self, key: &FlowKey) -> Option<u32> {
@@ -177,6 +183,7 @@ impl<T> Table<T> {
         self.map.clear();
         self.lists = [Ends { oldest: NONE, newest: NONE }; 4];
         self.free.clear();
+        self.counts = [0; 4];
         std::mem::take(&mut self.slots).into_iter().filter_map(|slot| slot.value).collect()
     }
 
@@ -190,10 +197,12 @@ impl<T> Table<T> {
             None => self.lists[class as usize].oldest = at,
         }
         self.lists[class as usize].newest = at;
+        self.counts[class as usize] += 1;
     }
 
     fn unlink(&mut self, at: u32) {
         let Some((class, older, newer)) = self.slots.get(at as usize).map(|slot| (slot.class, slot.older, slot.newer)) else { return };
+        self.counts[class as usize] -= 1;
         match self.slots.get_mut(older as usize) {
             Some(slot) => slot.newer = newer,
             None => self.lists[class as usize].oldest = newer,
