@@ -167,6 +167,7 @@ impl<T> Table<T> {
     }
 
     pub(crate) fn remove(&mut self, at: u32) -> Option<T> {
+        self.slots.get(at as usize)?.value.as_ref()?;
         self.unlink(at);
         let slot = self.slots.get_mut(at as usize)?;
         let value = slot.value.take()?;
