@@ -40,7 +40,11 @@ fn signature(rule: &str, cause: &str) -> &'static str {
         "l7.dns-servfail" => return "dns.flags.rcode == 2",
         "l7.dns-refused" => return "dns.flags.rcode == 5",
         "l3.routing-loop" => return "(ip.ttl < 5 || ipv6.hlim < 5 || icmp.type == 11 || icmpv6.type == 3)",
-        _ if cause.starts_with("l7.http-") => return "(http.response.code >= 400 || http2.headers.status >= 400)",
+        _ if cause.starts_with("l7.http-")
+            && !matches!(cause, "l7.http-malformed" | "l7.http-redirect-loop" | "l7.http-unexpected-answer") =>
+        {
+            return "(http.response.code >= 400 || http2.headers.status >= 400)";
+        }
         _ => {}
     }
     match rule {

@@ -158,7 +158,7 @@ fn candidates(finding: &Finding, outcome: &Outcome, census: &Census) -> Vec<(&'s
             Some(Layer::L4) => vec![("l4.reset-mid-stream", 0.4), ("l4.retransmissions", 0.3)],
             Some(Layer::L5) => vec![("l5.closed-without-answer", 0.4)],
             Some(Layer::L6) => vec![("l6.tls-handshake-stalled", 0.4)],
-            Some(Layer::L7) => vec![("l7.service-mute", 0.3), ("l7.protocol-mismatch", 0.2)],
+            Some(Layer::L7) => vec![("l7.service-error", 0.6)],
             _ => Vec::new(),
         },
     }

@@ -7,6 +7,7 @@ use crate::finding::{Party, Weight};
 use crate::flow::FlowRecord;
 use crate::packet::Stamp;
 use faultmap_model::Layer;
+use std::collections::BTreeMap;
 
 /// A share of failures from here on is a fault; below, the service works at risk.
 const BREAKS: f64 = 0.1;
@@ -32,10 +33,22 @@ pub(super) struct Weighed {
 
 /// Drops what is everyday's, and says of the rest how bad it is.
 pub(super) fn all(problems: Vec<Problem>, outcome: &Outcome, census: &Census) -> Vec<Weighed> {
-    problems.into_iter().filter_map(|problem| one(problem, outcome, census)).collect()
+    // A service to which most is asked wrongly is worth a word, in whatever ways it says so.
+    let mut asked_wrongly: BTreeMap<Party, u64> = BTreeMap::new();
+    for problem in problems.iter().filter(|problem| problem.cause.id.starts_with("l7.http-") && is_about_the_question(problem.cause.id)) {
+        *asked_wrongly.entry(problem.party).or_default() += problem.times;
+    }
+    let together = |problem: &Problem| asked_wrongly.get(&problem.party).copied().filter(|_| problem.cause.id.starts_with("l7.http-"));
+    problems
+        .into_iter()
+        .filter_map(|problem| {
+            let together = together(&problem).unwrap_or(problem.times);
+            one(problem, together, outcome, census)
+        })
+        .collect()
 }
 
-fn one(problem: Problem, outcome: &Outcome, census: &Census) -> Option<Weighed> {
+fn one(problem: Problem, together: u64, outcome: &Outcome, census: &Census) -> Option<Weighed> {
     if problem.weighed {
         let breaks = problem.weight == Weight::Fault;
         return Some(Weighed { problem, breaks, share: None });
@@ -50,12 +63,13 @@ fn one(problem: Problem, outcome: &Outcome, census: &Census) -> Option<Weighed> 
     let share = total(&problem, census).map(|total| affected as f64 / total.max(affected).max(1) as f64);
     let many = total(&problem, census).is_some_and(|total| total >= ENOUGH);
     let known = share.unwrap_or(1.0);
+    let all = total(&problem, census).map_or(1.0, |total| together as f64 / total.max(together).max(1) as f64);
     let breaks = match problem.weight {
         Weight::Fault if known < ACCIDENT && many => return None,
         // A datagram is lost now and then, and the client asks again.
         Weight::Fault if super::problem::is_silence(problem.rule) && !problem.rule.starts_with("tcp") => known >= MOSTLY,
         Weight::Fault => known >= BREAKS,
-        _ if is_about_the_question(problem.cause.id) && known < MOSTLY => return None,
+        _ if is_about_the_question(problem.cause.id) && known.max(all) < MOSTLY => return None,
         _ if known < OFTEN => return None,
         _ => false,
     };
@@ -67,7 +81,7 @@ fn total(problem: &Problem, census: &Census) -> Option<u64> {
     let tally = census.party(problem.party)?;
     match (problem.cause.layer, problem.party) {
         (Layer::L1 | Layer::L2 | Layer::L3, Party::Host(_)) => None,
-        (Layer::L7 | Layer::L5, _) => Some(tally.exchanges.max(tally.flows)),
+        (Layer::L7 | Layer::L5, _) if tally.exchanges > 0 => Some(tally.exchanges),
         _ => Some(tally.flows),
     }
 }

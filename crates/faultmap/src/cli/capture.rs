@@ -8,9 +8,10 @@ const EXAMPLES: &str = "\
 Examples:
   faultmap capture slow.pcapng                      which layer is at fault, and which packets show it?
   tcpdump -w - -i eth0 | faultmap capture -         from a pipe
-  faultmap capture day.pcap.zst --json | jq .findings
+  faultmap capture day.pcap.zst --json | jq .groups
   faultmap capture slow.pcapng --flows --sort bytes    every flow in a table
   faultmap capture slow.pcapng --flow 12            one connection, packet by packet
+  faultmap capture slow.pcapng --filter 'ip.addr == 10.2.0.10 && layer == L4'
   faultmap capture slow.pcapng --finding 1 --write evidence.pcapng
   faultmap capture day.pcap --parquet flows.parquet    columns for DuckDB, DataFusion, Spark
   sudo faultmap capture -i eth0 --bpf 'port 5432'      live, until Ctrl-C
@@ -78,7 +79,11 @@ pub(crate) struct CaptureArgs {
     #[arg(long, group = "view", help_heading = "Views")]
     pub(crate) top: bool,
 
-    /// Write packets to FILE as pcapng: those of --flow, --finding or, without them, all that were read
+    /// Tell only of flows and findings that match: a display filter as Wireshark writes it, and layer, cause, rule, flow, weight
+    #[arg(long, value_name = "EXPR", conflicts_with = "interface", help_heading = "Views")]
+    pub(crate) filter: Option<String>,
+
+    /// Write packets to FILE as pcapng: those of --flow, --finding and --filter, without them all that were read
     #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath, help_heading = "Files")]
     pub(crate) write: Option<PathBuf>,
     /// With --write: the packets of this finding, by its number in the report

@@ -1,5 +1,6 @@
 //! `--write`: packets of a flow, of a finding, or all, as pcapng. The file appears when it is whole.
 
+use super::narrow::Narrow;
 use super::{limits, reading};
 use crate::cli::CaptureArgs;
 use crate::commands::file;
@@ -14,7 +15,9 @@ use std::io::BufWriter;
 use std::path::Path;
 
 /// Which packets are wanted.
-struct Wanted {
+struct Wanted<'a> {
+    /// Those that match.
+    narrow: Option<(&'a Narrow, &'a Outcome)>,
     /// Of these flows; `None`: of all.
     flows: Option<BTreeSet<u64>>,
     /// And these, by number.
@@ -22,8 +25,9 @@ struct Wanted {
 }
 
 /// Reads the files again and writes what is wanted.
-pub(super) fn write(args: &CaptureArgs, outcome: &Outcome, report: &Report, path: &Path) -> anyhow::Result<()> {
-    let wanted = wanted(args, outcome, report)?;
+pub(super) fn write(args: &CaptureArgs, narrow: Option<&Narrow>, outcome: &Outcome, report: &Report, path: &Path) -> anyhow::Result<()> {
+    let mut wanted = wanted(args, outcome, report)?;
+    wanted.narrow = narrow.map(|narrow| (narrow, outcome));
     if args.files.iter().any(|file| file.as_os_str() == "-") {
         bail!("--write reads the packets a second time, and the standard input can be read once; save it to a file first");
     }
@@ -35,20 +39,20 @@ pub(super) fn write(args: &CaptureArgs, outcome: &Outcome, report: &Report, path
     written
 }
 
-fn wanted(args: &CaptureArgs, outcome: &Outcome, report: &Report) -> anyhow::Result<Wanted> {
+fn wanted(args: &CaptureArgs, outcome: &Outcome, report: &Report) -> anyhow::Result<Wanted<'static>> {
     if let Some(id) = args.flow {
-        return Ok(Wanted { flows: Some(BTreeSet::from([id])), packets: BTreeSet::new() });
+        return Ok(Wanted { narrow: None, flows: Some(BTreeSet::from([id])), packets: BTreeSet::new() });
     }
-    let Some(number) = args.finding else { return Ok(Wanted { flows: None, packets: BTreeSet::new() }) };
+    let Some(number) = args.finding else { return Ok(Wanted { narrow: None, flows: None, packets: BTreeSet::new() }) };
     let Some(group) = report.groups.iter().find(|group| group.id == number) else {
         bail!("there is no finding {number}: the report tells {}", report.groups.len());
     };
     let judged = faultmap_capture::verdict::judge(outcome);
     let flows = judged.groups.get(number - 1).map(|group| group.flows.iter().map(|flow| flow.0).collect());
-    Ok(Wanted { flows: Some(flows.unwrap_or_default()), packets: group.packets.packets.iter().copied().collect() })
+    Ok(Wanted { narrow: None, flows: Some(flows.unwrap_or_default()), packets: group.packets.packets.iter().copied().collect() })
 }
 
-fn fill(args: &CaptureArgs, wanted: &Wanted, scratch: &Path) -> anyhow::Result<()> {
+fn fill(args: &CaptureArgs, wanted: &Wanted<'_>, scratch: &Path) -> anyhow::Result<()> {
     let what = || args.write.as_deref().map_or_else(String::new, file::cannot);
     let out = File::create_new(scratch).with_context(what)?;
     let mut writer = PcapNgWriter::new(BufWriter::new(out)).with_context(what)?;
@@ -65,12 +69,18 @@ fn fill(args: &CaptureArgs, wanted: &Wanted, scratch: &Path) -> anyhow::Result<(
     file.sync_all().with_context(what)
 }
 
-impl Wanted {
+impl Wanted<'_> {
     /// The engine numbers flows as it did at the first reading.
     fn includes(&self, packet: &Captured<'_>, analysis: &mut Analysis) -> bool {
-        let Some(flows) = &self.flows else { return true };
+        if self.flows.is_none() && self.narrow.is_none() {
+            return true;
+        }
         analysis.packet(packet);
-        let of_flow = analysis.place().is_some_and(|place| flows.contains(&place.flow.0));
-        of_flow || self.packets.contains(&packet.number.0)
+        let place = analysis.place();
+        let chosen = self
+            .flows
+            .as_ref()
+            .is_none_or(|flows| place.is_some_and(|place| flows.contains(&place.flow.0)) || self.packets.contains(&packet.number.0));
+        chosen && self.narrow.is_none_or(|(narrow, outcome)| narrow.wants(packet, place, outcome))
     }
 }

@@ -2,6 +2,7 @@
 
 mod extract;
 mod live;
+mod narrow;
 mod reading;
 mod sequence;
 mod talkers;
@@ -18,6 +19,7 @@ use faultmap_capture::bpf::{Program, Tags};
 use faultmap_capture::columns;
 use faultmap_capture::flow::FlowRecord;
 use faultmap_capture::report::{Report, Source};
+use narrow::Narrow;
 use reading::Reading;
 use std::path::Path;
 
@@ -34,10 +36,15 @@ pub(super) fn run(args: &CaptureArgs, choice: Choice) -> anyhow::Result<i32> {
     if twice && args.files.iter().any(|file| file.as_os_str() == "-") {
         bail!("--flow and --finding read the packets twice, and the standard input can be read once; save it to a file first");
     }
-    let (outcome, reading) = analyse(args)?;
-    let report = Report::new(&outcome, sources(args, &reading), &reading.notes, reading.cut_short);
+    let mut narrow = Narrow::of(args)?;
+    let (mut outcome, reading) = analyse(args, narrow.as_mut())?;
+    let left = narrow.as_mut().map(|narrow| narrow.apply(args, &mut outcome)).transpose()?;
+    let mut report = Report::new(&outcome, sources(args, &reading), &reading.notes, reading.cut_short);
+    if let Some(left) = left {
+        report.capture.notes.insert(0, format!("Only what matches the filter is judged: {} of {} flows.", left.flows, left.of));
+    }
     if let Some(path) = &args.write {
-        extract::write(args, &outcome, &report, path)?;
+        extract::write(args, narrow.as_ref(), &outcome, &report, path)?;
     }
     show(args, &outcome, &report, choice)?;
     Ok(i32::from(report.exit_code()))
@@ -66,11 +73,14 @@ fn kernel_filter(text: &str) -> anyhow::Result<Vec<libc::sock_filter>> {
 }
 
 /// Reads everything once.
-fn analyse(args: &CaptureArgs) -> anyhow::Result<(Outcome, Reading)> {
+fn analyse(args: &CaptureArgs, mut narrow: Option<&mut Narrow>) -> anyhow::Result<(Outcome, Reading)> {
     let mut analysis = Analysis::new(limits(args));
     let columns = args.parquet.as_deref().map(|path| Columns::begin(path, &mut analysis)).transpose()?;
     let reading = reading::read(&args.files, |packet| {
         analysis.packet(packet);
+        if let Some(narrow) = narrow.as_deref_mut() {
+            narrow.look(packet, analysis.place());
+        }
         Ok(())
     })?;
     let outcome = analysis.finish();

@@ -1,0 +1,118 @@
+//! `--filter`: which flows, findings and packets are meant. The engine always sees every packet, for a half of a conversation would be judged wrongly;
+//! the filter chooses what of the outcome is told.
+
+use super::{limits, reading};
+use crate::cli::CaptureArgs;
+use anyhow::bail;
+use faultmap_capture::analysis::{Analysis, Outcome, Place};
+use faultmap_capture::filter::{Facts, Filter, FindingFacts, FlowFacts, Subject};
+use faultmap_capture::packet::Captured;
+use faultmap_wire::dissect::dissect;
+use std::collections::{HashMap, HashSet};
+
+/// Packets that match and are remembered by number, for findings of no flow.
+const MOST_PACKETS: usize = 1 << 20;
+
+/// A filter, and what of the capture matches it.
+pub(super) struct Narrow {
+    filter: Filter,
+    flows: HashSet<u64>,
+    packets: HashSet<u64>,
+}
+
+/// What is left of an outcome.
+pub(super) struct Left {
+    /// Flows that match.
+    pub(super) flows: usize,
+    /// Flows that there were.
+    pub(super) of: usize,
+}
+
+impl Narrow {
+    pub(super) fn of(args: &CaptureArgs) -> anyhow::Result<Option<Self>> {
+        let Some(text) = &args.filter else { return Ok(None) };
+        let filter = Filter::parse(text)?;
+        let asks = filter.asks();
+        if asks.flows && asks.packets && args.files.iter().any(|file| file.as_os_str() == "-") {
+            bail!(
+                "this filter asks of packets what is known at the end only, and the standard input can be read once; save it to a file first"
+            );
+        }
+        Ok(Some(Self { filter, flows: HashSet::new(), packets: HashSet::new() }))
+    }
+
+    /// Looks at a packet at the first reading, where the packet alone decides.
+    pub(super) fn look(&mut self, packet: &Captured<'_>, place: Option<Place>) {
+        if !self.filter.asks().flows && self.matches(packet, None) {
+            self.remember(packet, place);
+        }
+    }
+
+    fn matches(&self, packet: &Captured<'_>, facts: Option<&dyn Facts>) -> bool {
+        let frame = dissect(packet.link, packet.bytes, packet.wire_len as usize);
+        self.filter.matches(&Subject { packet: Some((packet, &frame)), facts })
+    }
+
+    fn remember(&mut self, packet: &Captured<'_>, place: Option<Place>) {
+        if let Some(place) = place {
+            self.flows.insert(place.flow.0);
+        }
+        if self.packets.len() < MOST_PACKETS {
+            self.packets.insert(packet.number.0);
+        }
+    }
+
+    /// Leaves in the outcome what matches.
+    pub(super) fn apply(&mut self, args: &CaptureArgs, outcome: &mut Outcome) -> anyhow::Result<Left> {
+        let asks = self.filter.asks();
+        let of = outcome.flows.len();
+        if asks.flows && asks.packets {
+            self.second_look(args, outcome)?;
+        }
+        let by_facts = asks.flows && !asks.packets;
+        let findings = std::mem::take(&mut outcome.findings);
+        let matches = |facts: &dyn Facts| self.filter.matches(&Subject { packet: None, facts: Some(facts) });
+        outcome.flows.retain(|record| match by_facts {
+            true => matches(&FlowFacts { record, findings: &findings }),
+            false => self.flows.contains(&record.id.0),
+        });
+        let left: HashSet<u64> = outcome.flows.iter().map(|flow| flow.id.0).collect();
+        outcome.findings = findings
+            .into_iter()
+            .filter(|finding| match finding.flow {
+                Some(flow) => left.contains(&flow.0),
+                None if by_facts => matches(&FindingFacts { finding, record: None }),
+                None => finding.cited.packets.iter().any(|number| self.packets.contains(number)),
+            })
+            .collect();
+        Ok(Left { flows: outcome.flows.len(), of })
+    }
+
+    /// What is known of a packet's flow is known at the end only: the packets are read again.
+    fn second_look(&mut self, args: &CaptureArgs, outcome: &Outcome) -> anyhow::Result<()> {
+        let mut analysis = Analysis::new(limits(args));
+        let records: HashMap<u64, _> = outcome.flows.iter().map(|record| (record.id.0, record)).collect();
+        reading::read(&args.files, |packet| {
+            analysis.packet(packet);
+            let place = analysis.place();
+            let record = place.and_then(|place| records.get(&place.flow.0));
+            let facts = record.map(|record| FlowFacts { record, findings: &outcome.findings });
+            if self.matches(packet, facts.as_ref().map(|facts| facts as &dyn Facts)) {
+                self.remember(packet, place);
+            }
+            Ok(())
+        })?;
+        Ok(())
+    }
+
+    /// Whether a packet is to be written: of what is left in the outcome, the packets that match.
+    pub(super) fn wants(&self, packet: &Captured<'_>, place: Option<Place>, outcome: &Outcome) -> bool {
+        let asks = self.filter.asks();
+        if asks.flows && !asks.packets {
+            return place.is_some_and(|place| outcome.flows.iter().any(|flow| flow.id == place.flow));
+        }
+        let record = place.filter(|_| asks.flows).and_then(|place| outcome.flows.iter().find(|flow| flow.id == place.flow));
+        let facts = record.map(|record| FlowFacts { record, findings: &outcome.findings });
+        self.matches(packet, facts.as_ref().map(|facts| facts as &dyn Facts))
+    }
+}
