@@ -299,10 +299,13 @@ impl Group {
         self.parties.extend(other.parties);
     }
 
-    /// Faults before doubts before risks; what keeps a whole segment from talking first; then how much it concerns, then the lower layer.
-    fn rank(&self) -> (Severity, bool, u32, std::cmp::Reverse<Option<Layer>>) {
-        let root = self.verdict.layer.is_some_and(|layer| layer <= Layer::L2);
-        (self.severity, root, self.times.checked_ilog2().unwrap_or(0), std::cmp::Reverse(self.verdict.layer))
+    /// What failed before what is at risk; what keeps a whole segment from talking first; then how much it concerns; what is known before what is
+    /// not; then the lower layer.
+    fn rank(&self) -> (bool, bool, u32, Severity, std::cmp::Reverse<Option<Layer>>) {
+        const ROOTS: [&str; 4] = ["l2.gateway-unresolved", "l2.duplicate-address", "l1.bit-errors", "l3.routing-loop"];
+        let root = self.verdict.cause.as_deref().is_some_and(|cause| ROOTS.contains(&cause));
+        let failed = self.severity > Severity::Degraded;
+        (failed, root && failed, self.times.checked_ilog2().unwrap_or(0), self.severity, std::cmp::Reverse(self.verdict.layer))
     }
 }
 

@@ -7,6 +7,7 @@ mod filter;
 mod group;
 mod layers;
 mod loss;
+mod probes;
 mod problem;
 mod silence;
 #[cfg(test)]

@@ -213,3 +213,21 @@ fn findings_about_the_capture_never_fault_the_network() {
     let judged = check(&outcome(vec![flow(1, SERVER, State::Sf)], vec![copies]), Status::Healthy, None, 0);
     assert_eq!(judged.capture.len(), 1);
 }
+
+#[test]
+fn a_port_that_is_asked_because_nobody_listens_is_no_dead_service() {
+    let probe = |server: &str| finding("tcp.syn-refused", Weight::Fault, "l4.port-closed", 1, service(server));
+    let discard = "10.2.0.10:9";
+    check(&outcome(vec![flow(1, discard, State::Rej)], vec![probe(discard)]), Status::Fault, Some("l4.port-closed"), 1);
+    let flows = vec![flow(1, discard, State::Rej), flow(2, SERVER, State::Sf)];
+    check(&outcome(flows, vec![probe(discard)]), Status::Healthy, None, 0);
+}
+
+#[test]
+fn a_client_that_goes_away_now_and_then_is_everyday() {
+    let client = Some(Party::Host([10, 1, 0, 2].into()));
+    let left = || finding("tls.handshake-unfinished", Weight::Warning, "l6.tls-handshake-failed", 1, client);
+    let flows = (1..=5).map(|id| flow(id, SERVER, State::Sf)).collect();
+    check(&outcome(flows, vec![left()]), Status::Healthy, None, 0);
+    check(&outcome(vec![flow(1, SERVER, State::Rsto)], vec![left()]), Status::Degraded, Some("l6.tls-handshake-failed"), 1);
+}

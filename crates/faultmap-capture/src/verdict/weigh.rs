@@ -56,6 +56,9 @@ fn one(problem: Problem, together: u64, outcome: &Outcome, census: &Census) -> O
     if names_a_missing_name(problem.cause.id) && every_client_went_on(&problem, outcome, census) {
         return None;
     }
+    if super::probes::is_answer_to_probe(&problem, outcome, census) {
+        return None;
+    }
     if problem.cause.id == "l1.bit-errors" && !somebody_sent_again(&problem, outcome, census) {
         return None;
     }
@@ -70,6 +73,8 @@ fn one(problem: Problem, together: u64, outcome: &Outcome, census: &Census) -> O
         Weight::Fault if super::problem::is_silence(problem.rule) && !problem.rule.starts_with("tcp") => known >= MOSTLY,
         Weight::Fault => known >= BREAKS,
         _ if is_about_the_question(problem.cause.id) && known.max(all) < MOSTLY => return None,
+        // A client that goes away has its own reasons, unless it always does.
+        _ if blames_its_clients(&problem, outcome, census) && known < MOSTLY => return None,
         _ if known < OFTEN => return None,
         _ => false,
     };
@@ -84,6 +89,13 @@ fn total(problem: &Problem, census: &Census) -> Option<u64> {
         (Layer::L7 | Layer::L5, _) if tally.exchanges > 0 => Some(tally.exchanges),
         _ => Some(tally.flows),
     }
+}
+
+/// The party is the one who asked.
+fn blames_its_clients(problem: &Problem, outcome: &Outcome, census: &Census) -> bool {
+    let Party::Host(host) = problem.party else { return false };
+    let mut flows = problem.flows.iter().filter_map(|id| census.flow(outcome, *id)).peekable();
+    problem.cause.layer >= Layer::L4 && flows.peek().is_some() && flows.all(|flow| flow.client.ip() == host)
 }
 
 /// A packet that is damaged is dropped where it arrives, and sent again. A wrong checksum that nobody minds was seen before the network card of
