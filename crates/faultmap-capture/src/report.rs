@@ -155,6 +155,7 @@ pub struct Report {
     #[serde(rename = "more_findings")]
     pub more_groups: usize,
     /// Rules that matched, worst first: what the groups rest on, and notes that blame nobody.
+    #[serde(rename = "rules")]
     pub findings: Vec<Finding>,
     /// Who served what, the busiest first.
     pub services: Vec<Service>,

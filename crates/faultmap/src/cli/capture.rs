@@ -8,7 +8,7 @@ const EXAMPLES: &str = "\
 Examples:
   faultmap capture slow.pcapng                      which layer is at fault, and which packets show it?
   tcpdump -w - -i eth0 | faultmap capture -         from a pipe
-  faultmap capture day.pcap.zst --json | jq .groups
+  faultmap capture day.pcap.zst --json | jq .findings
   faultmap capture slow.pcapng --flows --sort bytes    every flow in a table
   faultmap capture slow.pcapng --flow 12            one connection, packet by packet
   faultmap capture slow.pcapng --filter 'ip.addr == 10.2.0.10 && layer == L4'
