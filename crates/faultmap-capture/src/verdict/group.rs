@@ -186,7 +186,9 @@ const fn side(layer: Layer, party: Party) -> Where {
 fn sentence(one: &Weighed) -> String {
     let problem = &one.problem;
     let mut text = problem.text.trim_end_matches('.').to_owned();
-    if let Some(first) = text.get(..1).map(str::to_uppercase) {
+    // An address stays as it is written.
+    let word = text.split(' ').next().is_some_and(|word| word.chars().all(char::is_alphabetic));
+    if let Some(first) = text.get(..1).map(str::to_uppercase).filter(|_| word) {
         text.replace_range(..1, &first);
     }
     let place = words(problem.party);

@@ -20,7 +20,8 @@ pub(super) fn is_answer_to_probe(problem: &Problem, outcome: &Outcome, census: &
         Party::Service(at) => at.ip(),
         Party::Host(ip) => ip,
     };
-    if is_for_documents(ip) {
+    let mut asked = problem.flows.iter().filter_map(|id| census.flow(outcome, *id)).peekable();
+    if is_for_documents(ip) || (asked.peek().is_some() && asked.all(|flow| is_for_documents(flow.server.ip()))) {
         return true;
     }
     match problem.cause.id {
