@@ -4,8 +4,8 @@
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
-/// Fewer points make a line of anything.
-const POINTS_MIN: usize = 3;
+/// Fewer points make a line of anything: a program that has just started grows for three seconds.
+const POINTS_MIN: usize = 5;
 /// Points used: the most recent ones, since a host changes its mind.
 const POINTS_MAX: usize = 600;
 /// A rise below this many percentage points over all the points is noise.
@@ -103,31 +103,32 @@ mod tests {
 
     #[test]
     fn what_grows_evenly_is_full_when_the_line_says() {
-        check(&[10.0, 20.0, 30.0, 40.0], Some(6.0));
+        check(&[10.0, 20.0, 30.0, 40.0, 50.0], Some(5.0));
     }
 
     #[test]
-    fn two_samples_foretell_nothing() {
+    fn a_few_samples_foretell_nothing() {
         check(&[10.0, 20.0], None);
+        check(&[10.0, 20.0, 30.0, 40.0], None);
     }
 
     #[test]
     fn what_stands_falls_or_jumps_foretells_nothing() {
-        check(&[40.0, 40.0, 40.0, 40.0], None);
-        check(&[40.0, 30.0, 20.0], None);
+        check(&[40.0, 40.0, 40.0, 40.0, 40.0], None);
+        check(&[40.0, 30.0, 20.0, 10.0, 5.0], None);
         check(&[40.0, 10.0, 60.0, 12.0, 55.0, 41.0], None);
-        check(&[40.0, 40.1, 40.2], None);
+        check(&[40.0, 40.1, 40.2, 40.3, 40.4], None);
     }
 
     #[test]
     fn what_is_full_already_needs_no_forecast() {
-        check(&[80.0, 90.0, 100.0], None);
+        check(&[60.0, 70.0, 80.0, 90.0, 100.0], None);
     }
 
     #[test]
     fn what_would_take_weeks_is_not_told() {
-        check(&[10.0, 10.3, 10.6], Some(298.0));
-        let slow: Vec<HistoryPoint> = (0..4_u32).map(|n| point(u64::from(n) * 100_000, 10.0 + f64::from(n) * 0.3)).collect();
-        assert_eq!(all(&slow[..3], &slow[3]), Vec::new());
+        check(&[10.0, 10.3, 10.6, 10.9, 11.2], Some(296.0));
+        let slow: Vec<HistoryPoint> = (0..6_u32).map(|n| point(u64::from(n) * 100_000, 10.0 + f64::from(n) * 0.3)).collect();
+        assert_eq!(all(&slow[..5], &slow[5]), Vec::new());
     }
 }
