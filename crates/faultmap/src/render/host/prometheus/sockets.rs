@@ -49,14 +49,21 @@ fn listeners(text: &mut Exposition, sample: &HostSample) {
             queue.program = listener.program.clone().unwrap_or_default();
         }
         queue.waiting = queue.waiting.saturating_add(listener.waiting);
-        queue.limit = queue.limit.saturating_add(listener.limit);
+        // One more than the backlog fits (sk_acceptq_is_full, include/net/sock.h).
+        let limit = listener.limit.saturating_add(1);
+        queue.limit = queue.limit.saturating_add(limit);
         queue.half_open = queue.half_open.saturating_add(listener.half_open);
-        queue.fullest = queue.fullest.max(listener.waiting as f64 / listener.limit.max(1) as f64);
+        queue.fullest = queue.fullest.max(listener.waiting as f64 / limit as f64);
     }
     for (address, queue) in &queues {
         let labels = [("address", address.as_str()), ("program", queue.program.as_str())];
         text.gauge("faultmap_listener_accept_queue", "Connections that wait for accept.", &labels, queue.waiting);
-        text.gauge("faultmap_listener_accept_queue_limit", "How many may wait (backlog and somaxconn).", &labels, queue.limit);
+        text.gauge(
+            "faultmap_listener_accept_queue_limit",
+            "How many may wait: the backlog, bounded by somaxconn, and one more.",
+            &labels,
+            queue.limit,
+        );
         text.gauge("faultmap_listener_accept_queue_fullest_ratio", "The fullest queue of this address.", &labels, queue.fullest);
         text.gauge("faultmap_listener_half_open_sockets", "Half-open connections (SYN_RECV).", &labels, queue.half_open);
     }
