@@ -107,8 +107,11 @@ pub(super) struct Btf<'a> {
     /// Where each type starts in `types`; the first is number 1.
     starts: Vec<u32>,
     /// Structs, enums and typedefs with their names and numbers: a fifth of all, and the only ones that we look for by name.
-    named: Vec<(Kind, u32, u32)>,
+    named: Vec<Named>,
 }
+
+/// Kind, place of the name, number.
+type Named = (Kind, u32, u32);
 
 impl<'a> Btf<'a> {
     /// Reads header and outline.
@@ -252,7 +255,7 @@ impl<'a> Btf<'a> {
 }
 
 /// Where each type starts, and those that have a name worth looking for.
-fn outline(types: &[u8]) -> Result<(Vec<u32>, Vec<(Kind, u32, u32)>), BtfError> {
+fn outline(types: &[u8]) -> Result<(Vec<u32>, Vec<Named>), BtfError> {
     let mut starts = Vec::with_capacity((types.len() / 24).min(TYPES_MAX));
     let mut named = Vec::new();
     let mut at = 0;

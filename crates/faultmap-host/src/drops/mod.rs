@@ -25,7 +25,7 @@ use program::{COUNT_KEY_LEN, COUNT_VALUE_LEN, ELSEWHERE, FLOW_KEY_LEN, FLOW_VALU
 use std::fs::File;
 use std::io::Read;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsRawFd, OwnedFd};
 use std::os::unix::fs::MetadataExt;
 use std::time::Instant;
 use sys::{Map, MapKind, MapShape};
@@ -62,7 +62,7 @@ pub struct DropWatch {
     totals: Map,
     /// Read by the program only; it lives as long as the program.
     _format: Map,
-    _program: OwnedFd,
+    program: OwnedFd,
     _attachment: OwnedFd,
     namespace: Option<u32>,
     began: Instant,
@@ -86,7 +86,7 @@ impl DropWatch {
         let program = sys::load(&code).map_err(unavailable::refused)?;
         let attachment = sys::attach(&program, c"kfree_skb").map_err(unavailable::refused)?;
         let began = Instant::now();
-        Ok(Self { layout, counts, flows, totals, _format: format, _program: program, _attachment: attachment, namespace, began })
+        Ok(Self { layout, counts, flows, totals, _format: format, program, _attachment: attachment, namespace, began })
     }
 
     /// Everything counted so far.
@@ -98,7 +98,15 @@ impl DropWatch {
         self.flows.each(|key, value| flows.extend(self.flow(key, value))).map_err(unavailable::refused)?;
         let totals = self.totals.first().map_err(unavailable::refused)?;
         let total = |place: i32| usize::try_from(place).ok().and_then(|place| u64_at(&totals, place)).unwrap_or(0);
-        Ok(DropSample { age_ms, namespace: self.namespace, counts, flows, elsewhere: total(ELSEWHERE), lost: total(LOST) })
+        let lost = total(LOST).saturating_add(self.missed());
+        Ok(DropSample { age_ms, namespace: self.namespace, counts, flows, elsewhere: total(ELSEWHERE), lost })
+    }
+
+    /// How often the kernel did not run the program, since it ran on the same CPU already: a drop in an interrupt within a drop.
+    fn missed(&self) -> u64 {
+        let path = format!("/proc/thread-self/fdinfo/{}", self.program.as_raw_fd());
+        let text = crate::procfs::read(&path, 4096).unwrap_or_default();
+        text.lines().find_map(|line| line.strip_prefix("recursion_misses:")?.trim().parse().ok()).unwrap_or(0)
     }
 
     fn count(&self, key: &[u8], value: &[u8]) -> Option<DropCount> {

@@ -1,11 +1,12 @@
 //! Drops beside the readings: a reason that speaks for a cause is further evidence of it; a filter that stops this host's own packets
 //! is a warning. No drop turns a warning into a fault, and none that is the ordinary life of protocols says anything.
 
-use super::drops::{DropRow, DropWarning, Drops, Weight};
+use super::drops::{DropReport, DropRow, DropWarning, Drops, Weight};
 use super::findings::{Finding, Severity};
 use super::layers;
 use super::report::HostReport;
 use crate::verdict::{NextStep, Status};
+use std::borrow::Cow;
 
 /// What else a reason supports besides the cause that it speaks for: the gateway is a neighbour.
 const ALSO: &[(&str, &str)] = &[("NEIGH_FAILED", "l2.gateway-unresolved"), ("NEIGH_QUEUEFULL", "l2.gateway-unresolved")];
@@ -15,8 +16,9 @@ impl HostReport {
     #[must_use]
     pub fn with_drops(mut self, drops: Drops) -> Self {
         if let Drops::Counted(counted) = &drops {
-            self.findings.iter_mut().for_each(|finding| cite(finding, &counted.rows));
-            let warnings = counted.warnings();
+            let own = of_namespace(counted, self.namespace);
+            self.findings.iter_mut().for_each(|finding| cite(finding, &own.rows));
+            let warnings = own.warnings();
             let known = |warning: &DropWarning| self.findings.iter().any(|finding| finding.cause == warning.cause);
             let new: Vec<Finding> = warnings.iter().filter(|warning| !known(warning)).map(finding).collect();
             if !new.is_empty() {
@@ -31,6 +33,15 @@ impl HostReport {
         self.drops = Some(drops);
         self
     }
+}
+
+/// Where every namespace was counted, only this report's own says anything of it.
+fn of_namespace(counted: &DropReport, namespace: Option<u64>) -> Cow<'_, DropReport> {
+    if counted.namespace.is_some() {
+        return Cow::Borrowed(counted);
+    }
+    let ours = |row: &&DropRow| namespace.is_some() && row.namespace.map(u64::from) == namespace;
+    Cow::Owned(DropReport { rows: counted.rows.iter().filter(ours).cloned().collect(), ..counted.clone() })
 }
 
 fn cite(finding: &mut Finding, rows: &[DropRow]) {
@@ -60,7 +71,7 @@ fn finding(warning: &DropWarning) -> Finding {
 
 #[cfg(test)]
 mod tests {
-    use super::super::drops::{DropCount, DropReport, DropSample, FlowCount};
+    use super::super::drops::{DropCount, DropSample, FlowCount};
     use super::super::tests_support::report as report_of;
     use super::*;
     use crate::Layer;
@@ -102,6 +113,14 @@ mod tests {
             assert_eq!((report.findings.len(), report.status), (0, Status::Healthy), "{reason}");
             assert!(report.drops.is_some());
         }
+    }
+
+    #[test]
+    fn what_dies_in_other_namespaces_says_nothing_of_this_one() {
+        let Drops::Counted(all) = counted("NETFILTER_DROP", Some(1)) else { panic!("counted") };
+        let all = Drops::Counted(DropReport { namespace: None, ..all });
+        let of = |namespace| HostReport { namespace: Some(namespace), ..healthy() }.with_drops(all.clone()).findings.len();
+        assert_eq!((of(8), of(7)), (0, 1));
     }
 
     #[test]

@@ -70,7 +70,7 @@ pub struct DropSample {
     pub flows: Vec<FlowCount>,
     /// Drops in namespaces that are not watched.
     pub elsewhere: u64,
-    /// Drops for which there was no room in the kernel's table.
+    /// Drops that could not be told apart: no room in the kernel's table, or a drop within a drop.
     pub lost: u64,
 }
 
@@ -138,7 +138,7 @@ pub struct DropReport {
     pub elsewhere: u64,
     /// Drops whose namespace cannot be told; not in `rows` unless all were watched.
     pub unattributed: u64,
-    /// Drops that found no room in the kernel's table.
+    /// Drops that could not be told apart: no room in the kernel's table, or a drop within a drop.
     pub lost: u64,
 }
 

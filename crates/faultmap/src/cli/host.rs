@@ -41,6 +41,9 @@ pub(crate) struct HostArgs {
     /// Also count the packets that the kernel drops, by reason, layer and flow (needs CAP_BPF and CAP_PERFMON)
     #[arg(long, conflicts_with = "prometheus")]
     pub(crate) drops: bool,
+    /// With --drops: those of every network namespace (container), not only of this one
+    #[arg(long, requires = "drops")]
+    pub(crate) all_namespaces: bool,
     /// Append readings to FILE (JSON lines, at most 8 MiB: the oldest go), and use those of earlier runs for the forecast
     #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
     pub(crate) history: Option<PathBuf>,

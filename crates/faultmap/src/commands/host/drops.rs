@@ -1,5 +1,6 @@
 //! The count of dropped packets beside the samples: begun before the first, read with each.
 
+use crate::cli::HostArgs;
 use faultmap_host::drops::{DropWatch, DropsUnavailable, Scope, name_processes};
 use faultmap_model::host::HostReport;
 use faultmap_model::host::drops::{DropReport, DropSample, Drops};
@@ -12,8 +13,9 @@ pub(super) struct Counting {
 
 impl Counting {
     /// Begins, if it is wanted. Called once the namespace has been entered.
-    pub(super) fn begin(wanted: bool) -> Option<Self> {
-        wanted.then(|| Self { watch: DropWatch::start(Scope::OwnNamespace).map_err(Drops::from), before: None })
+    pub(super) fn begin(args: &HostArgs) -> Option<Self> {
+        let scope = if args.all_namespaces { Scope::All } else { Scope::OwnNamespace };
+        args.drops.then(|| Self { watch: DropWatch::start(scope).map_err(Drops::from), before: None })
     }
 
     /// What was dropped since the last time.

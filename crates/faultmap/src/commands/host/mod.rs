@@ -24,7 +24,7 @@ pub(super) fn run(args: &HostArgs, choice: Choice) -> anyhow::Result<i32> {
     let from = place::enter_chosen(args.netns.as_deref(), args.pid)?;
     let place = from.as_ref().map(place_words);
     match bound {
-        Some(bound) => serve::serve(bound, scrapes(drops::Counting::begin(args.drops))).map(|()| 0),
+        Some(bound) => serve::serve(bound, scrapes(drops::Counting::begin(args))).map(|()| 0),
         None if args.prometheus => {
             let (sample, took_s) = timed(&mut Sampler::new(Wanted::default()));
             let text = render::prometheus(&sample, units(), Beside { took_s: Some(took_s), ..Beside::default() });

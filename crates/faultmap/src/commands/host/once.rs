@@ -15,7 +15,7 @@ pub(super) fn run(args: &HostArgs, mut history: History, place: Option<&str>, ch
     let terminal = Terminal::of_environment();
     let words = format!("watching this host for {}", render::time(args.interval.as_secs_f64() * 1e3));
     let progress = Progress::begin(terminal::watched() && !args.quiet && !args.json, terminal, &words);
-    let mut counting = Counting::begin(args.drops);
+    let mut counting = Counting::begin(args);
     let mut sampler = Sampler::new(Wanted::default());
     let before = sampler.sample();
     let interrupted = wait(args.interval);

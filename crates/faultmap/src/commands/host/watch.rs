@@ -26,7 +26,7 @@ pub(super) fn run(args: &HostArgs, history: History, place: Option<String>, choi
         bail!("--watch draws on a terminal, and there is none; for a program, use --watch --json, --prometheus or --listen");
     }
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().context("cannot start the runtime")?;
-    let counting = Counting::begin(args.drops);
+    let counting = Counting::begin(args);
     let mut sampler = Sampler::new(Wanted::default());
     let before = sampler.sample();
     let mut watch = Watch { args, history, sampler, counting, before, written: None, taken: 0, code: None, failed: false };

@@ -28,7 +28,7 @@ pub(super) fn section(paper: &mut Paper, drops: &Drops) {
         paper.blank(2).put(PLAIN, "no packet died that somebody waited for").end();
     }
     for row in told.iter().take(MOST_ROWS) {
-        one(paper, row);
+        one(paper, row, report.namespace.is_none());
     }
     super::more(paper, told.len(), MOST_ROWS);
     for note in notes(report) {
@@ -36,13 +36,19 @@ pub(super) fn section(paper: &mut Paper, drops: &Drops) {
     }
 }
 
-fn one(paper: &mut Paper, row: &DropRow) {
+/// `all`: every namespace was counted, so each row says whose it is.
+fn one(paper: &mut Paper, row: &DropRow, all: bool) {
     let (glyph, style) = weight(paper, row.weight);
     paper.blank(2).put(style, glyph).blank(1).cell(PLAIN, layer(row.layer), 7);
     paper.cell(CYAN, &row.reason, REASON.max(row.reason.len() + 1).min(paper.room()));
     paper.cell_right(BOLD, &figures::value(row.count as f64, Unit::Count), COUNT);
     paper.cell_right(DIM, &format!("{}/s", figures::value(row.per_second, Unit::Count)), RATE);
     paper.end().blank(4).wrapped(PLAIN, &meaning(row), 4);
+    if all {
+        let whose =
+            row.namespace.map_or_else(|| "of a namespace that cannot be told".to_owned(), |inode| format!("network namespace {inode}"));
+        paper.blank(4).wrapped(DIM, &whose, 6);
+    }
     for flow in row.flows.iter().take(MOST_FLOWS) {
         let words = flow_words(flow, paper.either("→", "->"));
         paper.blank(4).wrapped(DIM, &words, 6);
@@ -70,7 +76,7 @@ pub(super) fn notes(report: &DropReport) -> Vec<String> {
         (ignored, "dropped in the ordinary life of protocols; --json lists them"),
         (report.unattributed, "of a namespace that cannot be told"),
         (report.elsewhere, "in other namespaces"),
-        (report.lost, "not told apart: the table was full"),
+        (report.lost, "not told apart: the table was full, or one died within another"),
     ]
     .into_iter()
     .filter(|(packets, _)| *packets > 0)
