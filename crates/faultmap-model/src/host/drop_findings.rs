@@ -8,8 +8,15 @@ use super::report::HostReport;
 use crate::verdict::{NextStep, Status};
 use std::borrow::Cow;
 
-/// What else a reason supports besides the cause that it speaks for: the gateway is a neighbour.
-const ALSO: &[(&str, &str)] = &[("NEIGH_FAILED", "l2.gateway-unresolved"), ("NEIGH_QUEUEFULL", "l2.gateway-unresolved")];
+/// What else a reason supports besides the cause that it speaks for: the gateway is a neighbour, most sockets whose buffer is full are
+/// those of UDP (and if none of UDP is, no counter says so), memory runs out where many hold a little.
+const ALSO: &[(&str, &str)] = &[
+    ("NEIGH_FAILED", "l2.gateway-unresolved"),
+    ("NEIGH_QUEUEFULL", "l2.gateway-unresolved"),
+    ("SOCKET_RCVBUFF", "l4.udp-buffer-full"),
+    ("PROTO_MEM", "l4.tcp-memory"),
+    ("TCP_OFO_QUEUE_PRUNE", "l4.tcp-memory"),
+];
 
 impl HostReport {
     /// The same report with what was counted of drops, or why nothing was.
@@ -121,6 +128,11 @@ mod tests {
         let all = Drops::Counted(DropReport { namespace: None, ..all });
         let of = |namespace| HostReport { namespace: Some(namespace), ..healthy() }.with_drops(all.clone()).findings.len();
         assert_eq!((of(8), of(7)), (0, 1));
+    }
+
+    #[test]
+    fn what_a_reason_supports_is_in_the_registry() {
+        assert!(ALSO.iter().all(|(_, cause)| crate::causes::find(cause).is_some()));
     }
 
     #[test]
