@@ -223,6 +223,16 @@ impl Fabric {
     }
 }
 
+impl Fabric {
+    /// Forgets what was lost while interfaces came up: nobody measured anything yet.
+    pub fn forget_losses(&self) {
+        let ports = Arc::clone(&lock(&self.shared.ports));
+        for port in ports.iter() {
+            let _ = port.take_drops();
+        }
+    }
+}
+
 impl Drop for Fabric {
     fn drop(&mut self) {
         self.shared.stop.store(true, Ordering::Relaxed);

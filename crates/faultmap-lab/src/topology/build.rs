@@ -96,6 +96,7 @@ impl Net {
         net._fabric.await_ports()?;
         net.introduce_management()?;
         net.hosts.values().try_for_each(await_ready)?;
+        net._fabric.forget_losses();
         Ok(net)
     }
 
