@@ -16,6 +16,8 @@ const DATAGRAM: usize = 1_200;
 /// The discard port (RFC 863): nothing of the lab listens there.
 const DISCARD: u16 = 9;
 const ROUND: Duration = Duration::from_millis(10);
+/// Sockets that look for neighbours.
+const SEEKERS: usize = 16;
 /// Before the check starts, the queue is full.
 const HEAD_START: Duration = Duration::from_millis(250);
 
@@ -98,9 +100,17 @@ pub(super) fn neighbour_table(world: &mut World, at: &str) -> Result<Witness, Fa
         return Err(FaultError::Impossible { reason: format!("{at} has no IPv6 segment to search") });
     };
     let mut next = 0_u16;
-    let round = move |socket: &UdpSocket| {
+    let mut sockets = Vec::new();
+    let round = move |_: &UdpSocket| {
+        // What waits for a neighbour fills the socket that sent it, after some two hundred: one alone fills no table.
+        while sockets.len() < SEEKERS
+            && let Ok(socket) = UdpSocket::bind((Ipv6Addr::UNSPECIFIED, 0))
+        {
+            let _ = socket.set_nonblocking(true);
+            sockets.push(socket);
+        }
         let mut sent = 0;
-        for _ in 0..64 {
+        for socket in sockets.iter().flat_map(|socket| std::iter::repeat_n(socket, 8)) {
             next = next.wrapping_add(1);
             let mut segments = own.segments();
             (segments[6], segments[7]) = (0xfa11, next);
