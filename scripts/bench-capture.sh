@@ -52,7 +52,7 @@ rounds, program, kind, file, packets = int(sys.argv[1]), sys.argv[2], sys.argv[3
 commands = {
     "faultmap capture": [program] + ([] if program.endswith("findings") else ["capture", "--quiet"]) + [file],
     "tshark -z expert": ["tshark", "-r", file, "-q", "-z", "expert"],
-    "tcptrace -b": ["tcptrace", "-b", file],
+    "tcptrace -b": ["tcptrace", "-n", "-b", file],
 }
 seconds, memory = {name: [] for name in commands}, {name: 0 for name in commands}
 for round in range(rounds + 1):

@@ -118,11 +118,7 @@ impl Analysis {
         };
         let now = core.now;
         table.touch(at, class, now);
-        if table.count(Class::Over) > MOST_OVER
-            && let Some(flow) = table.oldest(Class::Over).and_then(|(at, _)| table.remove(at))
-        {
-            core.close(flow, Why::Forgotten(Class::Over));
-        }
+        self.close_surplus();
     }
 
     /// A SYN between the ends of a known connection that opens another one: the known one is closed.
@@ -193,8 +189,21 @@ impl Analysis {
         } else if packet.ip.fragment.is_none() && !payload.is_empty() {
             core.datagram(flow, side, captured, packet, payload);
         }
+        // A DNS client asks from a new port each time: what is answered is over.
+        let answered = flow.app == Some("dns") && flow.packets.server >= flow.packets.client;
         let now = core.now;
-        table.touch(at, Class::Datagram, now);
+        table.touch(at, if answered { Class::Over } else { Class::Datagram }, now);
+        self.close_surplus();
+    }
+
+    /// Of flows that are over only so many wait for late packets.
+    fn close_surplus(&mut self) {
+        let Self { table, core } = self;
+        if table.count(Class::Over) > MOST_OVER
+            && let Some(flow) = table.oldest(Class::Over).and_then(|(at, _)| table.remove(at))
+        {
+            core.close(flow, Why::Forgotten(Class::Over));
+        }
     }
 
     pub(super) fn icmp(&mut self, captured: &Captured<'_>, frame: &Frame<'_>, packet: &Packet<'_>) {
