@@ -394,10 +394,10 @@ impl Tls {
         let (weight, who, party) = match how {
             End::Idle | End::Cut if at.ms_since(self.last.at) < STALL_MS => return,
             End::Idle | End::Cut => (Weight::Warning, "neither side", service),
-            End::Reset(side) | End::HalfClosed(side) => {
-                (Weight::Warning, if side == Side::Client { "the client" } else { "the server" }, self.ends.party(side))
-            }
-            End::Closed if below.first_fin == Some(Side::Client) => (Weight::Warning, "the client", self.ends.asker()),
+            // A client that does not like the certificate says so by an alert; one that just goes has changed its mind, as browsers do.
+            End::Reset(Side::Client) | End::HalfClosed(Side::Client) => (Weight::Note, "the client", self.ends.asker()),
+            End::Closed if below.first_fin == Some(Side::Client) => (Weight::Note, "the client", self.ends.asker()),
+            End::Reset(Side::Server) | End::HalfClosed(Side::Server) => (Weight::Warning, "the server", service),
             End::Closed => (Weight::Warning, "the server", service),
         };
         let does = if matches!(how, End::Idle | End::Cut) { "went on with" } else { "broke off" };

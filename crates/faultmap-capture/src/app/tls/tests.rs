@@ -121,6 +121,12 @@ fn a_client_hello_without_an_answer_says_how_it_ended() {
         &[(C, 1, client_hello()), (S, 12, server_hello(0x0303))],
         End::Reset(C),
         20,
+        &["tls.handshake-unfinished note l6.tls-handshake-failed"],
+    );
+    check(
+        &[(C, 1, client_hello()), (S, 12, server_hello(0x0303))],
+        End::Reset(S),
+        20,
         &["tls.handshake-unfinished warning l6.tls-handshake-failed"],
     );
 }
