@@ -59,6 +59,8 @@ const EXPECTED: &[(&str, &[&str], Weight, &[&str])] = &[
     ("zeek-tcp__ssh-dups.pcap", &[], Weight::Note, &["ssh"]),
     ("zeek-tcp__missing-syn.pcap", &[], Weight::Note, &[]),
     ("suricata-http-gap-simple__input.pcap", &[], Weight::Note, &["http"]),
+    ("wireshark-quic-with-secrets.pcapng", &[], Weight::Note, &[]),
+    ("tcpdump-quic_vn.pcap", &["quic.version-negotiation"], Weight::Note, &[]),
     ("wireshark-dns-ooo.pcap", &[], Weight::Note, &["dns"]),
 ];
 

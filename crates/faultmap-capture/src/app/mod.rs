@@ -11,8 +11,11 @@ mod mysql;
 mod packets;
 mod pairing;
 mod postgres;
+mod quic;
 mod recognise;
 mod redis;
+#[cfg(test)]
+mod robust;
 mod ssh;
 mod talk;
 mod tell;

@@ -94,6 +94,7 @@ pub fn recognise(first: &First<'_>) -> Guess {
 }
 
 fn one_way(first: &First<'_>) -> Guess {
+    let full = first.client.len() >= LOOKED_AT || first.server.len() >= LOOKED_AT;
     let mut more = false;
     // In the order of how sure their first bytes are.
     let candidates = [
@@ -112,12 +113,14 @@ fn one_way(first: &First<'_>) -> Guess {
     ];
     for (spoken, likely) in candidates {
         match likely {
+            // What is surer may still turn out to be it.
+            Likely::Yes if more => return Guess::More,
             Likely::Yes => return Guess::Is(spoken, false),
-            Likely::Maybe => more = true,
+            Likely::Maybe => more |= !full,
             Likely::No => {}
         }
     }
-    if more && first.client.len() < LOOKED_AT && first.server.len() < LOOKED_AT { Guess::More } else { Guess::Unknown }
+    if more { Guess::More } else { Guess::Unknown }
 }
 
 fn either(one: Likely, other: Likely) -> Likely {

@@ -5,7 +5,7 @@
 use super::recognise::usual;
 use super::recognise::{First, Guess, LOOKED_AT, Spoken, recognise};
 use super::tell::{Mark, tell};
-use super::{Below, Chunk, Conversation, End, Ends, Sink, brokers, dns, h2, http, lines, mysql, postgres, redis, ssh, tls};
+use super::{Below, Chunk, Conversation, End, Ends, Sink, brokers, dns, h2, http, lines, mysql, postgres, quic, redis, ssh, tls};
 use crate::finding::Weight;
 use crate::flow::Side;
 use crate::packet::{PacketNo, Stamp};
@@ -192,6 +192,8 @@ pub fn datagrams(ends: Ends, first: &[u8]) -> Option<(&'static str, Box<dyn Conv
     let ports = [ends.server.port(), ends.client.port()];
     // Questions to a whole group (mDNS, LLMNR) are answered by whom they concern, or by nobody.
     let group = ends.server.ip().is_multicast() || ports.contains(&5353) || ports.contains(&5355) || ports.contains(&137);
-    let dns = !group && (ports.contains(&53) || dns::looks_like(first));
-    dns.then(|| ("dns", Box::new(dns::Dns::new(ends, false)) as Box<dyn Conversation>))
+    if !group && (ports.contains(&53) || dns::looks_like(first)) {
+        return Some(("dns", Box::new(dns::Dns::new(ends, false))));
+    }
+    quic::opens(first).then(|| ("quic", Box::new(quic::Quic::new(ends)) as Box<dyn Conversation>))
 }

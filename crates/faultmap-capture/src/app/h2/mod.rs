@@ -53,6 +53,8 @@ struct Half {
     block: Vec<u8>,
     block_head: Option<Head>,
     lost: bool,
+    /// Because something was not captured: a later chunk may begin with a frame again.
+    hole: bool,
 }
 
 /// One question, and what is known of its answer.
@@ -92,7 +94,7 @@ impl Half {
             decoder.set_max_allowed_table_size(LARGEST_TABLE);
             decoder
         });
-        Self { frames: Frames::default(), began: Mark::default(), decoder, block: Vec::new(), block_head: None, lost: false }
+        Self { frames: Frames::default(), began: Mark::default(), decoder, block: Vec::new(), block_head: None, lost: false, hole: false }
     }
 
     /// The fields of a block; `None` if they cannot be read.
@@ -357,11 +359,11 @@ impl Conversation for H2 {
             rest = rest.get(skipped..).unwrap_or_default();
         }
         if self.half(chunk.from).lost {
-            if !frame::begins(rest) {
+            let half = self.half(chunk.from);
+            if !half.hole || !frame::begins(rest) {
                 return;
             }
-            let half = self.half(chunk.from);
-            (half.lost, half.frames) = (false, Frames::default());
+            (half.lost, half.hole, half.frames) = (false, false, Frames::default());
         }
         let mark = Mark::from(&chunk);
         while !rest.is_empty() {
@@ -387,6 +389,7 @@ impl Conversation for H2 {
     fn gap(&mut self, from: Side, missing: u64, _sink: &mut Sink) {
         let half = self.half(from);
         if !half.frames.skip(missing) {
+            half.hole = !half.lost || half.hole;
             (half.lost, half.decoder, half.block_head) = (true, None, None);
             half.block = Vec::new();
             // Which of them were answered in the hole is not known.

@@ -59,6 +59,7 @@ struct Half {
     phase: Phase,
     gather: Gather,
     began: Option<Mark>,
+    hole: bool,
 }
 
 #[derive(Default)]
@@ -66,7 +67,7 @@ enum Phase {
     #[default]
     Head,
     Body(Body),
-    /// What comes cannot be read; a head at the beginning of a chunk would be recognised.
+    /// What comes cannot be read. After a hole in the capture a head at the beginning of a chunk is recognised; bytes that break the rules are no HTTP any more.
     Lost,
     /// Another protocol has taken over.
     Tunnel,
@@ -434,7 +435,8 @@ impl Http {
             Side::Server => bytes.starts_with(b"HTTP/1."),
         };
         if found {
-            self.half(from).phase = Phase::Head;
+            let half = self.half(from);
+            (half.phase, half.hole) = (Phase::Head, false);
         }
     }
 
@@ -464,7 +466,8 @@ impl Http {
 
 impl Conversation for Http {
     fn chunk(&mut self, chunk: Chunk<'_>, below: &Below, sink: &mut Sink) {
-        if matches!(self.half(chunk.from).phase, Phase::Lost) {
+        let half = self.half(chunk.from);
+        if half.hole && matches!(half.phase, Phase::Lost) {
             self.resync(chunk.from, chunk.bytes);
         }
         let mut rest = chunk.bytes;
@@ -488,6 +491,8 @@ impl Conversation for Http {
             }
         };
         if !followed {
+            let half = self.half(from);
+            half.hole |= !matches!(half.phase, Phase::Lost);
             self.lose(from);
         }
     }

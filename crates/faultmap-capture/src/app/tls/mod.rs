@@ -39,6 +39,17 @@ const TLS13: u16 = 0x0304;
 
 const RULES: Rules = Rules { think: "tls.handshake-slow", unanswered: "tls.no-server-hello", closed: "tls.closed-in-handshake" };
 
+/// The name of an alert, for QUIC.
+pub(super) fn alert_name(code: u8) -> &'static str {
+    alert::name(code)
+}
+
+/// The cause that an alert in a handshake points to, for QUIC.
+pub(super) fn alert_cause(code: u8, from: Side, chosen: bool) -> Option<&'static str> {
+    let stage = Stage { chosen, certificate_requested: false };
+    Some(alert::cause(code, from, stage, &Shown::default()))
+}
+
 /// Whether a record may begin here.
 pub(super) fn record_begins(bytes: &[u8]) -> bool {
     Records::begins(bytes)
@@ -72,6 +83,8 @@ struct Half {
     deaf: bool,
     /// The place of the next record is lost.
     lost: bool,
+    /// Because something was not captured: a later chunk may begin with a record again. Bytes that break the rules are no TLS any more.
+    hole: bool,
     encrypted: bool,
     /// A record of its handshake came after encryption began.
     sealed: bool,
@@ -424,10 +437,10 @@ impl Conversation for Tls {
         }
         let half = self.half(chunk.from);
         if half.lost {
-            if !Records::begins(chunk.bytes) {
+            if !half.hole || !Records::begins(chunk.bytes) {
                 return;
             }
-            (half.lost, half.records) = (false, Records::default());
+            (half.lost, half.hole, half.records) = (false, false, Records::default());
         }
         let mut rest = chunk.bytes;
         loop {
@@ -445,7 +458,9 @@ impl Conversation for Tls {
         let half = self.half(from);
         half.message.clear();
         half.deaf = true;
-        half.lost |= !half.records.skip(missing);
+        if !half.records.skip(missing) {
+            (half.lost, half.hole) = (true, !half.lost || half.hole);
+        }
     }
 
     fn end(&mut self, how: End, at: Stamp, below: &Below, sink: &mut Sink) {
