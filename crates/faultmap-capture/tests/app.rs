@@ -67,12 +67,15 @@ const EXPECTED: &[(&str, &[&str], Weight, &[&str])] = &[
 /// Two ends in a realm, and whether they speak TCP.
 type Key = (SocketAddr, SocketAddr, u32, bool);
 
+/// Bytes that wait for those before them.
+type Segment = (Vec<u8>, Stamp, PacketNo);
+
 /// One TCP connection, or the datagrams between two ends.
 struct Flow {
     ends: Ends,
     talk: Option<Box<dyn Conversation>>,
     next: [Option<u32>; 2],
-    waiting: [BTreeMap<u32, (Vec<u8>, Stamp, PacketNo)>; 2],
+    waiting: [BTreeMap<u32, Segment>; 2],
     below: Below,
     syn: Option<Stamp>,
     fin: [bool; 2],

@@ -73,10 +73,10 @@ impl Turns {
         let think = below.think_ms(wait);
         RULES.thought(ends, "an encrypted request", think, last, answered, sink);
         // Later on a connection, or after very long, it may as well be an event that was waited for.
-        if let Some(finding) = sink.findings.last_mut().filter(|finding| think >= SLOW_MS && finding.rule == RULES.think) {
-            if self.answered > 0 || think >= EVENT_MS {
-                finding.weight = Weight::Note;
-            }
+        let event = self.answered > 0 || think >= EVENT_MS;
+        let told = sink.findings.last_mut().filter(|finding| event && think >= SLOW_MS && finding.rule == RULES.think);
+        if let Some(finding) = told {
+            finding.weight = Weight::Note;
         }
         self.answered += 1;
         sink.exchanges.push(Exchange {
