@@ -8,6 +8,7 @@ pub mod analysis;
 pub mod app;
 pub mod bpf;
 pub mod columns;
+pub mod dolls;
 pub mod file;
 pub mod filter;
 pub mod finding;

@@ -2,12 +2,14 @@
 //! exchanges (a question, its answer, how long each part took) and findings. It never sees packets, and never blocks: what it cannot read it lets go.
 
 mod brokers;
+pub mod dhcp;
 mod dns;
 mod gather;
 mod h2;
 mod http;
 mod lines;
 mod mysql;
+pub mod ntp;
 mod packets;
 mod pairing;
 mod postgres;
@@ -21,7 +23,7 @@ mod talk;
 mod tell;
 #[cfg(test)]
 mod testkit;
-mod text;
+pub(crate) mod text;
 mod tls;
 mod websocket;
 

@@ -4,7 +4,7 @@
 pub(super) const LONGEST: usize = 160;
 
 /// UTF-8 kept, control and direction characters shown as escapes, cut to `most` characters.
-pub(super) fn printable(bytes: &[u8], most: usize) -> String {
+pub(crate) fn printable(bytes: &[u8], most: usize) -> String {
     // A character has at most four bytes: no more than these can be shown.
     let shown = bytes.get(..most.saturating_mul(4).saturating_add(4)).unwrap_or(bytes);
     let mut out = String::new();
