@@ -58,7 +58,7 @@ fn postgres(mut b: Builder<'_>, from_client: bool) -> Option<Doll> {
     let (mut at, mut count) = (0, 0);
     while at + 5 <= b.len() && count < MOST {
         let (letter, len) = (b.number(at, 1) as u8, b.number(at + 1, 4) as usize);
-        if !letter.is_ascii_alphanumeric() || len < 4 || len > 1 << 24 {
+        if !letter.is_ascii_alphanumeric() || !(4..=1 << 24).contains(&len) {
             return None;
         }
         let here = (1 + len).min(b.len() - at);

@@ -100,6 +100,38 @@ fn padding_is_a_layer_of_its_own_that_nobody_reads() {
     assert_eq!((last.name.as_str(), last.len, last.read_by), ("padding", 6, "nobody"));
 }
 
+#[test]
+fn every_packet_of_the_captures_folder_is_shown() {
+    let Some(folder) = std::env::var_os("FAULTMAP_CAPTURES").map(std::path::PathBuf::from) else { return };
+    let mut paths: Vec<_> =
+        [folder.clone(), folder.join("malformed")].iter().flat_map(|folder| std::fs::read_dir(folder).unwrap().flatten()).collect();
+    paths.retain(|entry| entry.path().is_file());
+    let (mut packets, mut opened) = (0, 0);
+    for entry in paths {
+        let mut files = crate::file::Files::new(&[entry.path()]);
+        while let Ok(Some(packet)) = files.next() {
+            let shown = anatomy(&packet);
+            packets += 1;
+            opened += usize::from(shown.layers.iter().any(|layer| layer.opened));
+            for layer in &shown.layers {
+                assert!(
+                    layer.opened || layer.start + layer.len <= packet.bytes.len(),
+                    "{:?} packet {}: {layer:?}",
+                    entry.path(),
+                    packet.number
+                );
+                assert!(
+                    layer.fields.iter().all(|field| field.start + field.len <= layer.len),
+                    "{:?} packet {}: {layer:?}",
+                    entry.path(),
+                    packet.number
+                );
+            }
+        }
+    }
+    assert!(packets > 5000 && opened > 0, "{packets} packets, {opened} opened");
+}
+
 proptest! {
     #[test]
     fn any_payload_on_any_port_is_shown_without_panic(

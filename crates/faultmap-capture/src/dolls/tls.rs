@@ -165,7 +165,7 @@ fn extension(b: &mut Builder<'_>, kind: u64, at: usize, len: usize, client: bool
         13 => _ = b.field("signature algorithms", at, 4 + len, format!("{} bytes", len)),
         10 => _ = b.field("groups", at, 4 + len, format!("{}", len.saturating_sub(2) / 2)),
         41 => _ = b.field("pre-shared key", at, 4 + len, "resumes an earlier session"),
-        65037 => _ = b.field("encrypted ClientHello", at, 4 + len, "the true name is encrypted, or this only looks like it"),
+        65037 => _ = b.field("encrypted hello", at, 4 + len, "the true name is encrypted, or this only looks like it"),
         kind => _ = b.field("extension", at, 4 + len, format!("number {kind}, {len} bytes")),
     }
 }

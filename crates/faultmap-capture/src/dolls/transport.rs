@@ -41,7 +41,7 @@ fn ports(b: &mut Builder<'_>) {
 fn verdict(packet: Option<&Packet<'_>>) -> &'static str {
     match packet.map(|packet| checksums(packet).transport) {
         Some(Verdict::Good) => "holds",
-        Some(Verdict::Bad) => "does not hold: the receiver drops the packet",
+        Some(Verdict::Bad) => "does not hold: damaged on the way, or changed after the capture",
         Some(Verdict::Offloaded) => "not yet there: the network card fills it in",
         Some(Verdict::Unknown) => "cannot be checked here: part of the packet is missing",
         Some(Verdict::None) => "none",
@@ -87,7 +87,7 @@ fn options(b: &mut Builder<'_>) {
             (3, 3) => {
                 b.field("option: window scale", at, len, value.to_string()).note(format!("windows count × {}", 1_u64 << value.min(14)))
             }
-            (4, 2) => b.field("option: SACK permitted", at, len, "yes"),
+            (4, 2) => b.field("option: use SACK", at, len, "yes"),
             (5, _) => {
                 let edges = bytes.get(at + 2..at + len).unwrap_or_default().as_chunks::<8>().0;
                 let blocks: Vec<String> = edges

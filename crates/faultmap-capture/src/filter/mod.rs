@@ -13,7 +13,7 @@ mod wireshark;
 pub use field::{FIELDS, FieldHelp};
 pub use wireshark::{shows_finding, shows_flow};
 
-use crate::finding::Finding;
+use crate::finding::{Finding, Party};
 use crate::flow::{FlowId, FlowRecord, Protocol};
 use crate::packet::Captured;
 use faultmap_wire::dissect::Frame;
@@ -123,6 +123,17 @@ pub struct FindingFacts<'a> {
     pub record: Option<&'a FlowRecord>,
 }
 
+impl FindingFacts<'_> {
+    /// Of a finding without a flow, whom it blames.
+    fn blamed(&self) -> Option<(SocketAddr, SocketAddr)> {
+        let party = match self.finding.blames? {
+            Party::Host(host) => SocketAddr::new(host, 0),
+            Party::Service(service) => service,
+        };
+        Some((party, party))
+    }
+}
+
 impl Facts for FindingFacts<'_> {
     fn flow(&self) -> Option<FlowId> {
         self.finding.flow
@@ -137,7 +148,7 @@ impl Facts for FindingFacts<'_> {
     }
 
     fn ends(&self) -> Option<(SocketAddr, SocketAddr)> {
-        self.record.map(|record| (record.client, record.server))
+        self.record.map(|record| (record.client, record.server)).or_else(|| self.blamed())
     }
 
     fn server_name(&self) -> Option<&str> {

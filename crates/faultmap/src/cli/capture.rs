@@ -12,6 +12,7 @@ Examples:
   faultmap capture slow.pcapng --flows --sort bytes    every flow in a table
   faultmap capture slow.pcapng --flow 12            one connection, packet by packet
   faultmap capture slow.pcapng --filter 'ip.addr == 10.2.0.10 && layer == L4'
+  faultmap capture slow.pcapng --packet 44          one packet as nested headers, beside its bytes
   faultmap capture slow.pcapng --finding 1 --write evidence.pcapng
   faultmap capture day.pcap --parquet flows.parquet    columns for DuckDB, DataFusion, Spark
   sudo faultmap capture -i eth0 --bpf 'port 5432'      live, until Ctrl-C
@@ -75,6 +76,9 @@ pub(crate) struct CaptureArgs {
     /// Show one flow packet by packet: who sent what, when, and what TCP made of it
     #[arg(long, value_name = "ID", group = "view", value_parser = clap::value_parser!(u64).range(1..), help_heading = "Views")]
     pub(crate) flow: Option<u64>,
+    /// Show one packet as nested headers: every field beside its bytes, who wrote each layer and who reads it
+    #[arg(long, value_name = "N", group = "view", value_parser = clap::value_parser!(u64).range(1..), conflicts_with_all = ["write", "parquet", "interface"], help_heading = "Views")]
+    pub(crate) packet: Option<u64>,
     /// Show who talked most, the services, and the slowest of them
     #[arg(long, group = "view", help_heading = "Views")]
     pub(crate) top: bool,

@@ -17,7 +17,9 @@ mod trace;
 mod watch;
 mod waterfall;
 
-pub(crate) use capture::{flows as capture_flows, live_finding, report as capture_report, sequence as capture_flow, top as capture_top};
+pub(crate) use capture::{
+    dolls as capture_packet, flows as capture_flows, live_finding, report as capture_report, sequence as capture_flow, top as capture_top,
+};
 pub(crate) use comparison::comparison;
 pub(crate) use history::Track;
 pub(crate) use host::{Beside, Board, Deed, Looks, Units, draw, host, prometheus};

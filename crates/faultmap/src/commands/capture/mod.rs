@@ -3,6 +3,7 @@
 mod extract;
 mod live;
 mod narrow;
+mod packet;
 mod reading;
 mod sequence;
 mod talkers;
@@ -31,6 +32,10 @@ pub(super) fn run(args: &CaptureArgs, choice: Choice) -> anyhow::Result<i32> {
     args.write.as_deref().map(super::file::writable).transpose()?;
     if let Some(interface) = &args.interface {
         return from_interface(args, interface, choice);
+    }
+    if let Some(number) = args.packet {
+        packet::show(args, number, choice)?;
+        return Ok(0);
     }
     let twice = args.flow.is_some() || args.finding.is_some();
     if twice && args.files.iter().any(|file| file.as_os_str() == "-") {

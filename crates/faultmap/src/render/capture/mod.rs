@@ -1,10 +1,12 @@
 //! The report of a capture as text: the sentence, the tower of seven layers, the groups with their evidence, and how good the capture is.
 
+mod dolls;
 mod flows;
 mod live;
 mod sequence;
 mod top;
 
+pub(crate) use dolls::dolls;
 pub(crate) use flows::flows;
 pub(crate) use live::live_finding;
 pub(crate) use sequence::sequence;
