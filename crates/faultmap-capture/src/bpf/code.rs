@@ -21,6 +21,8 @@ mod op {
     pub(super) const JUMP_MORE: u16 = 0x25;
     pub(super) const JUMP_AT_LEAST: u16 = 0x35;
     pub(super) const RETURN: u16 = 0x06;
+    /// `SKF_AD_OFF + SKF_AD_PROTOCOL`.
+    pub(super) const PROTOCOL: u32 = 0xffff_f000;
     /// `SKF_AD_OFF + SKF_AD_VLAN_TAG`.
     pub(super) const TAG: u32 = 0xffff_f000 + 44;
     /// `SKF_AD_OFF + SKF_AD_VLAN_TAG_PRESENT`.
@@ -90,6 +92,7 @@ impl Generator {
             Load::HalfBehindIpv4(header, behind) => {
                 self.items.extend([Item::Plain(op::X_IPV4_LEN, header), Item::Plain(op::LOAD_HALF_AT_X, header + behind)]);
             }
+            Load::Protocol => self.items.push(Item::Plain(op::LOAD_HALF, op::PROTOCOL)),
             Load::Len => self.items.push(Item::Plain(op::LOAD_LEN, 0)),
             Load::Tag => self.items.push(Item::Plain(op::LOAD_HALF, op::TAG)),
             Load::HasTag => self.items.push(Item::Plain(op::LOAD_BYTE, op::HAS_TAG)),

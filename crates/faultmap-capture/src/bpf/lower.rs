@@ -21,6 +21,8 @@ pub(super) enum Load {
     Word(u32),
     /// Two bytes behind an IPv4 header: where that begins, and how far behind its end.
     HalfBehindIpv4(u32, u32),
+    /// The EtherType as the kernel knows it.
+    Protocol,
     /// The frame's length.
     Len,
     /// The id of the tag beside the frame, with its priority.
@@ -59,20 +61,29 @@ struct Place {
     tags: u32,
     /// The outermost tag may be beside the frame.
     beside: bool,
+    /// The kernel knows the EtherType, and where the network header begins: that holds for interfaces without Ethernet, too.
+    kernel: bool,
 }
 
+/// `SKF_NET_OFF`: from here on places count from the network header.
+const NETWORK: u32 = 0xfff0_0000;
+
 impl Place {
-    const fn ethertype(self) -> u32 {
-        12 + self.tags
+    const fn ethertype(self) -> Load {
+        match (self.kernel, self.tags) {
+            (true, 0) => Load::Protocol,
+            (true, tags) => Load::Half(NETWORK + tags - 2),
+            (false, tags) => Load::Half(12 + tags),
+        }
     }
 
     const fn network(self) -> u32 {
-        14 + self.tags
+        if self.kernel { NETWORK + self.tags } else { 14 + self.tags }
     }
 }
 
 pub(super) fn lower(expr: &Expr, tags: Tags) -> Tree {
-    expression(expr, Place { tags: 0, beside: tags == Tags::Kernel })
+    expression(expr, Place { tags: 0, beside: tags == Tags::Kernel, kernel: tags == Tags::Kernel })
 }
 
 fn expression(expr: &Expr, place: Place) -> Tree {
@@ -123,10 +134,10 @@ fn tagged(ids: &[Option<u16>], rest: &[Expr], place: Place) -> Tree {
         wanted.map(|wanted| Tree::Any(wanted.into_iter().map(|id| masked(load, 0x0fff, u32::from(id))).collect()))
     };
     let in_frame = || {
-        let kinds = Tree::Any(VLANS.iter().map(|kind| equal(Load::Half(place.ethertype()), *kind)).collect());
+        let kinds = Tree::Any(VLANS.iter().map(|kind| equal(place.ethertype(), *kind)).collect());
         let mut tests = vec![kinds];
         tests.extend(id_is(Load::Half(place.network())));
-        tests.push(chain(rest, Place { tags: place.tags + 4, beside: false }));
+        tests.push(chain(rest, Place { tags: place.tags + 4, beside: false, ..place }));
         Tree::All(tests)
     };
     if !place.beside {
@@ -151,7 +162,7 @@ fn one(primitive: &Primitive, place: Place) -> Tree {
             directed(*dir, at(6), at(0))
         }
         Primitive::Ports(protocol, dir, low, high) => ports(*protocol, *dir, u32::from(*low), u32::from(*high), place),
-        Primitive::EtherType(number) => equal(Load::Half(place.ethertype()), u32::from(*number)),
+        Primitive::EtherType(number) => equal(place.ethertype(), u32::from(*number)),
         Primitive::IpProto(Protocol::Ip, number) => v4_proto(u32::from(*number), place),
         Primitive::IpProto(Protocol::Ip6, number) => v6_proto(u32::from(*number), place),
         Primitive::IpProto(_, number) => Tree::Any(vec![v4_proto(u32::from(*number), place), v6_proto(u32::from(*number), place)]),
@@ -189,7 +200,7 @@ const fn masked(load: Load, mask: u32, k: u32) -> Tree {
 }
 
 const fn ethertype(number: u32, place: Place) -> Tree {
-    equal(Load::Half(place.ethertype()), number)
+    equal(place.ethertype(), number)
 }
 
 fn v4_proto(number: u32, place: Place) -> Tree {

@@ -1,4 +1,4 @@
-//! Filters for the kernel: pcap-filter(7) expressions, the part of them that captures are made with, to classic BPF on Ethernet. The kernel then hands over
+//! Filters for the kernel: pcap-filter(7) expressions, the part of them that captures are made with, to classic BPF. The kernel then hands over
 //! only what was asked for. Known: `host`, `net`, `port`, `portrange`, `proto`, `src`, `dst`, `ether`, `ip`, `ip6`, `arp`, `rarp`, `tcp`, `udp`, `sctp`, `icmp`,
 //! `icmp6`, `vlan`, `broadcast`, `multicast`, `less`, `greater`, `and`, `or`, `not`. Names of hosts are not looked up: that would put a question into the network
 //! that is being captured.
@@ -19,7 +19,8 @@ const MOST_INSTRUCTIONS: usize = 4096;
 pub enum Tags {
     /// In the frame, as in files.
     InFrame,
-    /// Beside the frame, or in it: AF_PACKET, where the kernel takes the tag out before filters see the frame.
+    /// Beside the frame, or in it: AF_PACKET, where the kernel takes the tag out before filters see the frame. Such a program reads from the network header
+    /// on where the kernel says that it begins, so that it fits tunnel interfaces without Ethernet, too; only MAC addresses are looked for at their place.
     Kernel,
 }
 
@@ -41,7 +42,7 @@ pub struct Instruction {
 pub struct Program(Vec<Instruction>);
 
 impl Program {
-    /// Compiles an expression for Ethernet.
+    /// Compiles an expression: for Ethernet frames, or for whatever the kernel hands over.
     ///
     /// # Errors
     /// If the text is no expression that is known here; the message shows where.

@@ -16,7 +16,11 @@ use std::process::Command;
 fn runs(program: &Program, frame: &[u8], wire_len: usize, tag: Option<u16>) -> bool {
     let (mut a, mut x, mut at) = (0_u32, 0_u32, 0_usize);
     let load = |at: u32, len: usize| {
-        let at = at as usize;
+        let at = match at {
+            0xffff_f000 => 12,
+            0xfff0_0000.. => 14 + (at - 0xfff0_0000) as usize,
+            at => at as usize,
+        };
         frame.get(at..at + len).map(|bytes| bytes.iter().fold(0_u32, |sum, byte| (sum << 8) | u32::from(*byte)))
     };
     for _ in 0..=program.0.len() {

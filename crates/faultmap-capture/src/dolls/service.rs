@@ -55,6 +55,11 @@ fn postgres(mut b: Builder<'_>, from_client: bool) -> Option<Doll> {
         }
         return Some(done(b, name, true));
     }
+    if let (false, [answer @ (b'S' | b'N')]) = (from_client, b.bytes()) {
+        let note = if *answer == b'S' { "TLS follows" } else { "the server speaks no TLS" };
+        b.field("answer", 0, 1, char::from(*answer).to_string()).note(note);
+        return Some(done(b, "PostgreSQL answer to the SSL request", false));
+    }
     let (mut at, mut count) = (0, 0);
     while at + 5 <= b.len() && count < MOST {
         let (letter, len) = (b.number(at, 1) as u8, b.number(at + 1, 4) as usize);
