@@ -55,7 +55,7 @@ impl Holders {
         self.describe(sample);
         let nameless = sample.listeners.iter().filter(|listener| listener.pid.is_none()).count();
         if nameless > 0 {
-            let why = format!("{nameless} listeners belong to other users' programs, or to ones beyond what is walked through");
+            let why = format!("of {nameless} not known: another user's, or beyond what is walked through");
             missing(sample, "programs of listeners", &why);
         }
     }

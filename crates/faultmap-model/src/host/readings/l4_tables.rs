@@ -148,7 +148,7 @@ fn memory(window: &Window<'_>, found: &mut Vec<Reading>) {
             Reading::new(L4, "tcp.orphans", "", Kind::Utilisation, Unit::Count)
                 .filled(Some(float(orphans)), most.map(float))
                 .against(Threshold::percent(25.0, 50.0, "Netdata"))
-                .saying(format!("{orphans} connections that no program holds any more")),
+                .saying(format!("{orphans} connections of the whole host that no program holds any more")),
         );
     }
     for (id, gauge, setting, name) in
