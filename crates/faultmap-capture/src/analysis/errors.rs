@@ -1,7 +1,7 @@
 //! ICMP errors, tied to the flow whose packet they quote (RFC 792, RFC 4443): what they say about it, and who says so.
 
 use crate::finding::Weight;
-use crate::flow::{FlowKey, Protocol, is_knock};
+use crate::flow::{FlowKey, Protocol};
 use faultmap_model::Layer;
 use faultmap_wire::dissect::{Packet, Transport};
 use faultmap_wire::{IpPacket, icmp, icmpv6, proto};
@@ -125,8 +125,7 @@ pub(super) fn read(error: &IcmpError, beside: &Beside) -> Reading {
     let IcmpError { by, to, .. } = *error;
     // Who closed its socket does not want late answers, and says so.
     let unwanted = beside.about_answer;
-    let knock = error.says == Says::PortUnreachable && is_knock(error.protocol, to.port());
-    let fault = if unwanted || knock || !beside.flow_known { Weight::Note } else { Weight::Fault };
+    let fault = if unwanted || !beside.flow_known { Weight::Note } else { Weight::Fault };
     let of_host = by == to.ip();
     let (rule, weight, layer, cause, words) = match error.says {
         Says::NoRoute => ("icmp.net-unreachable", fault, Layer::L3, Some("l3.remote-no-route"), "has no route to"),

@@ -2,12 +2,10 @@
 
 pub(crate) mod following;
 mod key;
-mod knock;
 pub mod record;
 pub(crate) mod stream;
 pub(crate) mod table;
 pub(crate) mod tcp;
 
 pub use key::{FlowId, FlowKey, Protocol, Side};
-pub(crate) use knock::is_knock;
 pub use record::FlowRecord;

@@ -353,5 +353,6 @@ fn an_interrupted_look_tells_what_it_has() {
     child.stdout.take().expect("piped").read_to_string(&mut out).expect("UTF-8");
     let code = child.wait().expect("ends").code().expect("no signal");
     let report: serde_json::Value = serde_json::from_str(&out).expect("JSON");
-    assert!(is_verdict(code) && report["interval_ms"].as_f64().is_some_and(|ms| ms < 30_000.0), "{code}");
+    // Two looks within the same breath cannot be compared, and then no interval is told.
+    assert!(is_verdict(code) && report["interval_ms"].as_f64().is_none_or(|ms| ms < 30_000.0), "{code}: {}", report["interval_ms"]);
 }

@@ -6,7 +6,7 @@ use super::half::Half;
 use super::tally::{Sign, Tally};
 use crate::finding::{Cited, Finding, Party, Weight};
 use crate::flow::record::{Reset, Seen};
-use crate::flow::{FlowId, Protocol, Side, is_knock};
+use crate::flow::{FlowId, Side};
 use crate::packet::{PacketNo, Stamp};
 use faultmap_model::Layer;
 use std::net::SocketAddr;
@@ -142,9 +142,7 @@ impl Report<'_> {
                 let rule = rule("tcp.rst-forged", Weight::Fault, Layer::L4, Some("l4.firewall-reject"));
                 return self.at(rule, Some(self.about.party(Side::Server)), reset.seen, text, Some(f64::from(reset.ttl)));
             }
-            let knock = is_knock(Protocol::Tcp, server.port());
-            let (weight, cause) = if knock { (Weight::Note, None) } else { (Weight::Fault, Some("l4.port-closed")) };
-            let rule = rule("tcp.syn-refused", weight, Layer::L4, cause);
+            let rule = rule("tcp.syn-refused", Weight::Fault, Layer::L4, Some("l4.port-closed"));
             let text = format!("{server} refused the SYN with RST after {after:.1} ms");
             return self.at(rule, Some(self.about.party(Side::Server)), reset.seen, text, Some(after));
         }

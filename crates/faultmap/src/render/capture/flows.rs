@@ -31,7 +31,7 @@ pub(crate) fn flows(flows: &[&FlowRecord], outcome: &Outcome, terminal: Terminal
 }
 
 fn head(paper: &mut Paper, wide: usize) {
-    paper.cell_right(DIM, "flow", 6).blank(1).cell(DIM, "proto", 5).cell(DIM, "client", wide + 1).cell(DIM, "server", wide + 1);
+    paper.cell_right(DIM, "flow", 6).blank(1).cell(DIM, "proto", 5).blank(1).cell(DIM, "client", wide + 1).cell(DIM, "server", wide + 1);
     paper.cell(DIM, "app", 9).cell_right(DIM, "packets", 8).cell_right(DIM, "bytes", 9).cell_right(DIM, "rtt", 9);
     paper.cell_right(DIM, "wait", 9).cell_right(DIM, "again", 6).blank(1).put(DIM, "end").end();
 }
@@ -51,7 +51,7 @@ fn row(paper: &mut Paper, flow: &FlowRecord, wide: usize) {
     let again =
         flow.tcp.as_ref().map_or(0, |tcp| tcp.sides.client.retransmits.total().saturating_add(tcp.sides.server.retransmits.total()));
     let milliseconds = |ms: Option<f64>| ms.map_or_else(String::new, time);
-    paper.cell_right(BOLD, &flow.id.to_string(), 6).cell(style, tag, 1).cell(PLAIN, &protocol, 5);
+    paper.cell_right(BOLD, &flow.id.to_string(), 6).cell(style, tag, 1).cell(PLAIN, &protocol, 6);
     paper.cell(PLAIN, &flow.client.to_string(), wide).blank(1).cell(PLAIN, &flow.server.to_string(), wide).blank(1);
     paper.cell(PLAIN, flow.app.unwrap_or(""), 9);
     paper.cell_right(PLAIN, &(flow.packets.client.saturating_add(flow.packets.server)).to_string(), 8);
