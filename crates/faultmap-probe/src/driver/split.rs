@@ -149,6 +149,9 @@ impl Check<'_> {
         if outcome.reset() {
             let wait = Duration::from_millis(350);
             tokio::join!(self.controls(to, wait), self.walks_of_reset(to), self.fresh_arp(ip, Duration::from_millis(60)));
+        } else if outcome.errno() == Some("ECONNRESET") {
+            // The handshake was completed, and reset before connect() returned: by the host, or by somebody in its name?
+            tokio::join!(self.controls(to, Duration::from_millis(300)), self.interposition(to));
         } else if from_self || outcome.icmp().is_none() {
             // Our own kernel said no: a control tells whether it says so to every port.
             self.controls(to, Duration::from_millis(300)).await;

@@ -39,10 +39,9 @@ fn claim(ev: &Evidence<'_>) -> Option<Claim> {
     if let Some(claim) = by_witness(ev, mute) {
         return Some(claim);
     }
-    let (nobody_id, nobody) =
-        ev.all::<TcpConnect>().find(|(_, c)| c.role == Role::Control && is_nobodys(c.to.ip()) && c.outcome.connected())?;
+    let (nobody_id, nobody) = ev.all::<TcpConnect>().find(|(_, c)| c.role == Role::Control && is_nobodys(c.to.ip()) && shook_hands(c))?;
     let main = ev.main_address()?;
-    let (closed_id, _) = ev.control_connects(main.ip()).find(|(_, connect)| connect.to.port() == 9 && connect.outcome.connected())?;
+    let (closed_id, _) = ev.control_connects(main.ip()).find(|(_, connect)| connect.to.port() == 9 && shook_hands(connect))?;
     let summary = format!(
         "Something on the way answers every handshake: {}, an address that nobody has, connects too, and {main} itself never says a byte.",
         nobody.to.ip()
@@ -81,6 +80,17 @@ fn mute(ev: &Evidence<'_>) -> Option<ObservationId> {
         .or_else(own)
         .or_else(|| tls().map(|(id, _)| id))
         .or_else(|| session().map(|(id, _)| id))
+        .or_else(|| reset_at_once(ev))
+}
+
+/// The handshake was completed, whatever came then.
+fn shook_hands(connect: &TcpConnect) -> bool {
+    connect.outcome.connected() || connect.outcome.errno() == Some("ECONNRESET")
+}
+
+/// A connection that was reset between the handshake and connect()'s return: a refused SYN is ECONNREFUSED.
+fn reset_at_once(ev: &Evidence<'_>) -> Option<ObservationId> {
+    ev.failure().filter(|failure| failure.errno() == Some("ECONNRESET")).map(|failure| failure.id)
 }
 
 /// Documentation addresses: RFC 5737, RFC 3849.
@@ -118,6 +128,23 @@ mod tests {
             assert_eq!(claims(&CAUSE, &recording("http://10.2.0.10/", seen)), expect);
         };
         check(connected(), Some((0.93, true)));
+        check(reset(), None);
+    }
+
+    #[test]
+    fn a_reset_before_connect_returned_was_a_connection_too() {
+        let gone = || crate::observation::ConnectOutcome::Failed { errno: "ECONNRESET".to_owned(), icmp: None };
+        let check = |nobody, expect| {
+            let seen = vec![
+                route_via("10.2.0.10"),
+                connect("10.2.0.10:80", Role::Target, gone()),
+                connect("10.2.0.10:9", Role::Control, connected()),
+                connect("192.0.2.1:9", Role::Control, nobody),
+            ];
+            assert_eq!(claims(&CAUSE, &recording("http://10.2.0.10/", seen)), expect);
+        };
+        check(connected(), Some((0.93, true)));
+        check(gone(), Some((0.93, true)));
         check(reset(), None);
     }
 }
