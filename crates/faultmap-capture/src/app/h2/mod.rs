@@ -3,6 +3,7 @@
 //!
 //! Memory: two tables of HPACK of at most 64 KiB, one header block of each side of at most [`LONGEST_BLOCK`] bytes, [`MOST_STREAMS`] streams of about 400 bytes.
 
+mod block;
 mod frame;
 mod grpc;
 #[cfg(test)]
@@ -99,6 +100,9 @@ impl Half {
 
     /// The fields of a block; `None` if they cannot be read.
     fn decode(&mut self) -> Option<Fields> {
+        if !block::is_whole(&self.block) {
+            self.decoder = None;
+        }
         let decoder = self.decoder.as_mut()?;
         let mut fields = Fields::default();
         let read = decoder.decode_with_cb(&self.block, |name, value| fields.take(&name, &value));
