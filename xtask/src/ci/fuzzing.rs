@@ -10,7 +10,7 @@ use std::process::{Child, Command, Stdio};
 use std::sync::Mutex;
 
 /// Seconds of each core that the targets share, so that a new target does not make the whole longer.
-const BUDGET: u64 = 300;
+const BUDGET: u64 = 180;
 /// The least and the most that a target gets of it; `FAULTMAP_FUZZ_SECONDS` sets the seconds of each target instead.
 const SHARE: std::ops::RangeInclusive<u64> = 10..=60;
 /// Coverage counters that libFuzzer reads; each is a stable option of rustc that hands a stable pass to LLVM.
@@ -153,7 +153,7 @@ mod tests {
 
     #[test]
     fn many_targets_share_what_few_need_not() {
-        assert_eq!([share(1, 2), share(13, 2), share(30, 2), share(1000, 2)], [60, 46, 20, 10]);
+        assert_eq!([share(1, 2), share(13, 2), share(30, 2), share(1000, 2)], [60, 27, 12, 10]);
         assert_eq!(share(0, 1), 60);
     }
 }
