@@ -46,6 +46,9 @@ pub(crate) fn grade() -> Result<Outcome> {
     bail!("{line}\n{}\nmisses: see {REPORT}", wrong.join("\n"))
 }
 
+/// Where the packets of the checks are kept meanwhile.
+const PACKETS: &str = "target/lab-packets";
+
 /// Rewrites docs/accuracy.md.
 pub(crate) fn write_accuracy(profile: Profile) -> Result<()> {
     let (options, program): (&[&str], _) = match profile {
@@ -54,7 +57,8 @@ pub(crate) fn write_accuracy(profile: Profile) -> Result<()> {
     };
     shell::run(shell::cargo().args(["build", "--package", "faultmap", "--locked"]).args(options))?;
     let report = "docs/accuracy.md";
-    let status = Command::new(program).args(["lab", "run", "--all", "--report", report]).stdin(Stdio::null()).status();
+    let status =
+        Command::new(program).args(["lab", "run", "--all", "--report", report, "--capture", PACKETS]).stdin(Stdio::null()).status();
     let status = status.with_context(|| format!("start {program}"))?;
     // Misses are part of the report; only a run that made none is a failure.
     let fresh = std::fs::metadata(report).and_then(|meta| meta.modified()).is_ok_and(|at| at.elapsed().is_ok_and(|age| age.as_secs() < 60));
