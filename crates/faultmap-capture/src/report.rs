@@ -6,6 +6,7 @@ use crate::finding::{Cited, Finding, Weight};
 use crate::flow::FlowId;
 use crate::packet::Stamp;
 use crate::verdict::{self, Judgement, LayerSeen, MOST_SERVICES, Service, Severity};
+use faultmap_model::calendar::civil;
 use faultmap_model::verdict::{Candidate, Locus, NextStep, Status, Verdict};
 use faultmap_model::{Layer, causes};
 use serde::Serialize;
@@ -266,19 +267,6 @@ pub fn moment(at: Stamp) -> String {
     let second = seconds.rem_euclid(86_400);
     let (hour, minute, second) = (second / 3600, second / 60 % 60, second % 60);
     format!("{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}.{:06}Z", nanoseconds / 1000)
-}
-
-/// Year, month and day of a day since 1970 (Hinnant, "chrono-compatible low-level date algorithms": civil_from_days).
-const fn civil(days: i64) -> (i64, i64, i64) {
-    let days = days + 719_468;
-    let era = days.div_euclid(146_097);
-    let of_era = days.rem_euclid(146_097);
-    let year = (of_era - of_era / 1460 + of_era / 36_524 - of_era / 146_096) / 365;
-    let of_year = of_era - (365 * year + year / 4 - year / 100);
-    let month = (5 * of_year + 2) / 153;
-    let day = of_year - (153 * month + 2) / 5 + 1;
-    let month = if month < 10 { month + 3 } else { month - 9 };
-    (year + era * 400 + (month <= 2) as i64, month, day)
 }
 
 #[cfg(test)]

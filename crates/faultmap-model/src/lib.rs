@@ -3,6 +3,7 @@
 //! Witnesses (probes, kernel counters, packets) produce [`Observation`]s: what was seen, never what it means.
 //! The [`judge`] turns a [`Recording`] into a [`Verdict`]. Nothing here touches a socket, a file or a clock.
 
+pub mod calendar;
 pub mod causes;
 pub mod compare;
 pub mod evidence;

@@ -1,5 +1,7 @@
 //! Collects observations in the order in which they complete, with their times. Also the two conversions that every question needs.
 
+pub use faultmap_wire::printable;
+
 use faultmap_model::{Observation, ObservationId, Seen};
 use std::cell::RefCell;
 use std::time::{Duration, Instant};
@@ -70,37 +72,4 @@ impl<'a> Recorder<'a> {
 #[must_use]
 pub fn ms(duration: Duration) -> f64 {
     (duration.as_secs_f64() * 1e6).round() / 1e3
-}
-
-/// Text from the network for a terminal or a recording: UTF-8 kept, control and escape characters shown as escapes, cut to `most` characters.
-#[must_use]
-pub fn printable(bytes: &[u8], most: usize) -> String {
-    let mut out = String::new();
-    for (count, c) in String::from_utf8_lossy(bytes).chars().enumerate() {
-        if count >= most {
-            out.push('…');
-            break;
-        }
-        if c.is_control()
-            || ('\u{200b}'..='\u{200f}').contains(&c)
-            || ('\u{202a}'..='\u{202e}').contains(&c)
-            || ('\u{2066}'..='\u{2069}').contains(&c)
-        {
-            out.extend(c.escape_default());
-        } else {
-            out.push(c);
-        }
-    }
-    out
-}
-
-#[cfg(test)]
-mod tests {
-    use super::printable;
-
-    #[test]
-    fn an_escape_sequence_never_reaches_the_terminal() {
-        assert_eq!(printable(b"\x1b[2Jhi\r\n", 32), "\\u{1b}[2Jhi\\r\\n");
-        assert_eq!(printable(b"abcdef", 3), "abc…");
-    }
 }

@@ -13,9 +13,11 @@ pub mod icmpv6;
 pub mod ip;
 pub mod ipv4;
 pub mod ipv6;
+pub mod names;
 mod read;
 pub mod rewrite;
 pub mod tcp;
+mod text;
 pub mod udp;
 
 pub use arp::Arp;
@@ -27,4 +29,5 @@ pub use ip::{IpPacket, proto};
 pub use ipv4::Ipv4;
 pub use ipv6::Ipv6;
 pub use tcp::{Tcp, TcpFlags, TcpOption};
+pub use text::printable;
 pub use udp::Udp;

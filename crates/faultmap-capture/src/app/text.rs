@@ -1,26 +1,9 @@
 //! Text from packets, made fit to be shown: printable, bounded, and without what may be a secret.
 
+pub(crate) use faultmap_wire::printable;
+
 /// Longest text that a conversation keeps of anything said, in characters.
 pub(super) const LONGEST: usize = 160;
-
-/// UTF-8 kept, control and direction characters shown as escapes, cut to `most` characters.
-pub(crate) fn printable(bytes: &[u8], most: usize) -> String {
-    // A character has at most four bytes: no more than these can be shown.
-    let shown = bytes.get(..most.saturating_mul(4).saturating_add(4)).unwrap_or(bytes);
-    let mut out = String::new();
-    for (count, c) in String::from_utf8_lossy(shown).chars().enumerate() {
-        if count >= most {
-            out.push('…');
-            break;
-        }
-        if c.is_control() || matches!(c, '\u{200b}'..='\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}') {
-            out.extend(c.escape_default());
-        } else {
-            out.push(c);
-        }
-    }
-    out
-}
 
 /// The target of a request without what may be secret: its query, and a user in an absolute URL.
 pub(super) fn path(target: &str) -> String {

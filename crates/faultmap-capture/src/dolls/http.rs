@@ -3,6 +3,7 @@
 use super::Doll;
 use super::builder::Builder;
 use faultmap_model::Layer;
+use faultmap_wire::names::http2_error;
 
 const METHODS: [&[u8]; 9] = [b"GET ", b"POST ", b"PUT ", b"HEAD ", b"DELETE ", b"OPTIONS ", b"PATCH ", b"CONNECT ", b"TRACE "];
 /// What a client says first in HTTP/2 (RFC 9113 §3.4).
@@ -129,11 +130,11 @@ fn frame(mut b: Builder<'_>, kind: u8) -> Doll {
             b.field("header block", 9, rest, "");
         }
         3 => {
-            let code = error(b.number(9, 4));
+            let code = error(&b, 9);
             b.number_field("error", 9, 4).note(code);
         }
         7 => {
-            let code = error(b.number(13, 4));
+            let code = error(&b, 13);
             b.number_field("last stream", 9, 4).number_field("error", 13, 4).note(code);
         }
         8 => _ = b.number_field("increment", 9, 4),
@@ -142,19 +143,7 @@ fn frame(mut b: Builder<'_>, kind: u8) -> Doll {
     b.doll(Some(Layer::L7), format!("HTTP/2 {name}"), "the sending program's HTTP library", "the receiving program's HTTP library")
 }
 
-/// RFC 9113 §7.
-fn error(code: u64) -> &'static str {
-    match code {
-        0 => "NO_ERROR",
-        1 => "PROTOCOL_ERROR",
-        2 => "INTERNAL_ERROR",
-        3 => "FLOW_CONTROL_ERROR",
-        4 => "SETTINGS_TIMEOUT",
-        7 => "REFUSED_STREAM",
-        8 => "CANCEL",
-        11 => "ENHANCE_YOUR_CALM",
-        12 => "INADEQUATE_SECURITY",
-        13 => "HTTP_1_1_REQUIRED",
-        _ => "",
-    }
+/// The name of the error code at an offset.
+fn error(b: &Builder<'_>, at: usize) -> &'static str {
+    u32::try_from(b.number(at, 4)).ok().and_then(http2_error).unwrap_or_default()
 }

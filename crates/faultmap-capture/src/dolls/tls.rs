@@ -3,6 +3,7 @@
 use super::Doll;
 use super::builder::Builder;
 use faultmap_model::Layer;
+use faultmap_wire::names::tls_alert;
 
 const WRITER: &str = "the sender's TLS library";
 const READER: &str = "the receiver's TLS library; what is not encrypted also everybody on the way";
@@ -46,7 +47,7 @@ fn content(kind: u8) -> &'static str {
 fn body(kind: u8, mut b: Builder<'_>) -> Vec<Doll> {
     match (kind, b.bytes()) {
         (21, [level @ (1 | 2), number]) => {
-            let (level, name) = (*level, alert(*number));
+            let (level, name) = (*level, tls_alert(*number).unwrap_or("unknown alert"));
             b.number_field("level", 0, 1).note(if level == 2 { "fatal" } else { "warning" });
             b.number_field("description", 1, 1).note(name);
             vec![b.doll(Some(Layer::L6), format!("TLS alert: {name}"), WRITER, READER)]
@@ -211,34 +212,4 @@ fn suite(number: u64) -> String {
         number => return format!("0x{number:04x}"),
     };
     name.to_owned()
-}
-
-fn alert(number: u8) -> &'static str {
-    match number {
-        0 => "close_notify",
-        10 => "unexpected_message",
-        20 => "bad_record_mac",
-        22 => "record_overflow",
-        40 => "handshake_failure",
-        42 => "bad_certificate",
-        43 => "unsupported_certificate",
-        44 => "certificate_revoked",
-        45 => "certificate_expired",
-        46 => "certificate_unknown",
-        47 => "illegal_parameter",
-        48 => "unknown_ca",
-        49 => "access_denied",
-        50 => "decode_error",
-        51 => "decrypt_error",
-        70 => "protocol_version",
-        71 => "insufficient_security",
-        80 => "internal_error",
-        86 => "inappropriate_fallback",
-        90 => "user_canceled",
-        109 => "missing_extension",
-        112 => "unrecognized_name",
-        116 => "certificate_required",
-        120 => "no_application_protocol",
-        _ => "unknown alert",
-    }
 }

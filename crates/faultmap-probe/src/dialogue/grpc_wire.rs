@@ -6,6 +6,7 @@ use crate::http::Answer;
 use crate::recorder::printable;
 use bytes::Bytes;
 use faultmap_model::observation::{BodyEnd, DialogueOutcome};
+use faultmap_wire::names::grpc_status;
 use http::{HeaderMap, HeaderName, HeaderValue, Request, Uri, header};
 use http_body_util::Full;
 use percent_encoding::percent_decode;
@@ -239,27 +240,8 @@ pub(super) fn code_of_stream_error(reason: &str) -> u32 {
 }
 
 /// A status by its name.
-pub(super) const fn name(code: u32) -> &'static str {
-    const NAMES: [&str; 17] = [
-        "OK",
-        "CANCELLED",
-        "UNKNOWN",
-        "INVALID_ARGUMENT",
-        "DEADLINE_EXCEEDED",
-        "NOT_FOUND",
-        "ALREADY_EXISTS",
-        "PERMISSION_DENIED",
-        "RESOURCE_EXHAUSTED",
-        "FAILED_PRECONDITION",
-        "ABORTED",
-        "OUT_OF_RANGE",
-        "UNIMPLEMENTED",
-        "INTERNAL",
-        "UNAVAILABLE",
-        "DATA_LOSS",
-        "UNAUTHENTICATED",
-    ];
-    if code < 17 { NAMES[code as usize] } else { "no status of gRPC" }
+pub(super) fn name(code: u32) -> &'static str {
+    grpc_status(code).unwrap_or("no status of gRPC")
 }
 
 #[cfg(test)]

@@ -1,5 +1,6 @@
 //! Wall-clock times as people read them. It decides nothing.
 
+use faultmap_model::calendar::civil;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 /// Seconds since 1970, 0 before it.
@@ -30,10 +31,15 @@ fn local(unix: i64) -> Option<(i64, i64, i64)> {
     (!done.is_null()).then(|| (parts.tm_hour.into(), parts.tm_min.into(), parts.tm_sec.into()))
 }
 
+/// Year, month and day of Unix seconds; times that no clock shows are told as the furthest of 270,000 years.
+fn date(seconds: i64) -> (i64, i64, i64) {
+    civil(seconds.div_euclid(86_400).clamp(-100_000_000, 100_000_000))
+}
+
 /// `2026-11-21 10:23 UTC`.
 pub(crate) fn utc(unix_ms: i64) -> String {
     let seconds = unix_ms.div_euclid(1000);
-    let (year, month, day) = civil(seconds.div_euclid(86_400));
+    let (year, month, day) = date(seconds);
     let second = seconds.rem_euclid(86_400);
     format!("{year:04}-{month:02}-{day:02} {:02}:{:02} UTC", second / 3600, second / 60 % 60)
 }
@@ -41,22 +47,9 @@ pub(crate) fn utc(unix_ms: i64) -> String {
 /// `20261121T102305Z`, for names of files.
 pub(super) fn stamp(time: SystemTime) -> String {
     let seconds = unix_s(time);
-    let (year, month, day) = civil(seconds.div_euclid(86_400));
+    let (year, month, day) = date(seconds);
     let second = seconds.rem_euclid(86_400);
     format!("{year:04}{month:02}{day:02}T{:02}{:02}{:02}Z", second / 3600, second / 60 % 60, second % 60)
-}
-
-/// Year, month and day of a day since 1970 (Hinnant, "chrono-compatible low-level date algorithms": civil_from_days).
-fn civil(days: i64) -> (i64, i64, i64) {
-    let days = days.clamp(-100_000_000, 100_000_000) + 719_468;
-    let era = days.div_euclid(146_097);
-    let of_era = days.rem_euclid(146_097);
-    let year = (of_era - of_era / 1460 + of_era / 36_524 - of_era / 146_096) / 365;
-    let of_year = of_era - (365 * year + year / 4 - year / 100);
-    let month = (5 * of_year + 2) / 153;
-    let day = of_year - (153 * month + 2) / 5 + 1;
-    let month = if month < 10 { month + 3 } else { month - 9 };
-    (year + era * 400 + i64::from(month <= 2), month, day)
 }
 
 /// `45 s`, `2 min 5 s`, `3 h 20 min`, `2 days 4 h`.

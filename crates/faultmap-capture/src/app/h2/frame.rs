@@ -1,5 +1,7 @@
 //! Frames of HTTP/2 in one direction (RFC 9113 §4): their headers, and the payload of those that are read. Bodies are stepped over.
 
+use faultmap_wire::names::http2_error;
+
 pub(super) const DATA: u8 = 0;
 pub(super) const HEADERS: u8 = 1;
 pub(super) const RST_STREAM: u8 = 3;
@@ -151,25 +153,9 @@ impl Frames {
     }
 }
 
-/// The name of an error code (RFC 9113 §7).
+/// The name of an error code.
 pub(super) fn error_name(code: u32) -> &'static str {
-    match code {
-        0 => "NO_ERROR",
-        1 => "PROTOCOL_ERROR",
-        2 => "INTERNAL_ERROR",
-        3 => "FLOW_CONTROL_ERROR",
-        4 => "SETTINGS_TIMEOUT",
-        5 => "STREAM_CLOSED",
-        6 => "FRAME_SIZE_ERROR",
-        7 => "REFUSED_STREAM",
-        8 => "CANCEL",
-        9 => "COMPRESSION_ERROR",
-        10 => "CONNECT_ERROR",
-        11 => "ENHANCE_YOUR_CALM",
-        12 => "INADEQUATE_SECURITY",
-        13 => "HTTP_1_1_REQUIRED",
-        _ => "an unknown error",
-    }
+    http2_error(code).unwrap_or("an unknown error")
 }
 
 #[cfg(test)]

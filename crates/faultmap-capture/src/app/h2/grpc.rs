@@ -1,29 +1,11 @@
 //! Status codes of gRPC (grpc/doc/statuscodes.md): most are the application's own data, some say that the service failed.
 
 use crate::finding::Weight;
+use faultmap_wire::names::grpc_status;
 
 /// The name of a status.
 pub(super) fn name(status: u16) -> &'static str {
-    const NAMES: [&str; 17] = [
-        "OK",
-        "CANCELLED",
-        "UNKNOWN",
-        "INVALID_ARGUMENT",
-        "DEADLINE_EXCEEDED",
-        "NOT_FOUND",
-        "ALREADY_EXISTS",
-        "PERMISSION_DENIED",
-        "RESOURCE_EXHAUSTED",
-        "FAILED_PRECONDITION",
-        "ABORTED",
-        "OUT_OF_RANGE",
-        "UNIMPLEMENTED",
-        "INTERNAL",
-        "UNAVAILABLE",
-        "DATA_LOSS",
-        "UNAUTHENTICATED",
-    ];
-    NAMES.get(usize::from(status)).unwrap_or(&"an unknown status")
+    grpc_status(status.into()).unwrap_or("an unknown status")
 }
 
 /// What a status weighs, and its cause; `None` for OK.

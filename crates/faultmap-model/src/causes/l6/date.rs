@@ -1,18 +1,12 @@
 //! Unix seconds as people write them. Reads no clock.
 
+use crate::calendar::civil;
+
 const DAY: i64 = 86_400;
 
 /// `2026-09-21` in UTC, by the proleptic Gregorian calendar.
 pub(super) fn day(unix: i64) -> String {
-    // Years are counted from 1 March, so that the leap day is the last of its year; 400 years have 146097 days.
-    let since_march = unix.div_euclid(DAY).saturating_add(719_468);
-    let (era, day_of_era) = (since_march.div_euclid(146_097), since_march.rem_euclid(146_097));
-    let year_of_era = (day_of_era - day_of_era / 1_460 + day_of_era / 36_524 - day_of_era / 146_096) / 365;
-    let day_of_year = day_of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
-    let month_from_march = (5 * day_of_year + 2) / 153;
-    let day = day_of_year - (153 * month_from_march + 2) / 5 + 1;
-    let month = if month_from_march < 10 { month_from_march + 3 } else { month_from_march - 9 };
-    let year = era * 400 + year_of_era + i64::from(month <= 2);
+    let (year, month, day) = civil(unix.div_euclid(DAY));
     format!("{year:04}-{month:02}-{day:02}")
 }
 
