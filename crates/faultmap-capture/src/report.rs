@@ -10,6 +10,7 @@ use faultmap_model::calendar::civil;
 use faultmap_model::verdict::{Candidate, Locus, NextStep, Status, Verdict};
 use faultmap_model::{Layer, causes};
 use serde::Serialize;
+use std::collections::BTreeSet;
 
 /// Schema name of the JSON object.
 pub const SCHEMA: &str = "faultmap.capture/1";
@@ -115,6 +116,9 @@ pub struct ShownGroup {
     pub flows: u64,
     /// The first of them.
     pub flow_ids: Vec<FlowId>,
+    /// All of them, for those who look for their packets.
+    #[serde(skip)]
+    pub all_flows: BTreeSet<FlowId>,
     /// Of all exchanges or flows of the party, those concerned: 0 to 1.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub share: Option<f64>,
@@ -219,7 +223,8 @@ fn shown(id: usize, group: verdict::Group) -> ShownGroup {
         summary: verdict.summary,
         rules: group.rules.into_iter().collect(),
         flows: group.flows.len() as u64,
-        flow_ids: group.flows.into_iter().take(MOST_NAMED).collect(),
+        flow_ids: group.flows.iter().take(MOST_NAMED).copied().collect(),
+        all_flows: group.flows,
         share: group.share.map(|share| (share * 1e4).round() / 1e4),
         packets: group.cited,
         from: moment(group.first),

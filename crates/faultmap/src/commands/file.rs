@@ -69,6 +69,38 @@ pub(super) fn writable(path: &Path) -> anyhow::Result<()> {
     File::create_new(&scratch).and_then(|_| fs::remove_file(&scratch)).with_context(|| cannot(path))
 }
 
+/// A file in the making, beside its place: it appears there whole, or not at all.
+pub(super) struct Growing {
+    scratch: PathBuf,
+    path: PathBuf,
+}
+
+impl Growing {
+    /// Begins it; what is written to the file given is not seen at `path` yet.
+    pub(super) fn begin(path: &Path) -> anyhow::Result<(Self, File)> {
+        let scratch = scratch_beside(path);
+        let file = File::create_new(&scratch).with_context(|| cannot(path))?;
+        Ok((Self { scratch, path: path.to_owned() }, file))
+    }
+
+    /// Everything is written: puts it in place.
+    pub(super) fn place(self) -> anyhow::Result<()> {
+        fs::rename(&self.scratch, &self.path).with_context(|| cannot(&self.path))
+    }
+
+    /// What to say when it cannot be written.
+    pub(super) fn cannot(&self) -> String {
+        cannot(&self.path)
+    }
+}
+
+impl Drop for Growing {
+    fn drop(&mut self) {
+        // Nothing is there any more once it is in place.
+        let _ = fs::remove_file(&self.scratch);
+    }
+}
+
 /// Puts a file in place in one step: readers see the old one or the new one, and neither a failure nor a kill leaves half a file.
 pub(super) fn replace(path: &Path, bytes: &[u8]) -> anyhow::Result<()> {
     let scratch = scratch_beside(path);
@@ -98,11 +130,11 @@ fn fill(file: &mut File, bytes: &[u8]) -> io::Result<()> {
 }
 
 /// A name in the same folder, so that the rename stays within one file system.
-pub(super) fn scratch_beside(path: &Path) -> PathBuf {
+fn scratch_beside(path: &Path) -> PathBuf {
     let name = path.file_name().unwrap_or_default().to_string_lossy();
     path.with_file_name(format!(".{name}.{}.tmp", std::process::id()))
 }
 
-pub(super) fn cannot(path: &Path) -> String {
+fn cannot(path: &Path) -> String {
     format!("cannot write {}", path.display())
 }

@@ -3,14 +3,13 @@
 use super::narrow::Narrow;
 use super::{limits, reading};
 use crate::cli::CaptureArgs;
-use crate::commands::file;
+use crate::commands::file::Growing;
 use anyhow::{Context as _, bail};
 use faultmap_capture::analysis::{Analysis, Outcome};
 use faultmap_capture::packet::Captured;
 use faultmap_capture::pcapng::PcapNgWriter;
 use faultmap_capture::report::Report;
 use std::collections::BTreeSet;
-use std::fs::{self, File};
 use std::io::BufWriter;
 use std::path::Path;
 
@@ -26,20 +25,15 @@ struct Wanted<'a> {
 
 /// Reads the files again and writes what is wanted.
 pub(super) fn write(args: &CaptureArgs, narrow: Option<&Narrow>, outcome: &Outcome, report: &Report, path: &Path) -> anyhow::Result<()> {
-    let mut wanted = wanted(args, outcome, report)?;
+    let mut wanted = wanted(args, report)?;
     wanted.narrow = narrow.map(|narrow| (narrow, outcome));
     if args.files.iter().any(|file| file.as_os_str() == "-") {
         bail!("--write reads the packets a second time, and the standard input can be read once; save it to a file first");
     }
-    let scratch = file::scratch_beside(path);
-    let written = fill(args, &wanted, &scratch).and_then(|()| fs::rename(&scratch, path).with_context(|| file::cannot(path)));
-    if written.is_err() {
-        let _ = fs::remove_file(&scratch);
-    }
-    written
+    fill(args, &wanted, path)
 }
 
-fn wanted(args: &CaptureArgs, outcome: &Outcome, report: &Report) -> anyhow::Result<Wanted<'static>> {
+fn wanted(args: &CaptureArgs, report: &Report) -> anyhow::Result<Wanted<'static>> {
     if let Some(id) = args.flow {
         return Ok(Wanted { narrow: None, flows: Some(BTreeSet::from([id])), packets: BTreeSet::new() });
     }
@@ -47,14 +41,13 @@ fn wanted(args: &CaptureArgs, outcome: &Outcome, report: &Report) -> anyhow::Res
     let Some(group) = report.groups.iter().find(|group| group.id == number) else {
         bail!("there is no finding {number}: the report tells {}", report.groups.len());
     };
-    let judged = faultmap_capture::verdict::judge(outcome);
-    let flows = judged.groups.get(number - 1).map(|group| group.flows.iter().map(|flow| flow.0).collect());
-    Ok(Wanted { narrow: None, flows: Some(flows.unwrap_or_default()), packets: group.packets.packets.iter().copied().collect() })
+    let flows = group.all_flows.iter().map(|flow| flow.0).collect();
+    Ok(Wanted { narrow: None, flows: Some(flows), packets: group.packets.packets.iter().copied().collect() })
 }
 
-fn fill(args: &CaptureArgs, wanted: &Wanted<'_>, scratch: &Path) -> anyhow::Result<()> {
-    let what = || args.write.as_deref().map_or_else(String::new, file::cannot);
-    let out = File::create_new(scratch).with_context(what)?;
+fn fill(args: &CaptureArgs, wanted: &Wanted<'_>, path: &Path) -> anyhow::Result<()> {
+    let (growing, out) = Growing::begin(path)?;
+    let what = || growing.cannot();
     let mut writer = PcapNgWriter::new(BufWriter::new(out)).with_context(what)?;
     let mut analysis = Analysis::new(limits(args));
     reading::read(&args.files, |packet| {
@@ -66,7 +59,8 @@ fn fill(args: &CaptureArgs, wanted: &Wanted<'_>, scratch: &Path) -> anyhow::Resu
     })?;
     let out = writer.into_inner().with_context(what)?;
     let file = out.into_inner().map_err(std::io::IntoInnerError::into_error).with_context(what)?;
-    file.sync_all().with_context(what)
+    file.sync_all().with_context(what)?;
+    growing.place()
 }
 
 impl Wanted<'_> {

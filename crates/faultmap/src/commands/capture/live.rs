@@ -2,7 +2,7 @@
 
 use super::reading::{Reading, interrupts};
 use crate::cli::CaptureArgs;
-use crate::commands::file;
+use crate::commands::file::Growing;
 use crate::render;
 use crate::terminal::{self, Choice, Terminal};
 use anyhow::Context as _;
@@ -11,9 +11,8 @@ use faultmap_capture::finding::{Finding, Weight};
 use faultmap_capture::live::{Counts, Live, Recorder, Rotation, Wanted};
 use faultmap_capture::packet::Captured;
 use faultmap_capture::pcapng::PcapNgWriter;
-use std::fs::{self, File};
+use std::fs::File;
 use std::io::BufWriter;
-use std::path::PathBuf;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
@@ -46,10 +45,12 @@ pub(super) fn watch(args: &CaptureArgs, interface: &str, analysis: &mut Analysis
                 kept = keep.packet(interface, packet);
             }
         });
-        if let Err(error) = kept.and_then(|()| if flushed.elapsed() >= FLUSH { keep.flush() } else { Ok(()) }) {
+        if kept.is_ok() && flushed.elapsed() >= FLUSH {
+            (kept, flushed) = (keep.flush(), Instant::now());
+        }
+        if let Err(error) = kept {
             break Err(error);
         }
-        flushed = if flushed.elapsed() >= FLUSH { Instant::now() } else { flushed };
         let counts = live.counts();
         analysis.dropped(counts.dropped - dropped, 0);
         dropped = counts.dropped;
@@ -111,7 +112,7 @@ impl Shown {
 /// Where the packets are kept, if they are.
 enum Keep {
     Nowhere,
-    File { writer: Box<PcapNgWriter<BufWriter<File>>>, scratch: PathBuf, path: PathBuf },
+    File { writer: Box<PcapNgWriter<BufWriter<File>>>, growing: Growing },
     Ring(Box<Recorder>),
 }
 
@@ -123,10 +124,9 @@ impl Keep {
                 Ok(Self::Ring(Box::new(Recorder::start(rotation).context("--ring")?)))
             }
             (None, Some(path)) => {
-                let scratch = file::scratch_beside(path);
-                let out = File::create_new(&scratch).with_context(|| file::cannot(path))?;
-                let writer = Box::new(PcapNgWriter::new(BufWriter::new(out)).with_context(|| file::cannot(path))?);
-                Ok(Self::File { writer, scratch, path: path.clone() })
+                let (growing, out) = Growing::begin(path)?;
+                let writer = Box::new(PcapNgWriter::new(BufWriter::new(out)).with_context(|| growing.cannot())?);
+                Ok(Self::File { writer, growing })
             }
             (None, None) => Ok(Self::Nowhere),
         }
@@ -135,9 +135,9 @@ impl Keep {
     fn packet(&mut self, interface: &str, packet: &Captured<'_>) -> anyhow::Result<()> {
         match self {
             Self::Nowhere => Ok(()),
-            Self::File { writer, path, .. } => {
+            Self::File { writer, growing } => {
                 let written = writer.interface(packet.link, interface).and_then(|number| writer.packet(number, packet));
-                written.with_context(|| file::cannot(path))
+                written.with_context(|| growing.cannot())
             }
             Self::Ring(recorder) => Ok(recorder.packet(interface, packet)?),
         }
@@ -146,7 +146,7 @@ impl Keep {
     fn flush(&mut self) -> anyhow::Result<()> {
         match self {
             Self::Nowhere => Ok(()),
-            Self::File { writer, path, .. } => writer.flush().with_context(|| file::cannot(path)),
+            Self::File { writer, growing } => writer.flush().with_context(|| growing.cannot()),
             Self::Ring(recorder) => Ok(recorder.flush()?),
         }
     }
@@ -154,12 +154,9 @@ impl Keep {
     fn finish(self, counts: Counts) -> anyhow::Result<()> {
         match self {
             Self::Nowhere => Ok(()),
-            Self::File { writer, scratch, path } => {
-                let written = end(*writer).and_then(|()| fs::rename(&scratch, &path));
-                if written.is_err() {
-                    let _ = fs::remove_file(&scratch);
-                }
-                written.with_context(|| file::cannot(&path))
+            Self::File { writer, growing } => {
+                end(*writer).with_context(|| growing.cannot())?;
+                growing.place()
             }
             Self::Ring(recorder) => Ok(recorder.finish(counts)?),
         }

@@ -11,6 +11,7 @@ mod talkers;
 pub(crate) use sequence::{Row, Sequence};
 pub(crate) use talkers::Top;
 
+use super::file::Growing;
 use crate::cli::{CaptureArgs, Sort};
 use crate::render;
 use crate::terminal::{self, Choice, Terminal};
@@ -168,24 +169,19 @@ fn sorted(outcome: &Outcome, sort: Sort) -> Vec<&FlowRecord> {
 /// The Parquet file that fills up while flows end.
 struct Columns {
     shared: columns::Shared,
-    scratch: std::path::PathBuf,
-    path: std::path::PathBuf,
+    file: Growing,
 }
 
 impl Columns {
     fn begin(path: &Path, analysis: &mut Analysis) -> anyhow::Result<Self> {
-        let scratch = super::file::scratch_beside(path);
-        let file = std::fs::File::create_new(&scratch).with_context(|| super::file::cannot(path))?;
-        let shared = columns::Shared::begin(file).with_context(|| super::file::cannot(path))?;
+        let (growing, file) = Growing::begin(path)?;
+        let shared = columns::Shared::begin(file).with_context(|| growing.cannot())?;
         analysis.set_flow_sink(shared.sink());
-        Ok(Self { shared, scratch, path: path.to_owned() })
+        Ok(Self { shared, file: growing })
     }
 
     fn done(self) -> anyhow::Result<()> {
-        let written = self.shared.finish().map_err(std::io::Error::other).and_then(|()| std::fs::rename(&self.scratch, &self.path));
-        if written.is_err() {
-            let _ = std::fs::remove_file(&self.scratch);
-        }
-        written.with_context(|| super::file::cannot(&self.path))
+        self.shared.finish().with_context(|| self.file.cannot())?;
+        self.file.place()
     }
 }
