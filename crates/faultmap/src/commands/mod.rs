@@ -18,6 +18,7 @@ mod packets;
 mod place;
 mod replay;
 mod secret;
+mod signals;
 mod targets;
 mod watch;
 mod witness;

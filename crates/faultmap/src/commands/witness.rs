@@ -1,13 +1,13 @@
 //! `faultmap witness`: serves checks from afar. The serving is the probe's; this file starts it and tells what it tells.
 
 use super::secret;
+use super::signals::Signals;
 use crate::cli::WitnessArgs;
 use crate::render::guard;
 use crate::terminal;
 use anyhow::Context as _;
 use faultmap_probe::peer::{PeerAuth, Secret};
 use faultmap_probe::witness::{Event, WitnessOptions, serve};
-use tokio::signal::unix::{SignalKind, signal};
 
 pub(super) fn run(args: &WitnessArgs) -> anyhow::Result<i32> {
     if args.new_secret {
@@ -23,20 +23,8 @@ pub(super) fn run(args: &WitnessArgs) -> anyhow::Result<i32> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().context("cannot start the runtime")?;
     runtime.block_on(async {
         // Before it says that it listens: whoever reads that may end it at once.
-        let mut signals = [SignalKind::interrupt(), SignalKind::terminate()].map(|kind| signal(kind).ok());
-        let stop = async {
-            let [interrupted, terminated] = signals.each_mut().map(|signal| async {
-                match signal {
-                    Some(signal) => drop(signal.recv().await),
-                    None => std::future::pending().await,
-                }
-            });
-            tokio::select! {
-                () = interrupted => {}
-                () = terminated => {}
-            }
-        };
-        serve(&options, &|event| tell(&event), stop).await
+        let signals = Signals::listen();
+        serve(&options, &|event| tell(&event), signals.ended()).await
     })?;
     terminal::say("faultmap witness: ended\n");
     Ok(0)

@@ -56,7 +56,7 @@ pub(crate) fn report(report: &Report, shown: Shown, terminal: Terminal) -> Strin
     comparison::since_baseline(&mut paper, report);
     trace::trace(&mut paper, report);
     if !healthy {
-        sentence::remaining(&mut paper, report);
+        sentence::remaining(&mut paper, report.verdict.status, &report.verdict.candidates);
         sentence::because(&mut paper, report);
         sentence::ruled_out(&mut paper, report);
         sentence::also(&mut paper, report);

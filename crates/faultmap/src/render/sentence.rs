@@ -2,7 +2,7 @@
 
 use super::{BOLD, CYAN, DIM, GREEN, PLAIN, Paper, RED, YELLOW, observations};
 use anstyle::Style;
-use faultmap_model::verdict::{Locus, RuledOut, Where};
+use faultmap_model::verdict::{Candidate, Locus, RuledOut, Where};
 use faultmap_model::{Report, Status, Verdict, causes};
 
 /// Most lines of each list.
@@ -85,13 +85,12 @@ pub(super) fn one_line(paper: &mut Paper, report: &Report) {
 }
 
 /// The causes between which the evidence does not decide.
-pub(super) fn remaining(paper: &mut Paper, report: &Report) {
-    let verdict = &report.verdict;
-    if verdict.status != Status::Inconclusive || verdict.candidates.len() < 2 {
+pub(super) fn remaining(paper: &mut Paper, status: Status, candidates: &[Candidate]) {
+    if status != Status::Inconclusive || candidates.len() < 2 {
         return;
     }
     paper.heading("one of");
-    for candidate in &verdict.candidates {
+    for candidate in candidates {
         paper.blank(2).cell_right(PLAIN, &format!("{:.0} %", (candidate.confidence * 100.0).clamp(0.0, 100.0)), 5).blank(2);
         let title = causes::find(&candidate.cause).map_or("", |cause| cause.title);
         paper.put(CYAN, &candidate.cause).blank(2).wrapped(PLAIN, title, 9);

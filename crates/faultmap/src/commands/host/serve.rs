@@ -3,6 +3,7 @@
 //! It answers GET and HEAD, keeps no secret and changes nothing, and listens only where the user said.
 
 use crate::cli::Listen;
+use crate::commands::signals::Signals;
 use crate::terminal;
 use anyhow::{Context as _, anyhow};
 use bytes::Bytes;
@@ -22,7 +23,6 @@ use std::pin::pin;
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 use tokio::io::{AsyncRead, AsyncWrite};
-use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::watch;
 use tokio::task::{JoinSet, LocalSet};
 
@@ -125,7 +125,7 @@ pub(super) fn serve(bound: Bound, make: impl FnMut() -> String + 'static) -> any
     let page = Rc::new(RefCell::new(Page { make, made: None }));
     LocalSet::new().block_on(&runtime, async {
         // Before it says that it listens: whoever reads that may end it at once.
-        let signals = [SignalKind::interrupt(), SignalKind::terminate()].map(|kind| signal(kind).ok());
+        let signals = Signals::listen();
         let place = bound.place();
         let acceptor = Acceptor::new(&bound)?;
         terminal::say(&format!("faultmap host: listening on {place}; Ctrl-C ends it\n"));
@@ -137,10 +137,10 @@ pub(super) fn serve(bound: Bound, make: impl FnMut() -> String + 'static) -> any
     Ok(())
 }
 
-async fn until_told<F: FnMut() -> String + 'static>(acceptor: &Acceptor, page: &Rc<RefCell<Page<F>>>, signals: [Option<Signal>; 2]) {
+async fn until_told<F: FnMut() -> String + 'static>(acceptor: &Acceptor, page: &Rc<RefCell<Page<F>>>, signals: Signals) {
     let (tell, told) = watch::channel(false);
     let mut connections = JoinSet::new();
-    let mut end = pin!(ended(signals));
+    let mut end = pin!(signals.ended());
     loop {
         tokio::select! {
             () = &mut end => break,
@@ -156,19 +156,6 @@ async fn until_told<F: FnMut() -> String + 'static>(acceptor: &Acceptor, page: &
     let _ = tell.send(true);
     let farewell = async { while connections.join_next().await.is_some() {} };
     let _ = tokio::time::timeout(FAREWELL, farewell).await;
-}
-
-async fn ended(mut signals: [Option<Signal>; 2]) {
-    let [interrupted, terminated] = signals.each_mut().map(|signal| async {
-        match signal {
-            Some(signal) => drop(signal.recv().await),
-            None => std::future::pending().await,
-        }
-    });
-    tokio::select! {
-        () = interrupted => {}
-        () = terminated => {}
-    }
 }
 
 /// One connection, which ends when it is told to, when its client is slow, and when it is old.

@@ -12,14 +12,14 @@ pub(crate) use live::live_finding;
 pub(crate) use sequence::sequence;
 pub(crate) use top::top;
 
-use super::{BOLD, CYAN, DIM, PLAIN, Paper, RED, YELLOW, count, sign, table, time};
+use super::{BOLD, CYAN, DIM, PLAIN, Paper, RED, YELLOW, count, sentence, sign, table, time};
 use crate::terminal::Terminal;
 use anstyle::Style;
 use faultmap_capture::finding::Cited;
 use faultmap_capture::report::{Report, ShownGroup};
 use faultmap_capture::verdict::Severity;
+use faultmap_model::Status;
 use faultmap_model::verdict::NextStep;
-use faultmap_model::{Status, causes};
 
 /// Groups told without --verbose.
 const MOST_GROUPS: usize = 8;
@@ -37,7 +37,7 @@ pub(crate) fn report(report: &Report, verbose: bool, quiet: bool, terminal: Term
     verdict(&mut paper, report);
     paper.end();
     tower(&mut paper, report);
-    remaining(&mut paper, report);
+    sentence::remaining(&mut paper, report.verdict.status, &report.verdict.candidates);
     groups(&mut paper, report, verbose);
     if report.groups.is_empty() {
         bullets(&mut paper, "noticed", &report.verdict.also);
@@ -93,20 +93,6 @@ fn tower(paper: &mut Paper, report: &Report) {
         paper.blank(2).put(style, glyph).blank(1).put(if storey.groups > 0 { BOLD } else { PLAIN }, &label).blank(2);
         let room = paper.room();
         paper.cell(DIM, &storey.summary, room).end();
-    }
-}
-
-/// The causes between which the packets do not decide.
-fn remaining(paper: &mut Paper, report: &Report) {
-    let verdict = &report.verdict;
-    if verdict.status != Status::Inconclusive || verdict.candidates.len() < 2 {
-        return;
-    }
-    paper.heading("one of");
-    for candidate in &verdict.candidates {
-        paper.blank(2).cell_right(PLAIN, &format!("{:.0} %", (candidate.confidence * 100.0).clamp(0.0, 100.0)), 5).blank(2);
-        let title = causes::find(&candidate.cause).map_or("", |cause| cause.title);
-        paper.put(CYAN, &candidate.cause).blank(2).wrapped(PLAIN, title, 9);
     }
 }
 
