@@ -7,7 +7,7 @@ use crate::flow::following::{Body, Flow};
 use crate::flow::record::RuleCount;
 use crate::flow::table::Class;
 use crate::flow::tcp::report::{self, About};
-use crate::flow::{FlowId, FlowRecord, Protocol, Side};
+use crate::flow::{FlowId, FlowRecord, Protocol, SEARCHING_TTL, Side};
 use crate::packet::Stamp;
 use faultmap_model::Layer;
 use std::cmp::Reverse;
@@ -15,8 +15,6 @@ use std::collections::BinaryHeap;
 
 /// Services that answer every datagram: NTP, SNMP, QUIC, IKE and its passage through NAT, STUN, RADIUS.
 const ANSWERING_PORTS: [u16; 8] = [123, 161, 443, 500, 4500, 3478, 1812, 1813];
-/// TTLs below this are those of a search for the path.
-const SEARCHING_TTL: u8 = 33;
 
 /// Why a flow is closed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -1,7 +1,7 @@
 //! ICMP errors, tied to the flow whose packet they quote (RFC 792, RFC 4443): what they say about it, and who says so.
 
 use crate::finding::Weight;
-use crate::flow::{FlowKey, Protocol};
+use crate::flow::{FlowKey, Protocol, SEARCHING_TTL};
 use faultmap_model::Layer;
 use faultmap_wire::dissect::{Packet, Transport};
 use faultmap_wire::{IpPacket, icmp, icmpv6, proto};
@@ -116,9 +116,6 @@ pub(super) struct Reading {
     pub(super) text: String,
     pub(super) value: Option<f64>,
 }
-
-/// TTLs below this are those of a search for the path; hosts start at 64 or above.
-const SEARCHING_TTL: u8 = 33;
 
 /// What an error means.
 pub(super) fn read(error: &IcmpError, beside: &Beside) -> Reading {

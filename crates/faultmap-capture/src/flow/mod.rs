@@ -9,3 +9,6 @@ pub(crate) mod tcp;
 
 pub use key::{FlowId, FlowKey, Protocol, Side};
 pub use record::FlowRecord;
+
+/// TTLs below this are those of a search for the path; hosts start at 64 or above.
+pub(crate) const SEARCHING_TTL: u8 = 33;

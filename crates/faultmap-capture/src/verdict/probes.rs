@@ -1,18 +1,15 @@
-//! Packets sent to find something out: their failure is what they are for. Walks with a rising TTL, and ports that are asked because nobody listens.
+//! Packets sent to find something out: their failure is what they are for. Ports of traceroute, and ports that are asked because nobody listens.
 
 use super::census::Census;
 use super::problem::Problem;
 use crate::analysis::Outcome;
 use crate::finding::Party;
-use crate::flow::FlowRecord;
 use std::net::IpAddr;
 
 /// traceroute(8) asks these UDP ports, from its default on.
 const TRACEROUTE: std::ops::RangeInclusive<u16> = 33_434..=33_534;
 /// Echo and discard (RFC 862, RFC 863), which nobody offers any more: who asks there asks whether the host is up.
 const UNUSED: [u16; 2] = [7, 9];
-/// No system sends with a TTL this low, but one that counts hops.
-const WALKS_BELOW: u8 = 30;
 
 /// The problem is no more than the answer to a probe.
 pub(super) fn is_answer_to_probe(problem: &Problem, outcome: &Outcome, census: &Census) -> bool {
@@ -31,10 +28,6 @@ pub(super) fn is_answer_to_probe(problem: &Problem, outcome: &Outcome, census: &
         "l4.port-closed" | "l4.port-filtered" | "l4.firewall-reject" => asks_whether_up(problem, census),
         // The health service is a convention (grpc/doc/health-checking.md) that a server need not follow.
         "l7.grpc-unimplemented" => problem.text.contains("grpc.health.v1.Health/"),
-        "l4.reset-mid-stream" => {
-            let flows: Vec<&FlowRecord> = problem.flows.iter().filter_map(|id| census.flow(outcome, *id)).collect();
-            !flows.is_empty() && flows.into_iter().all(counts_hops)
-        }
         _ => false,
     }
 }
@@ -52,10 +45,4 @@ fn asks_whether_up(problem: &Problem, census: &Census) -> bool {
     let Party::Service(at) = problem.party else { return false };
     let here = census.service(at).map_or(0, |tally| tally.flows);
     UNUSED.contains(&at.port()) && census.host(at.ip()).is_some_and(|tally| tally.flows > here && tally.answered > 0)
-}
-
-/// The one who sends with a low TTL has his own system reset what his probe opened.
-fn counts_hops(flow: &FlowRecord) -> bool {
-    let reset = flow.tcp.as_ref().and_then(|tcp| tcp.reset);
-    reset.is_some_and(|reset| reset.usual_ttl.is_some_and(|usual| usual < WALKS_BELOW && usual < reset.ttl))
 }

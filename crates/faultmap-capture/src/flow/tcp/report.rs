@@ -6,7 +6,7 @@ use super::half::Half;
 use super::tally::{Sign, Tally};
 use crate::finding::{Cited, Finding, Party, Weight};
 use crate::flow::record::{Reset, Seen};
-use crate::flow::{FlowId, Side};
+use crate::flow::{FlowId, SEARCHING_TTL, Side};
 use crate::packet::{PacketNo, Stamp};
 use faultmap_model::Layer;
 use std::net::SocketAddr;
@@ -387,9 +387,8 @@ impl Report<'_> {
 
 /// A RST that made another number of hops than the packets of the host whose name it bears.
 fn forged(reset: &Reset) -> Option<String> {
-    /// Who searches the path sends with fewer hops on purpose, and resets with all.
-    const SEARCHING: u8 = 33;
-    let usual = reset.usual_ttl.filter(|ttl| *ttl >= SEARCHING)?;
+    // Who searches the path sends with fewer hops on purpose, and resets with all.
+    let usual = reset.usual_ttl.filter(|ttl| *ttl >= SEARCHING_TTL)?;
     let apart = hops(usual).abs_diff(hops(reset.ttl));
     (apart >= 2).then(|| format!("a RST with TTL {}, while that side's other packets have TTL {usual}: another host sent it", reset.ttl))
 }
