@@ -13,6 +13,8 @@ pub mod file;
 pub mod filter;
 pub mod finding;
 pub mod flow;
+#[doc(hidden)]
+pub mod fuzzing;
 pub mod live;
 pub mod packet;
 pub mod pcapng;

@@ -1,0 +1,43 @@
+//! What the fuzz targets and the property tests do with any bytes. No part of the library's face.
+
+use crate::app::{Below, Chunk, Conversation, End, Ends, Sink, Talk};
+use crate::flow::Side;
+use crate::packet::{PacketNo, Stamp};
+
+const PORTS: [u16; 16] = [80, 443, 53, 5432, 3306, 6379, 25, 21, 22, 1883, 5672, 8080, 587, 50_051, 26_379, 9999];
+
+/// What two sides say, read from any bytes and handed over in pieces of at most `size`: what is told of it, and whether there was a hole. The first byte
+/// chooses the port, whether the beginning was seen, and how the flow ends; then each piece has a byte for its side and length.
+#[must_use]
+pub fn play(input: &[u8], size: usize) -> (Sink, bool) {
+    let (mut sink, mut hole) = (Sink::default(), false);
+    let Some((first, mut script)) = input.split_first() else { return (sink, hole) };
+    let port = PORTS[usize::from(first & 15)];
+    let ends = Ends { client: ([10, 0, 0, 1], 40_000).into(), server: ([10, 0, 0, 2], port).into() };
+    let from_the_start = first & 0x10 == 0;
+    let below = Below {
+        handshake_rtt_ms: Some(10.0),
+        question_acked_ms: Some(10.0),
+        from_the_start,
+        established: Some(Stamp(0)),
+        first_fin: None,
+        server_port: port,
+    };
+    let (mut talk, mut number) = (Talk::new(ends, from_the_start), 0);
+    while let Some((head, rest)) = script.split_first() {
+        number += 1;
+        let from = if head & 0x80 == 0 { Side::Client } else { Side::Server };
+        let len = if head & 0x7f == 0x7f { rest.len() } else { usize::from(head & 0x7f).min(rest.len()) };
+        if head & 0x7f == 0 {
+            hole = true;
+            talk.gap(from, 100, &mut sink);
+        }
+        for piece in rest[..len].chunks(size.min(len.max(1))) {
+            talk.chunk(Chunk { from, bytes: piece, at: Stamp(number * 700_000_000), packet: PacketNo(number as u64) }, &below, &mut sink);
+        }
+        script = &rest[len..];
+    }
+    let how = [End::Closed, End::Idle, End::Reset(Side::Server), End::Reset(Side::Client)][usize::from(first >> 6)];
+    talk.end(how, Stamp(number * 700_000_000 + 9_000_000_000), &below, &mut sink);
+    (sink, hole)
+}
