@@ -6,7 +6,7 @@ use serde::Serialize;
 
 use super::{Confusion, matrix_of, percent, scenario, share};
 use crate::host::Privilege;
-use crate::runner::{Ended, Grade, OfPackets, Results, Run, Variant, grade};
+use crate::runner::{Ended, Grade, OfPackets, Results, Run, Variant, Verdict, grade};
 use crate::scenario::{Layer, Scenario, Status};
 
 /// How the packets' verdicts went.
@@ -14,7 +14,7 @@ use crate::scenario::{Layer, Scenario, Status};
 pub struct PacketsCard {
     /// Faulty runs with packets.
     pub faulty: usize,
-    /// Of those, share whose layer the packets name; for "inconclusive" that of the first candidate.
+    /// Of those, share whose layer the packets name, or a deeper truth that the scenario grants them; for "inconclusive" that of the first candidate.
     pub layer: f64,
     /// Share whose cause they name, in the same way.
     pub cause: f64,
@@ -57,11 +57,10 @@ pub fn packets(results: &Results) -> Option<PacketsCard> {
     };
     Some(PacketsCard {
         layer: count(|run, scenario| {
-            verdict(run).is_some_and(|verdict| verdict.status != Status::Healthy && verdict.layer == Some(scenario.expect.layer))
+            let named = |verdict: &Verdict| verdict.status != Status::Healthy && verdict.layer == Some(scenario.expect.layer);
+            verdict(run).is_some_and(|verdict| named(verdict) || accepted(verdict, scenario))
         }),
-        cause: count(|run, scenario| {
-            verdict(run).and_then(|verdict| verdict.cause.as_deref()).is_some_and(|cause| scenario.expect.accepts(cause))
-        }),
+        cause: count(|run, scenario| verdict(run).is_some_and(|verdict| accepted(verdict, scenario))),
         quiet: count(|run, _| verdict(run).is_some_and(|verdict| verdict.status == Status::Healthy)),
         wrong: count(is_wrong),
         false_alarms: share(twins.iter().filter(alarmed).count(), twins.len()),
@@ -72,11 +71,16 @@ pub fn packets(results: &Results) -> Option<PacketsCard> {
     })
 }
 
-fn verdict(run: &Run) -> Option<&crate::runner::Verdict> {
+fn verdict(run: &Run) -> Option<&Verdict> {
     match &run.result.packets {
         Some(OfPackets::Verdict(verdict)) => Some(verdict),
         _ => None,
     }
+}
+
+/// It names the cause of the fault, or what the packets may rightly say of it.
+fn accepted(verdict: &Verdict, scenario: &Scenario) -> bool {
+    verdict.cause.as_deref().is_some_and(|cause| scenario.expect.packets_accept(cause))
 }
 
 /// A layer named for sure that is neither that of the fault nor the one that the check found.
@@ -87,8 +91,7 @@ fn is_wrong(run: &Run, scenario: &Scenario) -> bool {
         _ => None,
     };
     let sure = matches!(packets.status, Status::Fault | Status::Degraded);
-    let accepted = packets.cause.as_deref().is_some_and(|cause| scenario.expect.accepts(cause));
-    sure && !accepted && packets.layer != Some(scenario.expect.layer) && packets.layer != checked
+    sure && !accepted(packets, scenario) && packets.layer != Some(scenario.expect.layer) && packets.layer != checked
 }
 
 fn named(run: &Run) -> String {
@@ -108,7 +111,8 @@ pub(super) fn markdown(out: &mut String, results: &Results) {
         out,
         "Each check as root recorded its own packets; `faultmap capture` read them, knowing nothing of the check. Some faults leave no trace in \
          the packets of a client: what is encrypted, what the host decides before it sends, what the check learns by comparing. There the packets \
-         should say nothing.\n"
+         should say nothing. Where they show a deeper truth than the check is asked for (the closed port behind a proxy that cannot be reached), the \
+         scenario names it, and it counts as right.\n"
     );
     let _ = writeln!(out, "| measure | value |\n|---|---|");
     let mut row = |name: &str, value: String| {

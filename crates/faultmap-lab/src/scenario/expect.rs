@@ -84,6 +84,10 @@ pub struct Expect {
     /// Causes that are as true; rare, and each needs a comment in the file.
     #[serde(default)]
     pub also: Vec<String>,
+    /// What `faultmap capture` may name instead, from the packets of the check alone: a deeper truth, or the same one as a reader of packets
+    /// who knows nothing of names, proxies and intentions must call it. A check is never graded by it.
+    #[serde(default)]
+    pub packets: Vec<String>,
     /// Where `status` is `inconclusive`: what may remain. The true cause is always among them.
     #[serde(default)]
     pub candidates: Vec<String>,
@@ -123,7 +127,7 @@ impl Expect {
         }
         let of = |cause: &String| (cause.clone(), Layer::of_cause(cause));
         let unprivileged = self.unprivileged.iter().flat_map(|u| &u.candidates);
-        let ids = self.also.iter().chain(&self.candidates).chain(unprivileged).chain([&self.cause]);
+        let ids = self.also.iter().chain(&self.packets).chain(&self.candidates).chain(unprivileged).chain([&self.cause]);
         if let Some((cause, _)) = ids.map(of).find(|(_, layer)| layer.is_none()) {
             return Some(format!("{cause:?} is no cause id such as \"l4.port-filtered\""));
         }
@@ -156,5 +160,10 @@ impl Expect {
     /// Whether naming `cause` is right.
     pub fn accepts(&self, cause: &str) -> bool {
         self.cause == cause || self.also.iter().any(|also| also == cause)
+    }
+
+    /// Whether naming `cause` is right for somebody who has the packets alone.
+    pub fn packets_accept(&self, cause: &str) -> bool {
+        self.accepts(cause) || self.packets.iter().any(|deeper| deeper == cause)
     }
 }

@@ -47,6 +47,15 @@ fn every_mistake_is_named_with_its_place() {
 }
 
 #[test]
+fn what_packets_may_say_is_no_excuse_for_a_check() {
+    let deeper = SOUND.replace("cause = ", "packets = [\"l4.port-closed\"]\ncause = ");
+    let expect = Scenario::parse("x", &deeper).unwrap().expect;
+    assert!(expect.packets_accept("l4.port-closed") && expect.packets_accept("l2.remote-neighbor-unresolved"));
+    assert!(!expect.accepts("l4.port-closed"));
+    check("cause = ", "packets = [\"closed\"]\ncause = ", "\"closed\" is no cause id");
+}
+
+#[test]
 fn placeholders_become_addresses_and_strangers_stay() {
     let values = BTreeMap::from([("server.v6".to_owned(), "fd00::1".to_owned())]);
     assert_eq!(expand("https://[{server.v6}]/{x}", &values), "https://[fd00::1]/{x}");
@@ -83,7 +92,7 @@ fn every_cause_that_a_scenario_names_is_a_cause_of_the_map() {
     let expects = library.all().iter().map(|scenario| &scenario.expect);
     let named = expects.flat_map(|e| {
         let unprivileged = e.unprivileged.iter().flat_map(|u| &u.candidates);
-        [&e.cause].into_iter().chain(&e.also).chain(&e.candidates).chain(unprivileged)
+        [&e.cause].into_iter().chain(&e.also).chain(&e.packets).chain(&e.candidates).chain(unprivileged)
     });
     let strangers = named.filter(|cause| faultmap_model::causes::find(cause).is_none()).collect::<BTreeSet<_>>();
     assert!(strangers.is_empty(), "{strangers:?}");
