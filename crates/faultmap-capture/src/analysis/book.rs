@@ -75,7 +75,12 @@ impl Book {
 
     /// A rule whose evidence is in doubt: its findings become notes.
     pub(super) fn soften(&mut self, rule: &str, why: &str) {
-        for finding in self.findings.iter_mut().filter(|finding| finding.rule == rule) {
+        self.soften_where(why, |finding| finding.rule == rule);
+    }
+
+    /// Findings whose evidence is in doubt become notes.
+    pub(super) fn soften_where(&mut self, why: &str, doubtful: impl Fn(&Finding) -> bool) {
+        for finding in self.findings.iter_mut().filter(|finding| doubtful(finding)) {
             (finding.weight, finding.cause) = (Weight::Note, None);
             finding.text.push_str(why);
         }

@@ -208,6 +208,8 @@ impl Core {
         self.neighbors.expire(now, true, &self.hosts, &mut self.book);
         self.neighbors.doubt(&mut self.book);
         self.fragments.expire(now, &mut self.book);
+        self.leases.finish(now, &mut self.book);
+        self.leases.explain_silence(&self.hosts, &mut self.book);
         for finding in self.scans.release(None) {
             self.book.add(finding);
         }

@@ -10,6 +10,7 @@ mod copies;
 mod errors;
 mod fragments;
 mod hosts;
+mod leases;
 mod limits;
 mod neighbors;
 mod outcome;
@@ -38,6 +39,7 @@ use faultmap_wire::{Mac, checksum, icmpv6};
 use foldhash::fast::RandomState;
 use fragments::Fragments;
 use hosts::Hosts;
+use leases::Leases;
 use neighbors::Neighbors;
 use scans::Scans;
 use std::collections::{HashMap, HashSet};
@@ -79,6 +81,7 @@ struct Core {
     copies: Copies,
     hosts: Hosts,
     neighbors: Neighbors,
+    leases: Leases,
     fragments: Fragments,
     scans: Scans,
     book: Book,
@@ -125,6 +128,7 @@ impl Analysis {
             copies: Copies::new(),
             hosts: Hosts::default(),
             neighbors: Neighbors::default(),
+            leases: Leases::default(),
             fragments: Fragments::default(),
             scans: Scans::default(),
             book: Book::new(limits.max_findings),
@@ -293,6 +297,7 @@ impl Analysis {
         let core = &mut self.core;
         core.neighbors.expire(now, false, &core.hosts, &mut core.book);
         core.fragments.expire(now, &mut core.book);
+        core.leases.expire(now, &mut core.book);
     }
 
     /// The capture is over.

@@ -1,7 +1,7 @@
 //! From a packet to its flow: TCP, UDP and ICMP, each with what it needs of the packet. And the count of packets by protocol.
 
 use super::errors::{self, Beside, Says};
-use super::{Analysis, Core, Mark, Place, Totals, Volume};
+use super::{Analysis, Core, Mark, Place, Totals, Volume, leases};
 use crate::analysis::book::Subject;
 use crate::analysis::closing::Why;
 use crate::finding::{Cited, Finding, Party};
@@ -210,6 +210,9 @@ impl Analysis {
         if let Transport::Icmpv6(header, _) = packet.transport
             && header.is_discovery()
         {
+            if header.kind == icmpv6::ROUTER_ADVERTISEMENT {
+                self.core.leases.router_says(packet);
+            }
             return self.core.neighbor(captured, packet);
         }
         self.core.spoke(packet, captured.at);
@@ -307,6 +310,13 @@ impl Core {
 
     fn datagram(&mut self, flow: &mut Flow, side: Side, captured: &Captured<'_>, packet: &Packet<'_>, payload: &[u8]) {
         let ends = flow.ends();
+        if leases::is_dhcp(ends.client, ends.server) {
+            flow.app = Some("dhcp");
+            let seen = leases::Seen { flow: flow.id, realm: flow.key.realm, at: captured.at, packet: captured.number };
+            let exchange = self.leases.message(packet, seen, &mut self.book);
+            self.said.exchanges.extend(exchange);
+            return self.heard_of(flow);
+        }
         let Body::Datagrams { talk, looked } = &mut flow.body else { return };
         if !*looked {
             *looked = true;

@@ -3,6 +3,7 @@
 
 mod brokers;
 pub mod dhcp;
+pub mod dhcp6;
 mod dns;
 mod gather;
 mod h2;

@@ -29,7 +29,7 @@ pub(super) fn host(written: &str) -> String {
 }
 
 /// A time as a reader wants it: `430 ms`, `2.0 s`.
-pub(super) fn time(ms: f64) -> String {
+pub(crate) fn time(ms: f64) -> String {
     if ms < 1000.0 { format!("{ms:.0} ms") } else { format!("{:.1} s", ms / 1000.0) }
 }
 

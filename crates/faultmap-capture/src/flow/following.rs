@@ -59,6 +59,12 @@ pub(crate) struct TcpBody {
 /// Who of two ends asked, where no SYN tells: services have the lower ports.
 fn first_is_client(from: SocketAddr, to: SocketAddr) -> bool {
     let (from, to) = (from.port(), to.port());
+    // Who serves DHCP has a port of its own, whoever spoke first (RFC 2131 §4.1, RFC 8415 §7.2).
+    match (from, to) {
+        (67, 68) | (547, 546) => return false,
+        (68, 67) | (546, 547) => return true,
+        _ => {}
+    }
     match (from < WELL_KNOWN, to < WELL_KNOWN) {
         (true, false) => return false,
         (false, true) => return true,

@@ -27,7 +27,7 @@ fn service(rule: &str, at: SocketAddr, udp: bool) -> String {
     let place = host("", at.ip());
     match (rule.split('.').next(), udp) {
         _ if at.port() == 0 => place,
-        (Some("icmp"), _) => place,
+        (Some("icmp" | "dhcp"), _) => place,
         (_, true) => format!("{place} && udp.port == {}", at.port()),
         (_, false) => format!("{place} && tcp.port == {}", at.port()),
     }
@@ -58,6 +58,8 @@ fn signature(rule: &str, cause: &str) -> &'static str {
         rule if rule.starts_with("tls.") => "tls",
         rule if rule.starts_with("icmp") => "(icmp || icmpv6)",
         rule if rule.starts_with("dns.") => "dns",
+        rule if rule.starts_with("dhcp.") => "(dhcp || dhcpv6)",
+        rule if rule.starts_with("ntp.") => "ntp",
         _ => "",
     }
 }

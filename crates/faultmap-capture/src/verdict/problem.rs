@@ -133,6 +133,10 @@ fn is_of_interest_if_usual(cause: &str) -> bool {
 
 /// The service that failed: that of the flow, whoever said so.
 fn sufferer(finding: &Finding, outcome: &Outcome, census: &Census) -> Option<Party> {
+    // Who is asked by broadcast is not who is to answer.
+    if finding.rule.starts_with("dhcp.") {
+        return finding.blames;
+    }
     let server = finding.flow.and_then(|id| census.flow(outcome, id)).map(|flow| Party::Service(flow.server));
     server.or(finding.blames)
 }
@@ -151,6 +155,11 @@ fn candidates(finding: &Finding, outcome: &Outcome, census: &Census) -> Vec<(&'s
         "icmp.admin-prohibited" => vec![("l4.firewall-reject", 0.5), ("l3.admin-prohibited", 0.45)],
         "tcp.rto" => vec![("l4.retransmissions", 0.5), ("l3.remote-blackhole", 0.4), ("l2.remote-neighbor-unresolved", 0.25)],
         "tcp.idle-blackhole" | "tcp.keepalive-dead" => vec![("l4.nat-idle-timeout", 0.6), ("l3.remote-blackhole", 0.35)],
+        // Nobody serves, or what is asked or said does not get through.
+        "dhcp.no-offer" | "dhcp.request-unanswered" => {
+            vec![("l7.service-mute", 0.5), ("l4.udp-filtered", 0.4), ("l3.remote-blackhole", 0.2)]
+        }
+        "dhcp.offer-not-taken" => vec![("l4.udp-filtered", 0.5), ("l4.local-firewall", 0.4)],
         "tcp.rst-forged" => vec![("l4.firewall-reject", 0.55), ("l4.reset-mid-stream", 0.45)],
         _ => match finding.layer {
             Some(Layer::L2) => vec![("l2.remote-neighbor-unresolved", 0.4)],

@@ -49,7 +49,7 @@ pub(super) fn all(problems: Vec<Problem>, outcome: &Outcome, census: &Census) ->
 }
 
 fn one(problem: Problem, together: u64, outcome: &Outcome, census: &Census) -> Option<Weighed> {
-    if problem.weighed {
+    if problem.weighed || is_of_state(problem.rule) {
         let breaks = problem.weight == Weight::Fault;
         return Some(Weighed { problem, breaks, share: None });
     }
@@ -79,6 +79,11 @@ fn one(problem: Problem, together: u64, outcome: &Outcome, census: &Census) -> O
         _ => false,
     };
     Some(Weighed { problem, breaks, share })
+}
+
+/// What keeps a host from its address is no share of anything.
+fn is_of_state(rule: &str) -> bool {
+    rule.starts_with("dhcp.")
 }
 
 /// What the problem is a part of: exchanges where it is about answers, else flows. A fault of a host as a whole is no share of anything.
