@@ -7,8 +7,10 @@
 //! 4. Nothing proven: the likeliest is named only if it stands clear of the others; else the verdict is inconclusive between them.
 //! 5. Degraded is judged only when nothing is broken.
 //! 6. Something failed and no cause claims it: the verdict says so, as inconclusive between the layers that remain.
+//! 7. The packets of the check, where they were recorded, settle what its questions left open; they never contradict what those settled.
 
 mod fallback;
+mod packets;
 #[cfg(test)]
 mod tests;
 
@@ -33,7 +35,8 @@ struct Opinion {
 #[must_use]
 pub fn judge(recording: &Recording) -> Verdict {
     let evidence = Evidence::new(recording);
-    let (mut ruled_out, opinions) = hear(&evidence);
+    let (mut ruled_out, mut opinions) = hear(&evidence);
+    packets::settle(&evidence, &mut opinions);
     let (breaks, degrades): (Vec<_>, Vec<_>) = opinions.into_iter().partition(|opinion| opinion.claim.severity == Severity::Breaks);
     let breaks = fell_answers(&evidence, breaks, &mut ruled_out);
     ruled_out.extend(cleared_by_answers(&evidence, &breaks, &degrades, &ruled_out));

@@ -2,7 +2,7 @@
 
 mod screen;
 
-pub(crate) use screen::Screen;
+pub(crate) use screen::{Screen, give_back as restore};
 
 use anyhow::Context as _;
 use std::io::{self, IsTerminal as _, Write};

@@ -9,6 +9,9 @@ use std::collections::{BTreeMap, HashMap};
 /// Findings of one rule about one party that are kept one by one: a service that refuses a thousand connections is told a hundred times.
 const MOST_ALIKE: u32 = 100;
 
+/// New findings that wait to be told at once; further ones are in the outcome alone.
+const MOST_FRESH: usize = 10_000;
+
 /// What makes two sightings one finding.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(super) struct Subject {
@@ -24,7 +27,8 @@ pub(super) struct Book {
     alike: HashMap<(&'static str, Option<Party>), u32, RandomState>,
     pub(super) rules: BTreeMap<&'static str, u64>,
     most: usize,
-    taken: usize,
+    /// Findings since they were last asked for; empty where nobody asks.
+    fresh: Option<Vec<Finding>>,
     /// Findings for which there was no room.
     pub(super) left_out: u64,
 }
@@ -32,13 +36,16 @@ pub(super) struct Book {
 impl Book {
     pub(super) fn new(most: usize) -> Self {
         let (open, alike) = (HashMap::default(), HashMap::default());
-        Self { findings: Vec::new(), open, alike, rules: BTreeMap::new(), most, taken: 0, left_out: 0 }
+        Self { findings: Vec::new(), open, alike, rules: BTreeMap::new(), most, fresh: None, left_out: 0 }
     }
 
     /// One more finding.
     pub(super) fn add(&mut self, finding: Finding) {
         let count = self.rules.entry(finding.rule).or_default();
         *count = count.saturating_add(finding.cited.count.max(1));
+        if let Some(fresh) = self.fresh.as_mut().filter(|fresh| fresh.len() < MOST_FRESH) {
+            fresh.push(finding.clone());
+        }
         // Notes must not take the room of what is wrong.
         let room = if finding.weight <= Weight::Note { self.most / 2 } else { self.most };
         let full = self.alike.len() >= self.most;
@@ -93,11 +100,9 @@ impl Book {
         }
     }
 
-    /// Findings since the last call.
+    /// Findings since the last call, those for which there is no room included. The first call begins it.
     pub(super) fn take(&mut self) -> Vec<Finding> {
-        let new = self.findings.get(self.taken..).unwrap_or_default().to_vec();
-        self.taken = self.findings.len();
-        new
+        self.fresh.replace(Vec::new()).unwrap_or_default()
     }
 
     /// All of them: worst first, then by time.

@@ -96,6 +96,7 @@ impl Core {
 
     /// Attempts that failed wait until it is clear that they are no scan.
     fn tell(&mut self, flow: &Flow, finding: Finding) {
+        self.early.meet(flow);
         if !matches!(finding.rule, "tcp.syn-refused" | "tcp.syn-unanswered" | "tcp.synack-retransmit" | "tcp.handshake-incomplete") {
             return self.book.add(finding);
         }
@@ -166,7 +167,7 @@ impl Core {
         self.quality.offloaded_checksums += body.tcp.offloaded();
     }
 
-    fn about(&self, flow: &Flow, now: Stamp) -> About {
+    pub(super) fn about(&self, flow: &Flow, now: Stamp) -> About {
         let ends = flow.ends();
         About {
             id: flow.id,
@@ -210,7 +211,7 @@ impl Core {
         self.fragments.expire(now, &mut self.book);
         self.leases.finish(now, &mut self.book);
         self.leases.explain_silence(&self.hosts, &mut self.book);
-        for finding in self.scans.release(None) {
+        for finding in self.scans.release() {
             self.book.add(finding);
         }
         for finding in std::mem::take(&mut self.scans).sums() {

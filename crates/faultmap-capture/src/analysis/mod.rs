@@ -7,18 +7,22 @@
 mod book;
 mod closing;
 mod copies;
+mod early;
 mod errors;
 mod fragments;
 mod hosts;
 mod leases;
 mod limits;
 mod neighbors;
+mod now;
 mod outcome;
 mod place;
 mod scans;
 mod transports;
 
+pub use early::Fresh;
 pub use limits::{BoundsHit, Limits};
+pub use now::FlowNow;
 pub use outcome::{Outcome, Quality, Totals, Volume};
 pub use place::{Mark, Place};
 
@@ -32,6 +36,7 @@ use crate::packet::{Captured, Stamp};
 use book::{Book, Gathered, Subject};
 use closing::Why;
 use copies::{Copies, Likeness};
+use early::Early;
 use errors::IcmpError;
 use faultmap_model::Layer;
 use faultmap_wire::dissect::{Frame, Network, Packet, Transport, Verdict, dissect};
@@ -85,6 +90,7 @@ struct Core {
     fragments: Fragments,
     scans: Scans,
     book: Book,
+    early: Early,
     gathered: Gatherings,
     looped: HashSet<FlowKey, RandomState>,
     /// The realm in which a SYN went by, by the ends of its connection.
@@ -132,6 +138,7 @@ impl Analysis {
             fragments: Fragments::default(),
             scans: Scans::default(),
             book: Book::new(limits.max_findings),
+            early: Early::default(),
             gathered: Gatherings::default(),
             looped: HashSet::default(),
             realms: HashMap::default(),
@@ -197,16 +204,6 @@ impl Analysis {
     #[must_use]
     pub fn open_flows(&self) -> usize {
         self.table.len()
-    }
-
-    /// Findings since the last call; the outcome holds them, too. Failed attempts come when it is clear that they are no scan.
-    pub fn take_findings(&mut self) -> Vec<Finding> {
-        let core = &mut self.core;
-        let before = Stamp(core.now.0.saturating_sub(Class::Over.patience_ns() as i64));
-        for finding in core.scans.release(Some(before)) {
-            core.book.add(finding);
-        }
-        core.book.take()
     }
 
     fn ip(&mut self, captured: &Captured<'_>, frame: &Frame<'_>, packet: &Packet<'_>) {
@@ -298,6 +295,7 @@ impl Analysis {
         core.neighbors.expire(now, false, &core.hosts, &mut core.book);
         core.fragments.expire(now, &mut core.book);
         core.leases.expire(now, &mut core.book);
+        self.overdue();
     }
 
     /// The capture is over.

@@ -18,6 +18,8 @@ const ASKED: u64 = 3;
 const ASKED_WITHIN_NS: u64 = 10_000_000_000;
 /// A question is over when nothing more is asked for so long.
 const ANSWER_NS: u64 = 2_000_000_000;
+/// After the last of three an answer is overdue; each of them waited a second already (neigh/.../retrans_time_ms).
+const OVERDUE_NS: u64 = 500_000_000;
 /// Two owners within this time contradict each other; later, the address has changed hands.
 const CONFLICT_NS: u64 = 60_000_000_000;
 /// Messages that cannot be read, from which on silence is doubted.
@@ -291,6 +293,16 @@ impl Neighbors {
         self.owners.contains_key(&address)
     }
 
+    /// Questions that were asked three times and have had no answer for a while, as findings that nobody is told of yet.
+    pub(super) fn overdue(&self, now: Stamp, hosts: &Hosts) -> Vec<Finding> {
+        let late = |ask: &Ask| ask.cited.count > ASKED || (ask.cited.count == ASKED && now.since(ask.last) >= OVERDUE_NS);
+        let silent = |target: IpAddr, ask: &Ask| !hosts.heard_since(target, ask.first) && now.since(ask.first) <= 2 * ASKED_WITHIN_NS;
+        let open = self.asks.iter().filter(|(target, ask)| late(ask) && silent(**target, ask));
+        let mut found: Vec<Finding> = open.map(|(target, ask)| asked_in_vain(ask, *target, "nobody answered so far")).collect();
+        found.sort_by_key(|finding| (finding.first, finding.blames));
+        found
+    }
+
     /// Tells of questions that stayed open; all of them at the end.
     pub(super) fn expire(&mut self, now: Stamp, over: bool, hosts: &Hosts, book: &mut Book) {
         for _ in 0..self.order.len() {
@@ -312,16 +324,17 @@ impl Neighbors {
 }
 
 fn unanswered(ask: &Ask, target: IpAddr, book: &mut Book) {
+    let finding = asked_in_vain(ask, target, "nobody answered");
+    let number = PacketNo(ask.cited.packets.first().copied().unwrap_or_default());
+    book.sight(Subject { rule: finding.rule, flow: None, party: finding.blames }, number, ask.last, || finding);
+}
+
+fn asked_in_vain(ask: &Ask, target: IpAddr, words: &str) -> Finding {
     let rule = if target.is_ipv4() { "arp.unanswered" } else { "nd.unanswered" };
     let party = Some(Party::Host(target));
-    let text = format!("{} asked {} times who has {target}; nobody answered", ask.asker, ask.cited.count);
-    let finding = || {
-        let value = Some(ask.cited.count as f64);
-        let finding = l2(rule, Weight::Fault, Some("l2.neighbor-unresolved"), party, ask.cited.clone(), (ask.first, ask.last), text);
-        Finding { value, ..finding }
-    };
-    let number = PacketNo(ask.cited.packets.first().copied().unwrap_or_default());
-    book.sight(Subject { rule, flow: None, party }, number, ask.last, finding);
+    let text = format!("{} asked {} times who has {target}; {words}", ask.asker, ask.cited.count);
+    let finding = l2(rule, Weight::Fault, Some("l2.neighbor-unresolved"), party, ask.cited.clone(), (ask.first, ask.last), text);
+    Finding { value: Some(ask.cited.count as f64), ..finding }
 }
 
 fn l2(

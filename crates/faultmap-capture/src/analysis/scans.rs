@@ -58,16 +58,10 @@ impl Scans {
         None
     }
 
-    /// What has been held back for long enough, or all of it.
-    pub(super) fn release(&mut self, before: Option<Stamp>) -> Vec<Finding> {
-        let mut due = Vec::new();
-        for client in self.clients.values_mut() {
-            let (out, keep) =
-                std::mem::take(&mut client.held).into_iter().partition(|(held, _)| before.is_none_or(|before| held.last < before));
-            client.held = keep;
-            let out: Vec<(Finding, SocketAddr)> = out;
-            due.extend(out.into_iter().map(|(finding, _)| finding));
-        }
+    /// All that was held back.
+    pub(super) fn release(&mut self) -> Vec<Finding> {
+        let held = |client: &mut Client| std::mem::take(&mut client.held).into_iter().map(|(finding, _)| finding);
+        let mut due: Vec<Finding> = self.clients.values_mut().flat_map(held).collect();
         due.sort_by(|a, b| a.first.cmp(&b.first).then(a.flow.cmp(&b.flow)));
         due
     }

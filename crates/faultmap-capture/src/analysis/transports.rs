@@ -111,6 +111,7 @@ impl Analysis {
         };
         core.volume(flow, side, captured, frame, packet);
         core.place = Some(Place { flow: flow.id, from: side, mark });
+        core.early_segment(flow, side, mark, captured.at);
         let class = match &flow.body {
             Body::Tcp(body) if body.tcp.is_over() => Class::Over,
             Body::Tcp(body) if body.tcp.is_attempt() => Class::Attempt,
@@ -188,6 +189,7 @@ impl Analysis {
             core.malformed(captured);
         } else if packet.ip.fragment.is_none() && !payload.is_empty() {
             core.datagram(flow, side, captured, packet, payload);
+            core.early_question(flow, captured.at);
         }
         // A DNS client asks from a new port each time: what is answered is over.
         let answered = flow.app == Some("dns") && flow.packets.server >= flow.packets.client;
@@ -245,6 +247,7 @@ impl Analysis {
             beside.answered = flow.packets.server > 0;
             beside.ttl = Some(flow.ttl);
             id = Some(flow.id);
+            self.core.early.meet(flow);
             match (&mut flow.body, error.says) {
                 (Body::Tcp(body), Says::TooBig(_)) => body.tcp.frag_needed = true,
                 (_, Says::TooBig(_)) => {}
@@ -381,6 +384,9 @@ impl Core {
         }
         for exchange in self.said.exchanges.drain(..) {
             flow.exchanges.get_or_insert_default().add(exchange);
+        }
+        if !self.said.findings.is_empty() {
+            self.early.meet(flow);
         }
         for mut finding in self.said.findings.drain(..) {
             finding.flow = Some(flow.id);

@@ -147,6 +147,11 @@ impl<T> Table<T> {
         }
     }
 
+    /// All of them, in no order.
+    pub(crate) fn iter(&self) -> impl Iterator<Item = &T> {
+        self.slots.iter().filter_map(|slot| slot.value.as_ref())
+    }
+
     /// The flow spoke.
     pub(crate) fn touch(&mut self, at: u32, class: Class, now: Stamp) {
         let newest = self.lists[class as usize].newest;

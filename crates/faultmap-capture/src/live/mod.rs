@@ -13,7 +13,8 @@ pub use recorder::{RecordError, Recorder, Rotation};
 use crate::packet::{Captured, PacketNo, Stamp};
 use faultmap_wire::dissect::LinkType;
 use nix::errno::Errno;
-use nix::net::if_::{if_indextoname, if_nameindex, if_nametoindex};
+use nix::ifaddrs::getifaddrs;
+use nix::net::if_::{InterfaceFlags, if_indextoname, if_nameindex, if_nametoindex};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::socket::{AddressFamily, SockFlag, SockType, socket};
 use ring::{Ring, Slot};
@@ -74,6 +75,7 @@ pub struct Live {
     ring: Ring,
     socket: OwnedFd,
     interface: String,
+    index: u32,
     names: HashMap<u32, String>,
     counts: Counts,
     number: u64,
@@ -113,7 +115,7 @@ impl Live {
         }
         let interface = name.to_owned();
         let (names, counts) = (HashMap::new(), Counts::default());
-        Ok(Self { ring, socket, interface, names, counts, number: 0, unread: 0, scratch: Vec::new() })
+        Ok(Self { ring, socket, interface, index, names, counts, number: 0, unread: 0, scratch: Vec::new() })
     }
 
     /// Hands the packets that wait to `take`, each with the name of its interface, and waits up to `wait` for the first. Gives how many there
@@ -143,6 +145,14 @@ impl Live {
             self.counts.dropped = self.counts.dropped.saturating_add(u64::from(read.tp_drops));
         }
         self.counts
+    }
+
+    /// The interface is down: nothing passes until somebody brings it up. Looks at every interface of the host: not for each packet.
+    #[must_use]
+    pub fn is_down(&self) -> bool {
+        let mut listed = getifaddrs().into_iter().flatten();
+        self.interface != "any"
+            && listed.any(|entry| entry.interface_name == self.interface && !entry.flags.contains(InterfaceFlags::IFF_UP))
     }
 
     /// Packets of interfaces whose frames are of a kind that is not read here.
@@ -194,7 +204,8 @@ impl Live {
             return Ok(());
         }
         // An interface that goes down reports it once, and may come back; one that was removed does not.
-        if self.interface != "any" && if_nametoindex(self.interface.as_str()).is_err() {
+        // Another one of that name is another interface.
+        if self.interface != "any" && if_nametoindex(self.interface.as_str()) != Ok(self.index) {
             return Err(LiveError::Gone { interface: self.interface.clone() });
         }
         let _ = nix::sys::socket::getsockopt(&self.socket, nix::sys::socket::sockopt::SocketError);

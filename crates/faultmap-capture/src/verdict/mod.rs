@@ -17,6 +17,7 @@ mod weigh;
 pub use census::{Service, Times};
 pub use group::{Group, Severity};
 pub use layers::LayerSeen;
+pub use problem::is_shared;
 
 use crate::analysis::Outcome;
 use crate::finding::{Finding, Weight};

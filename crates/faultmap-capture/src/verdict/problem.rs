@@ -177,9 +177,15 @@ fn candidates(finding: &Finding, outcome: &Outcome, census: &Census) -> Vec<(&'s
 const SHARED: [&str; 6] =
     ["l3.remote-blackhole", "l4.port-filtered", "l3.pmtu-blackhole", "l4.accept-queue-full", "l4.nat-idle-timeout", "l5.keepalive-race"];
 
+/// The signature of this cause on the wire is that of others, too: packets alone do not prove it.
+#[must_use]
+pub fn is_shared(cause: &str) -> bool {
+    SHARED.contains(&cause)
+}
+
 fn certainty(finding: &Finding, cause: &Cause) -> (bool, f64) {
     match finding.weight {
-        _ if SHARED.contains(&cause.id) => (false, 0.82),
+        _ if is_shared(cause.id) => (false, 0.82),
         Weight::Fault => (true, 0.93),
         _ => (true, 0.85),
     }

@@ -16,6 +16,7 @@ Examples:
   faultmap capture slow.pcapng --finding 1 --write evidence.pcapng
   faultmap capture day.pcap --parquet flows.parquet    columns for DuckDB, DataFusion, Spark
   sudo faultmap capture -i eth0 --bpf 'port 5432'      live, until Ctrl-C
+  sudo faultmap capture -i eth0 --top               who talks now, until q
   sudo faultmap capture -i any --ring /var/tmp/ring --files 20 --size 200M     the last 4 GB, always
 
 Exit code: 0 healthy, 2 usage or nothing could be read, 3 degraded, 4 inconclusive, 11 … 17 fault at L1 … L7.
@@ -60,6 +61,9 @@ pub(crate) struct CaptureArgs {
     /// JSON on stdout (schema faultmap.capture/1), nothing else; with --flows one object a line
     #[arg(long, help_heading = "Output")]
     pub(crate) json: bool,
+    /// While capturing: each finding as it happens as a line of JSON (schema faultmap.capture.finding/1), the report as the last line
+    #[arg(long, requires = "interface", conflicts_with_all = ["json", "verbose", "quiet", "flows", "top"], help_heading = "Output")]
+    pub(crate) json_lines: bool,
     /// Tell more: every group with its advice, services, findings about the capture
     #[arg(short, long, conflicts_with = "json", help_heading = "Output")]
     pub(crate) verbose: bool,
@@ -67,7 +71,7 @@ pub(crate) struct CaptureArgs {
     #[arg(short, long, conflicts_with_all = ["json", "verbose"], help_heading = "Output")]
     pub(crate) quiet: bool,
 
-    /// Show the flows as a table
+    /// Show the flows as a table; with -i on a terminal the flows of now, once a second
     #[arg(long, group = "view", help_heading = "Views")]
     pub(crate) flows: bool,
     /// Sort the flows by this
@@ -79,15 +83,15 @@ pub(crate) struct CaptureArgs {
     /// Show one packet as nested headers: every field beside its bytes, who wrote each layer and who reads it
     #[arg(long, value_name = "N", group = "view", value_parser = clap::value_parser!(u64).range(1..), conflicts_with_all = ["write", "parquet", "interface"], help_heading = "Views")]
     pub(crate) packet: Option<u64>,
-    /// Show who talked most, the services, and the slowest of them
+    /// Show who talked most, the services, and the slowest of them; with -i on a terminal who talks now, once a second
     #[arg(long, group = "view", help_heading = "Views")]
     pub(crate) top: bool,
 
-    /// Tell only of flows and findings that match: a display filter as Wireshark writes it, and layer, cause, rule, flow, weight
-    #[arg(long, value_name = "EXPR", conflicts_with = "interface", help_heading = "Views")]
+    /// Tell only of flows and findings that match, and with -i keep only such packets: a display filter as Wireshark writes it, and layer, cause, rule, flow, weight
+    #[arg(long, value_name = "EXPR", help_heading = "Views")]
     pub(crate) filter: Option<String>,
 
-    /// Write packets to FILE as pcapng: those of --flow, --finding and --filter, without them all that were read
+    /// Write packets to FILE as pcapng: those of --flow, --finding and --filter, without them all
     #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath, help_heading = "Files")]
     pub(crate) write: Option<PathBuf>,
     /// With --write: the packets of this finding, by its number in the report

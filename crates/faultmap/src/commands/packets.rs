@@ -3,16 +3,19 @@
 //! Everything that passes an interface is looked at while the check runs, for the names are not resolved when it begins; kept are packets to and from
 //! the addresses that the check met. Other programs that speak with the same addresses at that time are in the file too.
 
+mod findings;
+
 use super::file;
 use crate::terminal;
 use anyhow::{Context as _, bail};
+use faultmap_capture::analysis::{Analysis, Limits};
 use faultmap_capture::live::{Live, LiveError, Wanted};
 use faultmap_capture::packet::{Captured, PacketNo, Stamp};
 use faultmap_capture::pcapng::PcapNgWriter;
 use faultmap_model::observation::{NotAsked, Packets, PacketsOf};
 use faultmap_model::{Observation, Recording, Seen};
-use faultmap_wire::dissect::{LinkType, Network, Transport, dissect};
-use faultmap_wire::{IpPacket, icmp, icmpv6};
+use faultmap_wire::dissect::{LinkType, Network, Transport, Verdict, checksums, dissect};
+use faultmap_wire::{IpPacket, Tcp, TcpFlags, icmp, icmpv6};
 use std::collections::BTreeSet;
 use std::net::{IpAddr, SocketAddr};
 use std::path::{Path, PathBuf};
@@ -138,19 +141,25 @@ impl Kept {
         let met = Met::of(recording);
         let mut writer = PcapNgWriter::new(Vec::new())?;
         let mut ends = Vec::new();
+        let mut analysis = Analysis::new(Limits::default());
+        analysis.dropped(self.dropped, 0);
         for entry in &self.packets {
             let bytes = self.bytes(entry);
             let Some(packet) = Ends::of(entry, bytes).filter(|ends| met.concerns(ends)) else { continue };
             ends.push(packet);
             let interface = writer.interface(entry.link, &entry.interface)?;
             let number = PacketNo(ends.len() as u64);
-            writer.packet(interface, &Captured { number, at: entry.at, link: entry.link, wire_len: entry.wire_len, bytes })?;
+            let packet = Captured { number, at: entry.at, link: entry.link, wire_len: entry.wire_len, bytes };
+            writer.packet(interface, &packet)?;
+            analysis.packet(&packet);
         }
         file::replace(path, &writer.into_inner()?).context("--capture")?;
         let started = recording.header.started_unix_ms as f64;
         let of = recording.observations.iter().filter_map(|observation| packets_of(observation, started, &ends)).collect();
         let (packets, file) = (ends.len() as u64, path.display().to_string());
-        Ok(Packets { file, packets, dropped: self.dropped, beyond: self.beyond, of, findings: Vec::new() })
+        let whole = self.dropped == 0 && self.beyond == 0;
+        let findings = findings::of(&analysis.finish(), recording, &ends, whole);
+        Ok(Packets { file, packets, dropped: self.dropped, beyond: self.beyond, of, findings })
     }
 }
 
@@ -160,7 +169,23 @@ struct Ends {
     from: SocketAddr,
     to: SocketAddr,
     quoted: Option<(SocketAddr, SocketAddr)>,
-    opens: bool,
+    segment: Option<Segment>,
+}
+
+/// What a TCP header says of the handshake.
+#[derive(Clone, Copy)]
+struct Segment {
+    flags: TcpFlags,
+    seq: u32,
+    ack: u32,
+    /// No receiver drops it for its checksum.
+    sound: bool,
+}
+
+impl Segment {
+    fn of(tcp: &Tcp<'_>, checksum: Verdict) -> Self {
+        Self { flags: tcp.flags, seq: tcp.seq, ack: tcp.ack, sound: checksum != Verdict::Bad }
+    }
 }
 
 impl Ends {
@@ -170,7 +195,7 @@ impl Ends {
         match frame.network {
             Network::Arp(arp) => {
                 let end = |address| SocketAddr::new(IpAddr::V4(address), 0);
-                Some(Self { unix_ms, from: end(arp.sender_ip), to: end(arp.target_ip), quoted: None, opens: false })
+                Some(Self { unix_ms, from: end(arp.sender_ip), to: end(arp.target_ip), quoted: None, segment: None })
             }
             Network::Ip(packet) => {
                 let quoted = match packet.transport {
@@ -179,11 +204,18 @@ impl Ends {
                     _ => None,
                 };
                 let (from, to) = ends(&packet.ip)?;
-                let opens = matches!(packet.transport, Transport::Tcp(tcp, _) if tcp.flags.is_opening());
-                Some(Self { unix_ms, from, to, quoted, opens })
+                let segment = match &packet.transport {
+                    Transport::Tcp(tcp, _) => Some(Segment::of(tcp, checksums(&packet).transport)),
+                    _ => None,
+                };
+                Some(Self { unix_ms, from, to, quoted, segment })
             }
             Network::Other(_) => None,
         }
+    }
+
+    fn opens(&self) -> bool {
+        self.segment.is_some_and(|segment| segment.flags.is_opening())
     }
 
     fn has(&self, wanted: SocketAddr) -> bool {
@@ -286,7 +318,7 @@ fn packets_of(observation: &Observation, started: f64, ends: &[Ends]) -> Option<
     let shows = |packet: &Ends| {
         (from..=until).contains(&packet.unix_ms)
             // A bare ACK opens nothing: connects of the same time are others'.
-            && !(packet.opens && matches!(observation.seen, Seen::AckProbe(_)))
+            && !(packet.opens() && matches!(observation.seen, Seen::AckProbe(_)))
             && named.local.is_none_or(|local| packet.has(SocketAddr::new(local.ip(), local.port())))
             && named.remote.iter().any(|remote| packet.has(*remote))
     };

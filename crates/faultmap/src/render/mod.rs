@@ -1,5 +1,6 @@
 //! How things look on a terminal. Pure: a report in, styled text out; nothing is judged and nothing is written here.
 
+mod canvas;
 mod capture;
 mod comparison;
 mod history;
@@ -18,7 +19,8 @@ mod watch;
 mod waterfall;
 
 pub(crate) use capture::{
-    dolls as capture_packet, flows as capture_flows, live_finding, report as capture_report, sequence as capture_flow, top as capture_top,
+    Ask, Course, LiveBoard, Of, dolls as capture_packet, draw_live, flows as capture_flows, live_finding, live_more,
+    report as capture_report, sequence as capture_flow, top as capture_top,
 };
 pub(crate) use comparison::comparison;
 pub(crate) use history::Track;

@@ -51,8 +51,9 @@ impl Drop for Screen {
     }
 }
 
-/// Does nothing the second time. A terminal that has gone away is past help.
-fn give_back() {
+/// Gives the terminal back, if it was taken; for those who end the program without dropping the screen. Does nothing the second time. A terminal
+/// that has gone away is past help.
+pub(crate) fn give_back() {
     if TAKEN.swap(false, Ordering::SeqCst) {
         let _ = execute!(io::stdout(), LeaveAlternateScreen, Show);
         let _ = disable_raw_mode();

@@ -147,6 +147,21 @@ impl Tcp {
         }
     }
 
+    /// Timeouts of a side in a row, without progress.
+    pub(crate) fn timeouts_in_a_row(&self, side: Side) -> u32 {
+        self.halves.of(side).timeouts_in_a_row
+    }
+
+    /// Segments that either side sent again.
+    pub(crate) fn sent_again(&self) -> u64 {
+        [&self.halves.client, &self.halves.server].iter().map(|half| u64::from(half.stats.retransmits.total())).sum()
+    }
+
+    /// Data went by, one way or the other.
+    pub(super) fn has_data(&self) -> bool {
+        self.last_data != Stamp::default()
+    }
+
     /// The round trip, or what is assumed of it.
     fn rtt_ms(&self) -> f64 {
         self.handshake.rtt_ms().or(self.handshake.server_rtt_ms).unwrap_or(USUAL_RTT_MS)
@@ -176,7 +191,7 @@ impl Tcp {
     }
 
     fn rst(&mut self, segment: &Segment<'_>) {
-        let quiet_ms = segment.at.ms_since(self.last_data);
+        let quiet_ms = if self.has_data() { segment.at.ms_since(self.last_data) } else { 0.0 };
         let question_open = self.question_end > 0 && !self.question_answered;
         let closing = self.halves.client.fin_end.is_some() || self.halves.server.fin_end.is_some();
         let established = self.is_established();

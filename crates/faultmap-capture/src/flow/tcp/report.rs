@@ -104,6 +104,28 @@ pub(crate) fn findings(tcp: &Tcp, about: &About) -> Vec<Finding> {
     report.findings
 }
 
+/// A part of what there is to tell, which may be certain before the connection is over.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Part {
+    Opening,
+    Reset,
+    Path(Side),
+    Window(Side),
+}
+
+/// What of it can be told already: faults and warnings.
+pub(crate) fn so_far(tcp: &Tcp, about: &About, part: Part) -> Vec<Finding> {
+    let mut report = Report { tcp, about, findings: Vec::new() };
+    match part {
+        Part::Opening => report.opening(),
+        Part::Reset => report.reset(),
+        Part::Path(side) => report.path(side),
+        Part::Window(side) => report.windows(side),
+    }
+    report.findings.retain(|finding| finding.weight >= Weight::Warning);
+    report.findings
+}
+
 impl Report<'_> {
     fn add(&mut self, rule: Rule, blames: Option<Party>, cited: Cited, times: (Stamp, Stamp), text: String, value: Option<f64>) {
         self.findings.push(Finding {
@@ -191,8 +213,14 @@ impl Report<'_> {
         let Some(answer) = handshake.syn_ack else { return };
         if let (Some(syn), Some(again)) = (handshake.syn, self.tcp.tallies.of(Sign::SynAgain, Side::Client)) {
             let took = answer.at().ms_since(syn.at());
-            let text =
-                format!("the SYN was sent {} times before it was answered: the handshake took {took:.0} ms longer", again.cited.count + 1);
+            let text = if again.first > answer.at() {
+                let count = again.cited.count;
+                format!(
+                    "the SYN was answered after {took:.1} ms and yet sent {count} times more: its sender, or that host's firewall, did not take the answer"
+                )
+            } else {
+                format!("the SYN was sent {} times before it was answered: the handshake took {took:.0} ms longer", again.cited.count + 1)
+            };
             self.tallied(rule("tcp.syn-retransmit", Weight::Warning, Layer::L4, None), None, again, text, Some(took));
         }
         if let Some(again) = self.tcp.tallies.of(Sign::SynAckAgain, Side::Server) {
@@ -380,7 +408,10 @@ impl Report<'_> {
             let text = format!("the server reset the connection {:.0} ms after a question, without an answer", at.quiet_ms);
             return self.at(rule("tcp.reset", Weight::Fault, layer, Some(cause)), party, reset.seen, text, Some(at.quiet_ms));
         }
-        let text = format!("reset by the {who}, {:.0} ms after the last data", at.quiet_ms);
+        let text = match self.tcp.has_data() {
+            true => format!("reset by the {who}, {:.0} ms after the last data", at.quiet_ms),
+            false => format!("reset by the {who} before any data"),
+        };
         self.at(rule("tcp.reset", Weight::Note, Layer::L4, None), party, reset.seen, text, Some(at.quiet_ms));
     }
 }

@@ -1,78 +1,62 @@
 //! `faultmap capture -i`: packets as they pass an interface, findings as they happen, the report when it ends. It judges nothing.
 
+use super::keep::Keep;
+use super::narrow::Narrow;
 use super::reading::{Reading, interrupts};
+use super::view::View;
 use crate::cli::CaptureArgs;
-use crate::commands::file::Growing;
-use crate::render;
-use crate::terminal::{self, Choice, Terminal};
-use anyhow::Context as _;
+use crate::render::Course;
+use crate::terminal::{self, Choice};
 use faultmap_capture::analysis::Analysis;
-use faultmap_capture::finding::{Finding, Weight};
-use faultmap_capture::live::{Counts, Live, Recorder, Rotation, Wanted};
-use faultmap_capture::packet::Captured;
-use faultmap_capture::pcapng::PcapNgWriter;
-use std::fs::File;
-use std::io::BufWriter;
-use std::sync::atomic::Ordering;
-use std::time::{Duration, Instant};
+use faultmap_capture::live::{Live, LiveError, Wanted};
+use faultmap_capture::packet::Stamp;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant, SystemTime};
 
 /// One look; also how late Ctrl-C is noticed.
 const LOOK: Duration = Duration::from_millis(200);
-/// What is held back is written so often.
+/// The kernel hands over a block that is not full after 50 ms: what came before then is here.
+const HANDED_OVER: Duration = Duration::from_millis(60);
+/// On a silent interface the time goes on, so far behind the clock that no packet can have come before.
+const BEHIND: Duration = Duration::from_millis(400);
+/// What is held back is written so often, and the interface looked at.
 const FLUSH: Duration = Duration::from_secs(1);
-/// Findings shown as they happen; the report has the rest.
-const MOST_SHOWN: u64 = 1000;
+
+/// A capture that runs.
+struct Watch<'a> {
+    args: &'a CaptureArgs,
+    live: Live,
+    keep: Keep,
+    narrow: Option<&'a mut Narrow>,
+    analysis: &'a mut Analysis,
+    reading: Reading,
+    course: Course,
+    begun: Instant,
+    interrupted: Arc<AtomicBool>,
+}
 
 /// Captures until the user, the time or the number ends it.
-pub(super) fn watch(args: &CaptureArgs, interface: &str, analysis: &mut Analysis, choice: Choice) -> anyhow::Result<Reading> {
-    let wanted = wanted(args, interface)?;
-    let mut live = Live::open(&wanted)?;
-    let mut keep = Keep::begin(args)?;
+pub(super) fn watch(
+    args: &CaptureArgs,
+    interface: &str,
+    analysis: &mut Analysis,
+    narrow: Option<&mut Narrow>,
+    choice: Choice,
+) -> anyhow::Result<Reading> {
+    let live = Live::open(&wanted(args, interface)?)?;
+    let keep = Keep::begin(args)?;
     let interrupted = interrupts()?;
-    let mut shown = Shown { wanted: !args.json && !args.quiet, count: 0, choice };
-    let limit = args.count.unwrap_or(u64::MAX);
-    let (begun, mut flushed, mut dropped) = (Instant::now(), Instant::now(), 0);
-    let mut reading = Reading::default();
-    let progress = render::Progress::begin(terminal::watched() && !args.quiet, Terminal::of_environment(), "waiting for packets");
-    let over =
-        |count: u64| interrupted.load(Ordering::Relaxed) || count >= limit || args.duration.is_some_and(|time| begun.elapsed() >= time);
-    let ended = loop {
-        let mut kept = Ok(());
-        let read = live.read(LOOK, |interface, packet| {
-            if reading.packets < limit && kept.is_ok() {
-                reading.packets += 1;
-                analysis.packet(packet);
-                kept = keep.packet(interface, packet);
-            }
-        });
-        if kept.is_ok() && flushed.elapsed() >= FLUSH {
-            (kept, flushed) = (keep.flush(), Instant::now());
-        }
-        if let Err(error) = kept {
-            break Err(error);
-        }
-        let counts = live.counts();
-        analysis.dropped(counts.dropped - dropped, 0);
-        dropped = counts.dropped;
-        progress.tell(|| line(reading.packets, dropped, begun.elapsed()));
-        shown.tell(&progress, analysis.take_findings())?;
-        match read {
-            Err(error) => {
-                reading.errors.push(error.to_string());
-                break Ok(());
-            }
-            Ok(_) if over(reading.packets) => break Ok(()),
-            Ok(_) => {}
-        }
-    };
-    progress.end();
-    if live.unread() > 0 {
-        reading.errors.push(format!("{} packets of interfaces whose frames are not read here were left out", live.unread()));
+    if !matches!(keep, Keep::Nowhere) && narrow.as_ref().is_some_and(|narrow| narrow.keeps_all()) {
+        terminal::say(
+            "faultmap: what the filter asks of flows is known at their end: every packet is kept, and the report is filtered (--bpf chooses packets)\n",
+        );
     }
-    // What could not be kept is told; what was seen is judged all the same.
-    let ended = ended.and_then(|()| keep.finish(live.counts()));
-    reading.errors.extend(ended.err().map(|error| format!("{error:#}")));
-    Ok(reading)
+    let (reading, course) = (Reading::default(), Course { down: live.is_down(), ..Course::default() });
+    let mut watch = Watch { args, live, keep, narrow, analysis, reading, course, begun: Instant::now(), interrupted };
+    let view = View::begin(args, interface, choice)?;
+    let ended = watch.go(interface, view);
+    watch.end(ended)
 }
 
 fn wanted(args: &CaptureArgs, interface: &str) -> anyhow::Result<Wanted> {
@@ -84,85 +68,95 @@ fn wanted(args: &CaptureArgs, interface: &str) -> anyhow::Result<Wanted> {
     Ok(Wanted { filter, promiscuous: args.promiscuous, buffer, ..Wanted::on(interface) })
 }
 
-fn line(packets: u64, dropped: u64, time: Duration) -> String {
-    let lost = if dropped > 0 { format!(", {dropped} lost for want of room (--buffer)") } else { String::new() };
-    format!("{} packets{lost} in {:.0} s; Ctrl-C ends and judges", packets, time.as_secs_f64())
-}
-
-/// Findings as they happen.
-struct Shown {
-    wanted: bool,
-    count: u64,
-    choice: Choice,
-}
-
-impl Shown {
-    fn tell(&mut self, progress: &render::Progress, findings: Vec<Finding>) -> anyhow::Result<()> {
-        let room = MOST_SHOWN.saturating_sub(self.count);
-        let worth = findings.into_iter().filter(|finding| self.wanted && finding.weight >= Weight::Warning);
-        for finding in worth.take(usize::try_from(room).unwrap_or(0)) {
-            self.count += 1;
-            let text = render::live_finding(&finding, Terminal::of_environment());
-            progress.aside(|| terminal::print(&text, self.choice))?;
+impl Watch<'_> {
+    /// Until something ends it. What could not be kept is its error.
+    fn go(&mut self, interface: &str, mut view: View) -> anyhow::Result<()> {
+        if self.course.down {
+            view.say(&format!("faultmap: {interface} is down; nothing passes until it is brought up (ip link set {interface} up)\n"));
         }
-        Ok(())
-    }
-}
-
-/// Where the packets are kept, if they are.
-enum Keep {
-    Nowhere,
-    File { writer: Box<PcapNgWriter<BufWriter<File>>>, growing: Growing },
-    Ring(Box<Recorder>),
-}
-
-impl Keep {
-    fn begin(args: &CaptureArgs) -> anyhow::Result<Self> {
-        match (&args.ring, &args.write) {
-            (Some(folder), _) => {
-                let rotation = Rotation { folder: folder.clone(), files: args.ring_files as usize, size: args.ring_size };
-                Ok(Self::Ring(Box::new(Recorder::start(rotation).context("--ring")?)))
+        let mut flushed = Instant::now();
+        let done = loop {
+            let (read, mut kept) = self.read(LOOK);
+            if kept.is_ok() && flushed.elapsed() >= FLUSH {
+                (kept, flushed) = (self.keep.flush(), Instant::now());
+                let was = std::mem::replace(&mut self.course.down, self.live.is_down());
+                if self.course.down && !was {
+                    view.say(&format!("faultmap: {interface} went down\n"));
+                }
             }
-            (None, Some(path)) => {
-                let (growing, out) = Growing::begin(path)?;
-                let writer = Box::new(PcapNgWriter::new(BufWriter::new(out)).with_context(|| growing.cannot())?);
-                Ok(Self::File { writer, growing })
+            if let Err(error) = kept {
+                break Err(error);
             }
-            (None, None) => Ok(Self::Nowhere),
-        }
-    }
-
-    fn packet(&mut self, interface: &str, packet: &Captured<'_>) -> anyhow::Result<()> {
-        match self {
-            Self::Nowhere => Ok(()),
-            Self::File { writer, growing } => {
-                let written = writer.interface(packet.link, interface).and_then(|number| writer.packet(number, packet));
-                written.with_context(|| growing.cannot())
+            let gone = read.is_err();
+            if let Err(error) = read {
+                self.reading.errors.push(error.to_string());
             }
-            Self::Ring(recorder) => Ok(recorder.packet(interface, packet)?),
-        }
-    }
-
-    fn flush(&mut self) -> anyhow::Result<()> {
-        match self {
-            Self::Nowhere => Ok(()),
-            Self::File { writer, growing } => writer.flush().with_context(|| growing.cannot()),
-            Self::Ring(recorder) => Ok(recorder.flush()?),
-        }
-    }
-
-    fn finish(self, counts: Counts) -> anyhow::Result<()> {
-        match self {
-            Self::Nowhere => Ok(()),
-            Self::File { writer, growing } => {
-                end(*writer).with_context(|| growing.cannot())?;
-                growing.place()
+            let mut over = gone || self.is_over();
+            if over && !gone {
+                // What came before the end is in the ring.
+                std::thread::sleep(HANDED_OVER);
+                let (_, kept) = self.read(Duration::ZERO);
+                if let Err(error) = kept {
+                    break Err(error);
+                }
             }
-            Self::Ring(recorder) => Ok(recorder.finish(counts)?),
-        }
+            match view.show(self.analysis, self.narrow.as_deref(), self.course, over) {
+                Ok(wanted) => over |= !wanted,
+                Err(error) => break Err(error),
+            }
+            if over {
+                break Ok(());
+            }
+        };
+        view.end();
+        done
     }
-}
 
-fn end(writer: PcapNgWriter<BufWriter<File>>) -> std::io::Result<()> {
-    writer.into_inner()?.into_inner().map_err(std::io::IntoInnerError::into_error)?.sync_all()
+    /// Takes in what waits. Whether the interface is there, and whether the packets could be kept.
+    fn read(&mut self, wait: Duration) -> (Result<usize, LiveError>, anyhow::Result<()>) {
+        let Self { args, live, keep, narrow, analysis, reading, course, .. } = self;
+        let limit = args.count.unwrap_or(u64::MAX);
+        let mut kept = Ok(());
+        let read = live.read(wait, |interface, packet| {
+            if reading.packets < limit && kept.is_ok() {
+                reading.packets += 1;
+                course.bytes = course.bytes.saturating_add(u64::from(packet.wire_len));
+                analysis.packet(packet);
+                let mut wanted = true;
+                if let Some(narrow) = narrow {
+                    narrow.look(packet, analysis.place());
+                    wanted = narrow.keeps(packet);
+                }
+                if wanted {
+                    kept = keep.packet(interface, packet);
+                }
+            }
+        });
+        if matches!(read, Ok(0)) {
+            let now = SystemTime::now().checked_sub(BEHIND).and_then(|now| now.duration_since(SystemTime::UNIX_EPOCH).ok());
+            analysis.clock(Stamp(now.and_then(|now| i64::try_from(now.as_nanos()).ok()).unwrap_or_default()));
+        }
+        let dropped = live.counts().dropped;
+        analysis.dropped(dropped - course.dropped, 0);
+        (course.dropped, course.packets, course.running) = (dropped, reading.packets, self.begun.elapsed());
+        (read, kept)
+    }
+
+    fn is_over(&self) -> bool {
+        let Self { args, .. } = self;
+        let counted = args.count.is_some_and(|limit| self.reading.packets >= limit);
+        counted || self.interrupted.load(Ordering::Relaxed) || args.duration.is_some_and(|time| self.begun.elapsed() >= time)
+    }
+
+    /// What could not be kept is told; what was seen is judged all the same.
+    fn end(mut self, ended: anyhow::Result<()>) -> anyhow::Result<Reading> {
+        if self.live.unread() > 0 {
+            let text = format!("{} packets of interfaces whose frames are not read here were left out", self.live.unread());
+            self.reading.errors.push(text);
+        }
+        let counts = self.live.counts();
+        let ended = ended.and_then(|()| self.keep.finish(counts));
+        self.reading.errors.extend(ended.err().map(|error| format!("{error:#}")));
+        Ok(self.reading)
+    }
 }

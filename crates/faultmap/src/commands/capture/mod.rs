@@ -1,12 +1,15 @@
 //! `faultmap capture`: reads packets, and shows what they say. One loop over a source of packets; the views choose what is told of it.
 
 mod extract;
+mod keep;
 mod live;
 mod narrow;
 mod packet;
 mod reading;
 mod sequence;
 mod talkers;
+mod telling;
+mod view;
 
 pub(crate) use sequence::{Row, Sequence};
 pub(crate) use talkers::Top;
@@ -46,9 +49,7 @@ pub(super) fn run(args: &CaptureArgs, choice: Choice) -> anyhow::Result<i32> {
     let (mut outcome, reading) = analyse(args, narrow.as_mut())?;
     let left = narrow.as_mut().map(|narrow| narrow.apply(args, &mut outcome)).transpose()?;
     let mut report = Report::new(&outcome, sources(args, &reading), &reading.notes, reading.cut_short);
-    if let Some(left) = left {
-        report.capture.notes.insert(0, format!("Only what matches the filter is judged: {} of {} flows.", left.flows, left.of));
-    }
+    tell_filter(&mut report, left);
     if let Some(path) = &args.write {
         extract::write(args, narrow.as_ref(), &outcome, &report, path)?;
     }
@@ -56,17 +57,26 @@ pub(super) fn run(args: &CaptureArgs, choice: Choice) -> anyhow::Result<i32> {
     Ok(i32::from(report.exit_code()))
 }
 
+fn tell_filter(report: &mut Report, left: Option<narrow::Left>) {
+    if let Some(left) = left {
+        report.capture.notes.insert(0, format!("Only what matches the filter is judged: {} of {} flows.", left.flows, left.of));
+    }
+}
+
 /// What passes an interface, until it ends.
 fn from_interface(args: &CaptureArgs, interface: &str, choice: Choice) -> anyhow::Result<i32> {
+    let mut narrow = Narrow::of(args)?;
     let mut analysis = Analysis::new(limits(args));
     let columns = args.parquet.as_deref().map(|path| Columns::begin(path, &mut analysis)).transpose()?;
-    let reading = live::watch(args, interface, &mut analysis, choice)?;
-    let outcome = analysis.finish();
+    let reading = live::watch(args, interface, &mut analysis, narrow.as_mut(), choice)?;
+    let mut outcome = analysis.finish();
+    let left = narrow.as_mut().map(|narrow| narrow.apply(args, &mut outcome)).transpose()?;
     if let Some(columns) = columns {
         columns.done()?;
     }
     let source = Source { name: format!("interface {interface}"), error: reading.errors.first().cloned() };
-    let report = Report::new(&outcome, vec![source], &reading.notes, false);
+    let mut report = Report::new(&outcome, vec![source], &reading.notes, false);
+    tell_filter(&mut report, left);
     show(args, &outcome, &report, choice)?;
     reading.errors.iter().for_each(|error| terminal::say(&format!("faultmap: {}\n", render::guard(error, true))));
     Ok(if reading.errors.is_empty() { i32::from(report.exit_code()) } else { crate::cli::EXIT_FAILED })
@@ -132,7 +142,7 @@ fn show(args: &CaptureArgs, outcome: &Outcome, report: &Report, choice: Choice) 
         let top = talkers::of(outcome, report);
         return if args.json { json(&top) } else { terminal::print(&render::capture_top(&top, terminal), choice) };
     }
-    if args.json {
+    if args.json || args.json_lines {
         return json(report);
     }
     terminal::print(&render::capture_report(report, args.verbose, args.quiet, terminal), choice)

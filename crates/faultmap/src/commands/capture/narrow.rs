@@ -6,6 +6,8 @@ use crate::cli::CaptureArgs;
 use anyhow::bail;
 use faultmap_capture::analysis::{Analysis, Outcome, Place};
 use faultmap_capture::filter::{Facts, Filter, FindingFacts, FlowFacts, Subject};
+use faultmap_capture::finding::Finding;
+use faultmap_capture::flow::FlowId;
 use faultmap_capture::packet::Captured;
 use faultmap_wire::dissect::dissect;
 use std::collections::{HashMap, HashSet};
@@ -33,6 +35,17 @@ impl Narrow {
         let Some(text) = &args.filter else { return Ok(None) };
         let filter = Filter::parse(text)?;
         let asks = filter.asks();
+        if asks.flows && asks.packets && args.interface.is_some() {
+            bail!(
+                "this filter asks of packets what is known of their flows at the end only, and packets that pass cannot be read again: choose \
+                 packets with --bpf, or record with --write and filter the file"
+            );
+        }
+        if asks.flows && args.interface.is_some() && (args.top || args.flows) && crate::terminal::Screen::possible() && !args.json {
+            bail!(
+                "layer, cause and rule of a flow are known at its end, and the table shows flows as they run: filter by host, port or protocol"
+            );
+        }
         if asks.flows && asks.packets && args.files.iter().any(|file| file.as_os_str() == "-") {
             bail!(
                 "this filter asks of packets what is known at the end only, and the standard input can be read once; save it to a file first"
@@ -46,6 +59,30 @@ impl Narrow {
         if !self.filter.asks().flows && self.matches(packet, None) {
             self.remember(packet, place);
         }
+    }
+
+    /// Whether a packet that passes is to be kept: what asks of flows is known too late to leave any out.
+    pub(super) fn keeps(&self, packet: &Captured<'_>) -> bool {
+        self.filter.asks().flows || self.matches(packet, None)
+    }
+
+    /// It asks of flows: every packet is kept.
+    pub(super) fn keeps_all(&self) -> bool {
+        self.filter.asks().flows
+    }
+
+    /// Whether a finding is to be told while the capture runs.
+    pub(super) fn tells(&self, finding: &Finding) -> bool {
+        if self.filter.asks().flows {
+            return self.filter.matches(&Subject { packet: None, facts: Some(&FindingFacts { finding, record: None }) });
+        }
+        finding.flow.is_some_and(|flow| self.flows.contains(&flow.0))
+            || finding.cited.packets.iter().any(|number| self.packets.contains(number))
+    }
+
+    /// Whether a flow is to be shown while the capture runs.
+    pub(super) fn shows(&self, flow: FlowId) -> bool {
+        self.filter.asks().flows || self.flows.contains(&flow.0)
     }
 
     fn matches(&self, packet: &Captured<'_>, facts: Option<&dyn Facts>) -> bool {

@@ -1,5 +1,6 @@
 //! The loop: packets one after the other from the files, until they end or the user ends it. It says how far it has come, and judges nothing.
 
+use crate::commands::signals::Signals;
 use crate::render;
 use crate::terminal::{self, Terminal};
 use anyhow::Context as _;
@@ -56,7 +57,7 @@ pub(super) fn read(paths: &[PathBuf], mut each: impl FnMut(&Captured<'_>) -> any
     Ok(reading)
 }
 
-/// The first Ctrl-C ends the reading, and what was read is judged; the second ends the program.
+/// The first Ctrl-C (or SIGTERM, or the end of the terminal) ends the reading, and what was read is judged; the second ends the program.
 pub(super) fn interrupts() -> anyhow::Result<Arc<AtomicBool>> {
     let flag = Arc::new(AtomicBool::new(false));
     let raised = Arc::clone(&flag);
@@ -65,12 +66,11 @@ pub(super) fn interrupts() -> anyhow::Result<Arc<AtomicBool>> {
         .name("interrupts".to_owned())
         .spawn(move || {
             runtime.block_on(async {
-                if tokio::signal::ctrl_c().await.is_ok() {
-                    raised.store(true, Ordering::Relaxed);
-                }
-                if tokio::signal::ctrl_c().await.is_ok() {
-                    std::process::exit(crate::commands::capture::EXIT_INTERRUPTED);
-                }
+                Signals::listen().ended().await;
+                raised.store(true, Ordering::Relaxed);
+                Signals::listen().ended().await;
+                terminal::restore();
+                std::process::exit(crate::commands::capture::EXIT_INTERRUPTED);
             });
         })
         .context("cannot listen for Ctrl-C")?;

@@ -1,14 +1,16 @@
 //! The report of a capture as text: the sentence, the tower of seven layers, the groups with their evidence, and how good the capture is.
 
+mod board;
 mod dolls;
 mod flows;
 mod live;
 mod sequence;
 mod top;
 
+pub(crate) use board::{Ask, Course, LiveBoard, Of, draw_live};
 pub(crate) use dolls::dolls;
 pub(crate) use flows::flows;
-pub(crate) use live::live_finding;
+pub(crate) use live::{live_finding, live_more};
 pub(crate) use sequence::sequence;
 pub(crate) use top::top;
 

@@ -6,16 +6,15 @@ use super::board::{Board, View};
 use super::tracks::{Track, Trend};
 use super::{drops, figures, foretold, hue, named, readings, sound};
 use crate::commands::clock;
-use crate::render::{BOLD, CYAN, DIM, PLAIN, Paper, count, sign};
+use crate::render::{BOLD, CYAN, DIM, PLAIN, Paper, canvas, count, sign};
 use crate::terminal::Terminal;
-use anstyle::{AnsiColor, Effects};
 use faultmap_model::Layer;
 use faultmap_model::host::drops::{DropRow, Drops, Weight};
 use faultmap_model::host::{Finding, HostLayer, Reading, Severity, State, Unit};
 use faultmap_model::report::LayerStatus;
 use ratatui::Frame;
 use ratatui::layout::Rect;
-use ratatui::style::{Color, Modifier, Style};
+use ratatui::style::Style;
 use ratatui::text::{Line, Span};
 use ratatui::widgets::Paragraph;
 use std::time::Duration;
@@ -127,24 +126,7 @@ impl<'a> Sheet<'a> {
 
     /// Without colours weight and dimness remain.
     fn style(&self, style: anstyle::Style) -> Style {
-        let mut drawn = Style::new();
-        if let Some(anstyle::Color::Ansi(color)) = style.get_fg_color().filter(|_| self.board.looks.colored) {
-            drawn = drawn.fg(match color {
-                AnsiColor::Green => Color::Green,
-                AnsiColor::Yellow => Color::Yellow,
-                AnsiColor::Red => Color::Red,
-                AnsiColor::Cyan => Color::Cyan,
-                _ => Color::Reset,
-            });
-        }
-        let effects = style.get_effects();
-        for (effect, modifier) in [(Effects::BOLD, Modifier::BOLD), (Effects::DIMMED, Modifier::DIM), (Effects::INVERT, Modifier::REVERSED)]
-        {
-            if effects.contains(effect) {
-                drawn = drawn.add_modifier(modifier);
-            }
-        }
-        drawn
+        canvas::style(style, self.board.looks.colored)
     }
 
     fn header(&self) -> Line<'static> {

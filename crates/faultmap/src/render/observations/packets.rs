@@ -1,7 +1,7 @@
 //! The packets of a check: how many, in which file, and the numbers of those that show an observation.
 
 use crate::render::count;
-use faultmap_model::observation::{ObservationId, Packets, PacketsOf};
+use faultmap_model::observation::{ObservationId, PacketFinding, PacketWeight, Packets, PacketsOf};
 use faultmap_model::{Report, Seen};
 
 /// Numbers that are spelled out.
@@ -15,8 +15,9 @@ pub(super) fn words(it: &Packets) -> String {
     if it.beyond > 0 {
         text.push_str(&format!(", {} more not kept", it.beyond));
     }
-    for finding in it.findings.iter().take(MOST_NUMBERS) {
-        text.push_str(&format!("; {} ({})", finding.text, numbers(&finding.packets, finding.packets.len() as u64)));
+    let worth = it.findings.iter().filter(|finding| finding.weight > PacketWeight::Note);
+    for finding in worth.take(MOST_NUMBERS) {
+        text.push_str(&format!("; {} ({})", finding.text, numbers(&finding.packets, finding.count.max(finding.packets.len() as u64))));
     }
     text
 }
@@ -28,7 +29,12 @@ pub(super) fn shown_by(report: &Report, observation: ObservationId) -> String {
         _ => None,
     });
     let of = recorded.and_then(|packets| Some((packets, packets.of(observation)?)));
-    of.map_or_else(String::new, |(packets, PacketsOf { count, first, .. })| format!(" [{} of {}]", numbers(first, *count), packets.file))
+    of.map_or_else(String::new, |(packets, PacketsOf { count, first, .. })| {
+        let about = |finding: &&PacketFinding| finding.weight > PacketWeight::Note && finding.about.contains(&observation);
+        // A rule per line is enough here; all of them stand with the packets.
+        let rule = packets.findings.iter().find(about).map_or_else(String::new, |finding| format!(": {}", finding.text));
+        format!(" [{} of {}{rule}]", numbers(first, *count), packets.file)
+    })
 }
 
 /// `packet 3`, `packets 3-5, 9 and 12 more`.
