@@ -16,6 +16,9 @@ use std::collections::BinaryHeap;
 /// Services that answer every datagram: NTP, SNMP, QUIC, IKE and its passage through NAT, STUN, RADIUS.
 const ANSWERING_PORTS: [u16; 8] = [123, 161, 443, 500, 4500, 3478, 1812, 1813];
 
+/// So many packets go to one station by its address in a table; a single one may be damaged.
+const AGAIN: u32 = 2;
+
 /// Why a flow is closed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Why {
@@ -83,6 +86,7 @@ impl Core {
             flow.note(RuleCount { rule: finding.rule, count: finding.cited.count.max(1), weight: finding.weight });
             self.tell(&flow, finding);
         }
+        self.tell_stale(&mut flow);
         if let Some(app) = flow.app {
             let packets = flow.packets.client.saturating_add(flow.packets.server);
             self.totals.applications.entry(app).or_default().join(Volume { packets, bytes: flow.wire_bytes });
@@ -92,6 +96,32 @@ impl Core {
             sink(&record);
         }
         self.records.keep(record);
+    }
+
+    /// What went to a station that does not have the address any more.
+    fn tell_stale(&mut self, flow: &mut Flow) {
+        let (ends, silent) = (flow.ends(), flow.packets.server == 0);
+        let Some((station, to)) = flow.macs.client.zip(flow.to).filter(|_| flow.key.protocol != Protocol::Icmp) else { return };
+        let (client, server) = (ends.client.ip(), ends.server.ip());
+        let stale = self.neighbors.stale(client, station, server, to, flow.last).filter(|_| silent && flow.to_it >= AGAIN);
+        let healed = flow.in_vain.filter(|_| !silent).zip(self.neighbors.owner(server).filter(|(owner, _)| *owner == to));
+        let (weight, text, claim) = match (stale, healed) {
+            (Some((owner, claim)), _) => {
+                let text = format!("{client} sends to {to} what is for {server}, while {owner} has told it that the address is its own");
+                (Weight::Fault, text, claim)
+            }
+            (None, Some((vain, (owner, claim)))) => {
+                let text = format!("{client} sent to {vain} in vain what is for {server}, which answered when it sent to {owner}");
+                (Weight::Warning, text, claim)
+            }
+            (None, None) => return,
+        };
+        let mut finding =
+            of_flow(flow, "arp.stale-neighbor", weight, (Layer::L2, Some("l2.stale-neighbor")), text, flow.packets.client as f64);
+        finding.blames = Some(Party::Host(server));
+        finding.cited.add(claim);
+        flow.note(RuleCount { rule: finding.rule, count: finding.cited.count, weight: finding.weight });
+        self.book.add(finding);
     }
 
     /// Attempts that failed wait until it is clear that they are no scan.
@@ -352,6 +382,7 @@ fn record(mut flow: Flow, end: End, now: Stamp) -> FlowRecord {
         end,
         tcp,
         exchanges: flow.exchanges.map(|exchanges| *exchanges).unwrap_or_default(),
+        searching: flow.ttl < SEARCHING_TTL,
         findings: flow.findings,
     }
 }

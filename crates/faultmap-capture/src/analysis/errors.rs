@@ -126,8 +126,9 @@ pub(super) fn read(error: &IcmpError, beside: &Beside) -> Reading {
     let of_host = by == to.ip();
     let (rule, weight, layer, cause, words) = match error.says {
         Says::NoRoute => ("icmp.net-unreachable", fault, Layer::L3, Some("l3.remote-no-route"), "has no route to"),
+        // The sender's own kernel, about a packet that never left: neither ARP nor neighbour discovery got an answer.
         Says::HostUnreachable if by == error.from.ip() => {
-            ("icmp.host-unreachable", fault, Layer::L2, Some("l2.neighbor-unresolved"), "itself cannot resolve its neighbour on the way to")
+            ("icmp.host-unreachable", Weight::Fault, Layer::L2, None, "itself cannot resolve its neighbour on the way to")
         }
         Says::HostUnreachable => {
             ("icmp.host-unreachable", fault, Layer::L2, Some("l2.remote-neighbor-unresolved"), "cannot resolve its neighbour")

@@ -163,9 +163,7 @@ impl Analysis {
             self.core.malformed(captured);
         }
         match frame.network {
-            Network::Arp(message) => {
-                self.core.neighbors.arp(&message, frame.macs.map(|(station, _)| station), captured.number, captured.at, &mut self.core.book)
-            }
+            Network::Arp(message) => self.core.neighbors.arp(&message, frame.macs, captured.number, captured.at, &mut self.core.book),
             Network::Ip(packet) => self.ip(captured, &frame, &packet),
             Network::Other(faultmap_wire::ethernet::ARP) => self.core.neighbors.unreadable(),
             Network::Other(_) => {}
@@ -371,9 +369,9 @@ impl Core {
     }
 
     /// The neighbour messages among ICMPv6.
-    fn neighbor(&mut self, captured: &Captured<'_>, packet: &Packet<'_>) {
+    fn neighbor(&mut self, captured: &Captured<'_>, frame: &Frame<'_>, packet: &Packet<'_>) {
         if let Ok(message) = icmpv6::Neighbor::parse(packet.ip.payload) {
-            self.neighbors.nd(&message, packet.ip.src, captured.number, captured.at, &mut self.book);
+            self.neighbors.nd(&message, (packet.ip.src, frame.macs.map(|(_, to)| to)), captured.number, captured.at, &mut self.book);
         }
     }
 

@@ -22,6 +22,8 @@ const ANSWER_NS: u64 = 2_000_000_000;
 const OVERDUE_NS: u64 = 500_000_000;
 /// Two owners within this time contradict each other; later, the address has changed hands.
 const CONFLICT_NS: u64 = 60_000_000_000;
+/// Who is told of an address has taken it in after this time.
+const HEEDED_NS: u64 = 500_000_000;
 /// Messages that cannot be read, from which on silence is doubted.
 const DOUBT_FROM: u64 = 3;
 /// More requests than this by one station in this time are a storm (as Wireshark counts).
@@ -32,6 +34,9 @@ const STORM_NS: u64 = 100_000_000;
 struct Owner {
     mac: Mac,
     at: Stamp,
+    /// When this station first claimed the address, and to whom it said so last.
+    since: Stamp,
+    told: Option<Mac>,
     packet: PacketNo,
     before: Option<(Mac, Stamp)>,
 }
@@ -57,6 +62,8 @@ struct Word {
     /// The address asked for.
     asks: Option<IpAddr>,
     announces: bool,
+    /// The station that the frame went to.
+    to: Option<Mac>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -97,9 +104,9 @@ fn is_shared(mac: Mac) -> bool {
 
 impl Neighbors {
     /// An ARP message.
-    pub(super) fn arp(&mut self, message: &Arp, station: Option<Mac>, number: PacketNo, at: Stamp, book: &mut Book) {
+    pub(super) fn arp(&mut self, message: &Arp, stations: Option<(Mac, Mac)>, number: PacketNo, at: Stamp, book: &mut Book) {
         // Who speaks for another station (or whose frame is damaged) claims nothing.
-        let own = station.is_none_or(|station| station == message.sender_mac);
+        let own = stations.is_none_or(|(station, _)| station == message.sender_mac);
         let sender = (!message.sender_ip.is_unspecified() && own).then_some((IpAddr::V4(message.sender_ip), message.sender_mac));
         let announces = message.is_announcement() && sender.is_some();
         // A probe has no sender address yet (RFC 5227 §2.1.1): silence is what it hopes for.
@@ -110,19 +117,20 @@ impl Neighbors {
         if asks.is_some() {
             self.storm(message.sender_mac, number, at, book);
         }
-        self.word(&Word { rule_prefix: Family::Arp, sender, asks, announces }, number, at, book);
+        let to = stations.map(|(_, to)| to);
+        self.word(&Word { rule_prefix: Family::Arp, sender, asks, announces, to }, number, at, book);
     }
 
     /// A neighbour solicitation or advertisement from `src`.
-    pub(super) fn nd(&mut self, message: &Neighbor, src: IpAddr, number: PacketNo, at: Stamp, book: &mut Book) {
+    pub(super) fn nd(&mut self, message: &Neighbor, (src, to): (IpAddr, Option<Mac>), number: PacketNo, at: Stamp, book: &mut Book) {
         let target = IpAddr::V6(message.target);
         let word = if message.advertisement {
-            Word { rule_prefix: Family::Nd, sender: message.mac.map(|mac| (target, mac)), asks: None, announces: !message.solicited }
+            Word { rule_prefix: Family::Nd, sender: message.mac.map(|mac| (target, mac)), asks: None, announces: !message.solicited, to }
         } else {
             // From the unspecified address: duplicate address detection (RFC 4862 §5.4), which hopes for silence.
             let asks = (!src.is_unspecified()).then_some(target);
             let sender = message.mac.filter(|_| !src.is_unspecified()).map(|mac| (src, mac));
-            Word { rule_prefix: Family::Nd, sender, asks, announces: false }
+            Word { rule_prefix: Family::Nd, sender, asks, announces: false, to }
         };
         if message.advertisement {
             self.answered(target);
@@ -175,17 +183,17 @@ impl Neighbors {
         self.claim(address, mac, (packet, at), book);
         let Some(owner) = self.owners.get_mut(&address) else {
             if self.owners.len() < MOST {
-                self.owners.insert(address, Owner { mac, at, packet, before: None });
+                self.owners.insert(address, Owner { mac, at, since: at, told: word.to, packet, before: None });
             }
             return;
         };
         if owner.mac == mac || is_shared(mac) || is_shared(owner.mac) {
-            (owner.at, owner.packet) = (at, packet);
+            (owner.at, owner.packet, owner.told) = (at, packet, word.to);
             return;
         }
         let old = *owner;
         let flipped = old.before.is_some_and(|(before, seen)| before == mac && at.since(seen) <= CONFLICT_NS);
-        *owner = Owner { mac, at, packet, before: Some((old.mac, old.at)) };
+        *owner = Owner { mac, at, since: at, told: word.to, packet, before: Some((old.mac, old.at)) };
         if at.since(old.at) > CONFLICT_NS && !flipped {
             return;
         }
@@ -286,6 +294,23 @@ impl Neighbors {
         if two {
             book.change(&subject, |finding| finding.weight = finding.weight.max(Weight::Warning));
         }
+    }
+
+    /// The station that claims an address, if it is not shared on purpose, and the packet that says so.
+    pub(super) fn owner(&self, address: IpAddr) -> Option<(Mac, PacketNo)> {
+        let owner = self.owners.get(&address).filter(|owner| !is_shared(owner.mac) && owner.before.is_none())?;
+        Some((owner.mac, owner.packet))
+    }
+
+    /// A host sends what is for `server` to the station `to`, without any answer, although another one has told it that the address is its own.
+    pub(super) fn stale(&self, client: IpAddr, station: Mac, server: IpAddr, to: Mac, last: Stamp) -> Option<(Mac, PacketNo)> {
+        let owner = self.owners.get(&server)?;
+        let shared = is_shared(owner.mac) || is_shared(to) || to.is_group() || owner.before.is_some_and(|(before, _)| before != to);
+        let knows = match owner.told? {
+            told if told.is_group() => self.owners.get(&client).is_some_and(|client| client.mac == station),
+            told => told == station,
+        };
+        (owner.mac != to && !shared && knows && last.since(owner.since) >= HEEDED_NS).then_some((owner.mac, owner.packet))
     }
 
     /// Whether an address speaks for itself on this medium.

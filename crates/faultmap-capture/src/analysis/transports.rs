@@ -215,7 +215,7 @@ impl Analysis {
             if header.kind == icmpv6::ROUTER_ADVERTISEMENT {
                 self.core.leases.router_says(packet);
             }
-            return self.core.neighbor(captured, packet);
+            return self.core.neighbor(captured, frame, packet);
         }
         self.core.spoke(packet, captured.at);
         let Some((key, low_sends)) = key_of(frame, packet) else { return self.icmp_error(captured, frame, packet) };
@@ -249,7 +249,7 @@ impl Analysis {
             id = Some(flow.id);
             self.core.early.meet(flow);
             match (&mut flow.body, error.says) {
-                (Body::Tcp(body), Says::TooBig(_)) => body.tcp.frag_needed = true,
+                (Body::Tcp(body), Says::TooBig(mtu)) => body.tcp.too_big(about, mtu, captured.at),
                 (_, Says::TooBig(_)) => {}
                 _ => flow.icmp_error |= about == Side::Client,
             }
@@ -357,7 +357,15 @@ impl Core {
         if side == Side::Client {
             flow.ttl = flow.ttl.min(packet.ip.hop_limit);
         }
-        let Some((station, _)) = frame.macs.filter(|_| frame.tunnels == 0) else { return };
+        let Some((station, to)) = frame.macs.filter(|_| frame.tunnels == 0) else { return };
+        if side == Side::Client {
+            let before = flow.to.replace(to).filter(|before| *before != to);
+            flow.to_it = if before.is_some() { 1 } else { flow.to_it.saturating_add(1) };
+            // This packet is counted already.
+            if before.is_some() && flow.packets.server == 0 && flow.packets.client > 2 {
+                flow.in_vain = before;
+            }
+        }
         let known = flow.macs.of_mut(side).replace(station);
         if let Some(old) = known.filter(|old| *old != station)
             && !self.neighbors.is_local(packet.ip.src)

@@ -39,6 +39,11 @@ pub(crate) struct Flow {
     pub(crate) ttl: u8,
     /// The stations on the medium that its sides' packets come from.
     pub(crate) macs: PerSide<Option<Mac>>,
+    /// The station that the client's packets go to, and how many have in a row.
+    pub(crate) to: Option<Mac>,
+    pub(crate) to_it: u32,
+    /// The station that they went to before, without an answer.
+    pub(crate) in_vain: Option<Mac>,
 }
 
 /// What the flow is above IP.
@@ -103,6 +108,9 @@ impl Flow {
             icmp_error: false,
             ttl: u8::MAX,
             macs: PerSide::default(),
+            to: None,
+            to_it: 0,
+            in_vain: None,
         };
         let ends = flow.ends();
         if let Body::Tcp(body) = &mut flow.body {

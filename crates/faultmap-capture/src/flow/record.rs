@@ -223,6 +223,12 @@ pub struct TcpSide {
     pub gaps: u32,
     /// Its FIN.
     pub fin: Option<Seen>,
+    /// Its largest segment, bytes of payload.
+    #[serde(skip)]
+    pub largest_payload: u32,
+    /// TTL of its packets.
+    #[serde(skip)]
+    pub ttl: Option<u8>,
     /// Options of its SYN: largest segment.
     pub mss: Option<u16>,
     /// Window scale.
@@ -368,6 +374,9 @@ pub struct FlowRecord {
     pub tcp: Option<TcpRecord>,
     /// Questions and answers in it.
     pub exchanges: Exchanges,
+    /// The client's packets had few hops to go when they passed: it searched the path, as traceroute does.
+    #[serde(skip)]
+    pub searching: bool,
     /// Rules that matched, worst first.
     pub findings: Vec<RuleCount>,
 }

@@ -20,6 +20,8 @@ pub(super) struct Tally {
     pub(super) flows: u64,
     /// Flows in which it answered.
     pub(super) answered: u64,
+    /// Flows that were opened from both sides, or answered where there is nothing to open.
+    pub(super) opened: u64,
     /// Exchanges.
     pub(super) exchanges: u64,
     /// The highest layer from which it answered, and the flow.
@@ -76,11 +78,12 @@ pub(super) struct Census {
     services: HashMap<SocketAddr, Tally>,
     hosts: HashMap<IpAddr, Tally>,
     flows: HashMap<FlowId, usize>,
+    wants: super::wants::Wants,
 }
 
 impl Census {
     pub(super) fn of(outcome: &Outcome) -> Self {
-        let mut census = Self::default();
+        let mut census = Self { wants: super::wants::Wants::of(&outcome.flows), ..Self::default() };
         for (index, flow) in outcome.flows.iter().enumerate() {
             census.flows.insert(flow.id, index);
             let highest = highest(flow);
@@ -107,6 +110,11 @@ impl Census {
         }
     }
 
+    /// The flow asked a port for comparison, and not because anybody wants it.
+    pub(super) fn is_for_comparison(&self, flow: &FlowRecord) -> bool {
+        self.wants.is_for_comparison(flow)
+    }
+
     pub(super) fn flow<'a>(&self, outcome: &'a Outcome, id: FlowId) -> Option<&'a FlowRecord> {
         outcome.flows.get(*self.flows.get(&id)?)
     }
@@ -127,6 +135,8 @@ impl Census {
 impl Tally {
     fn add(&mut self, flow: &FlowRecord, highest: Option<Layer>) {
         self.flows += 1;
+        let opened = |tcp: &crate::flow::record::TcpRecord| tcp.handshake.ack.is_some() || flow.state == State::Oth;
+        self.opened += u64::from(flow.tcp.as_ref().map_or(flow.packets.server > 0, opened));
         self.exchanges = self.exchanges.saturating_add(flow.exchanges.count);
         if let Some(layer) = highest {
             self.answered += 1;

@@ -2,6 +2,7 @@
 //! against what went well there, and put before the judge of the model. Pure. It reads no packet, and says of silence only what silence tells.
 
 mod census;
+mod distance;
 mod extra;
 mod filter;
 mod group;
@@ -10,8 +11,10 @@ mod loss;
 mod probes;
 mod problem;
 mod silence;
+mod size;
 #[cfg(test)]
 mod tests;
+mod wants;
 mod weigh;
 
 pub use census::{Service, Times};
@@ -54,7 +57,9 @@ pub fn judge(outcome: &Outcome) -> Judgement {
     let mut problems = problem::gather(outcome, &census);
     problems.extend(silence::problems(outcome, &census));
     problems.extend(loss::problems(outcome));
+    problems.extend(distance::problems(outcome));
     problems.extend(extra::problems(outcome));
+    let problems = size::weigh(problems, outcome, &census);
     let weighed = weigh::all(problems, outcome, &census);
     let mut groups = group::all(weighed, &census, outcome);
     let verdict = overall(outcome, &groups);

@@ -1,13 +1,17 @@
-//! Packets sent to find something out: their failure is what they are for. Ports of traceroute, and ports that are asked because nobody listens.
+//! Packets sent to find something out: their failure is what they are for. Ports of traceroute, ports that are
+//! asked because nobody listens, and ports that are asked for comparison.
 
 use super::census::Census;
 use super::problem::Problem;
 use crate::analysis::Outcome;
 use crate::finding::Party;
+use crate::flow::{FlowRecord, Protocol};
+use faultmap_model::Layer;
 use std::net::IpAddr;
 
 /// traceroute(8) asks these UDP ports, from its default on.
 const TRACEROUTE: std::ops::RangeInclusive<u16> = 33_434..=33_534;
+
 /// Echo and discard (RFC 862, RFC 863), which nobody offers any more: who asks there asks whether the host is up.
 const UNUSED: [u16; 2] = [7, 9];
 
@@ -21,6 +25,12 @@ pub(super) fn is_answer_to_probe(problem: &Problem, outcome: &Outcome, census: &
     if is_for_documents(ip) || (asked.peek().is_some() && asked.all(|flow| is_for_documents(flow.server.ip()))) {
         return true;
     }
+    if problem.cause.layer <= Layer::L4 && is_for_comparison(problem, outcome, census) {
+        return true;
+    }
+    if problem.rule.starts_with("icmp.") && searches_only(problem, outcome, census) {
+        return true;
+    }
     match problem.cause.id {
         "l4.udp-port-unreachable" => {
             matches!(problem.party, Party::Service(at) if TRACEROUTE.contains(&at.port())) || asks_whether_up(problem, census)
@@ -30,6 +40,29 @@ pub(super) fn is_answer_to_probe(problem: &Problem, outcome: &Outcome, census: &
         "l7.grpc-unimplemented" => problem.text.contains("grpc.health.v1.Health/"),
         _ => false,
     }
+}
+
+/// Ports of traceroute at a host of which nobody wants anything else, by clients that want something of other hosts: it is there to compare.
+fn searches_only(problem: &Problem, outcome: &Outcome, census: &Census) -> bool {
+    let asked: Vec<_> = problem.flows.iter().filter_map(|id| census.flow(outcome, *id)).collect();
+    let searches = |flow: &FlowRecord| flow.protocol == Protocol::Udp && TRACEROUTE.contains(&flow.server.port());
+    let hosts: Vec<IpAddr> = asked.iter().map(|flow| flow.server.ip()).collect();
+    let wants_others = |flow: &&FlowRecord| {
+        outcome.flows.iter().any(|other| {
+            other.client.ip() == flow.client.ip()
+                && !hosts.contains(&other.server.ip())
+                && other.protocol == Protocol::Tcp
+                && !other.searching
+        })
+    };
+    !asked.is_empty() && asked.iter().all(|flow| searches(flow)) && asked.first().is_some_and(wants_others)
+}
+
+/// Attempts at a port that every client of this problem asked to compare it with the one that it came for.
+fn is_for_comparison(problem: &Problem, outcome: &Outcome, census: &Census) -> bool {
+    let mut asked = problem.flows.iter().map(|id| census.flow(outcome, *id)).peekable();
+    let service = matches!(problem.party, Party::Service(_));
+    service && asked.peek().is_some() && asked.all(|flow| flow.is_some_and(|flow| census.is_for_comparison(flow)))
 }
 
 /// Addresses of documents (RFC 5737, RFC 3849), which nobody has: who asks there wants to see who else answers.

@@ -3,12 +3,13 @@
 use super::census::Census;
 use crate::analysis::Outcome;
 use crate::finding::{Cited, Finding, Party, Weight};
-use crate::flow::FlowId;
+use crate::flow::{FlowId, FlowRecord};
 use crate::packet::Stamp;
 use faultmap_model::Layer;
 use faultmap_model::causes::{self, Cause};
 use faultmap_model::verdict::NextStep;
 use std::collections::{BTreeMap, BTreeSet};
+use std::net::IpAddr;
 
 /// Flows of one problem that are remembered; further ones are counted.
 pub(super) const MOST_FLOWS: usize = 1000;
@@ -102,6 +103,15 @@ pub(super) fn gather(outcome: &Outcome, census: &Census) -> Vec<Problem> {
             continue;
         }
         match finding.cause {
+            Some("l2.remote-neighbor-unresolved") if answers_meanwhile(finding, outcome, census) => {
+                for (cause, confidence) in [("l4.firewall-reject", 0.85), ("l2.remote-neighbor-unresolved", 0.2)] {
+                    let Some((cause, party)) = causes::find(cause).zip(sufferer(finding, outcome, census)) else { continue };
+                    let problem = found.entry((cause.id, party)).or_insert_with(|| Problem::of(finding, cause, party));
+                    problem.add(finding);
+                    (problem.proven, problem.confidence) = (false, confidence);
+                    problem.text = format!("{}, but the host answers at other ports meanwhile", finding.text.trim_end_matches('.'));
+                }
+            }
             Some(cause) if finding.weight >= Weight::Warning || is_of_interest_if_usual(cause) => {
                 let Some((cause, party)) = causes::find(cause).zip(party(finding, outcome, census)) else { continue };
                 found.entry((cause.id, party)).or_insert_with(|| Problem::of(finding, cause, party)).add(finding);
@@ -118,6 +128,18 @@ pub(super) fn gather(outcome: &Outcome, census: &Census) -> Vec<Problem> {
         }
     }
     found.into_values().collect()
+}
+
+/// A router says that it cannot find the host, which answers others at the same time: a neighbour that is gone stays so for seconds (RFC 4861 §10: at
+/// least three requests, a second apart), so that this is a firewall's word, or that port alone is handed on to another host.
+fn answers_meanwhile(finding: &Finding, outcome: &Outcome, census: &Census) -> bool {
+    const MEANWHILE_NS: i64 = 2_000_000_000;
+    let Some(flow) = finding.flow.and_then(|id| census.flow(outcome, id)) else { return false };
+    let near = |other: &FlowRecord| {
+        (finding.first.0.saturating_sub(MEANWHILE_NS)..=finding.last.0.saturating_add(MEANWHILE_NS)).contains(&other.first.0)
+    };
+    let elsewhere = |other: &FlowRecord| other.server.ip() == flow.server.ip() && other.server.port() != flow.server.port();
+    outcome.flows.iter().any(|other| elsewhere(other) && other.packets.server > 0 && near(other))
 }
 
 /// Whom a finding is about: whom it blames, else the server of its flow.
@@ -160,6 +182,8 @@ fn candidates(finding: &Finding, outcome: &Outcome, census: &Census) -> Vec<(&'s
             vec![("l7.service-mute", 0.5), ("l4.udp-filtered", 0.4), ("l3.remote-blackhole", 0.2)]
         }
         "dhcp.offer-not-taken" => vec![("l4.udp-filtered", 0.5), ("l4.local-firewall", 0.4)],
+        "icmp.host-unreachable" => own_word(finding, outcome),
+        "tcp.synack-unheard" => unheard(finding, outcome, census),
         "tcp.rst-forged" => vec![("l4.firewall-reject", 0.55), ("l4.reset-mid-stream", 0.45)],
         _ => match finding.layer {
             Some(Layer::L2) => vec![("l2.remote-neighbor-unresolved", 0.4)],
@@ -170,6 +194,52 @@ fn candidates(finding: &Finding, outcome: &Outcome, census: &Census) -> Vec<(&'s
             Some(Layer::L7) => vec![("l7.service-error", 0.6)],
             _ => Vec::new(),
         },
+    }
+}
+
+/// Whether two addresses may lie on one medium: networks of IPv6 have 64 bits (RFC 4291 §2.5.4), those of IPv4 are told apart from 16 bits on.
+fn same_network(a: IpAddr, b: IpAddr) -> bool {
+    match (a, b) {
+        (IpAddr::V4(a), IpAddr::V4(b)) => a.octets()[..2] == b.octets()[..2],
+        (IpAddr::V6(a), IpAddr::V6(b)) => a.segments()[..4] == b.segments()[..4],
+        _ => false,
+    }
+}
+
+/// The kernel of the host where it was captured says that it cannot resolve its neighbour. If its questions can be seen, nobody answered them; if not,
+/// they may never have left: a cable that is out looks so.
+fn own_word(finding: &Finding, outcome: &Outcome) -> Vec<(&'static str, f64)> {
+    let asked = outcome.findings.iter().any(|other| matches!(other.rule, "arp.unanswered" | "nd.unanswered"));
+    let (from, to) = own_ends(finding);
+    let next =
+        if from.zip(to).is_none_or(|(from, to)| same_network(from, to)) { "l2.neighbor-unresolved" } else { "l2.gateway-unresolved" };
+    if asked { vec![(next, 0.9)] } else { vec![(next, 0.5), ("l1.no-carrier", 0.35)] }
+}
+
+/// Who says so, and whom it cannot reach.
+fn own_ends(finding: &Finding) -> (Option<IpAddr>, Option<IpAddr>) {
+    let from = finding.text.split(' ').next().and_then(|word| word.parse().ok());
+    let to = match finding.blames {
+        Some(Party::Host(ip)) => Some(ip),
+        Some(Party::Service(at)) => Some(at.ip()),
+        None => None,
+    };
+    (from, to)
+}
+
+/// A client that does not hear the answer. Where its packets start here, its own host keeps it from it: a filter, if it hears other answers of that
+/// host; else perhaps the check of the reverse path (RFC 3704), which knows no ports. Elsewhere it may be lost on its way from here to the client.
+fn unheard(finding: &Finding, outcome: &Outcome, census: &Census) -> Vec<(&'static str, f64)> {
+    let Some(flow) = finding.flow.and_then(|id| census.flow(outcome, id)) else { return Vec::new() };
+    let starts_here = flow.tcp.as_ref().and_then(|tcp| tcp.sides.client.ttl).is_some_and(|ttl| crate::flow::tcp::report::hops(ttl) == 0);
+    let ends = |flow: &FlowRecord| (flow.client.ip(), flow.server.ip());
+    let heard = |other: &FlowRecord| other.tcp.as_ref().is_some_and(|tcp| tcp.handshake.syn_ack.is_some() && tcp.handshake.ack.is_some());
+    let hears_others = outcome.flows.iter().any(|other| ends(other) == ends(flow) && heard(other));
+    match (starts_here, hears_others) {
+        (true, true) => vec![("l4.local-firewall", 0.85), ("l3.no-return-route", 0.1)],
+        (true, false) => vec![("l3.rp-filter", 0.5), ("l4.local-firewall", 0.45)],
+        (false, true) => vec![("l4.port-filtered", 0.4), ("l4.local-firewall", 0.4)],
+        (false, false) => vec![("l3.no-return-route", 0.5), ("l3.rp-filter", 0.25), ("l4.local-firewall", 0.25)],
     }
 }
 

@@ -89,6 +89,10 @@ fn is_of_state(rule: &str) -> bool {
 /// What the problem is a part of: exchanges where it is about answers, else flows. A fault of a host as a whole is no share of anything.
 fn total(problem: &Problem, census: &Census) -> Option<u64> {
     let tally = census.party(problem.party)?;
+    // Attempts to open a connection are weighed against those that opened it; what was given up at once, or searched the path, says nothing.
+    if matches!(problem.rule, "tcp.syn-unanswered" | "tcp.synack-unheard") {
+        return Some(tally.opened.saturating_add(problem.flows.len() as u64));
+    }
     match (problem.cause.layer, problem.party) {
         (Layer::L1 | Layer::L2 | Layer::L3, Party::Host(_)) => None,
         (Layer::L7 | Layer::L5, _) if tally.exchanges > 0 => Some(tally.exchanges),

@@ -21,6 +21,7 @@ const LARGE: u32 = 1150;
 impl Tcp {
     /// Takes in what a segment carries. What became of it, and the offset of its first payload byte.
     pub(super) fn data(&mut self, segment: &Segment<'_>, idle_ns: u64) -> (Mark, Option<i64>) {
+        self.heed(segment);
         let (half, peer) = self.pair(segment.from);
         if !half.started {
             half.start(segment.seq);
@@ -46,6 +47,7 @@ impl Tcp {
             return (Mark::Plain, Some(start));
         }
         half.data_segments += u64::from(segment.len > 0);
+        half.stats.largest_payload = half.stats.largest_payload.max(segment.len);
         let mark = if start >= half.nxt { self.news(segment, start, end, idle_ns) } else { self.again(segment, start, end) };
         let (half, _) = self.pair(segment.from);
         if fin && half.fin_end.is_none() {

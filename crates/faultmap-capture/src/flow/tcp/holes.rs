@@ -54,6 +54,11 @@ impl Holes {
         self.list.push(hole);
     }
 
+    /// The first one that the receiver has not acknowledged.
+    pub(crate) fn first_open(&self) -> Option<&Hole> {
+        self.list.iter().find(|hole| hole.acked.is_none())
+    }
+
     /// Bytes `start..end` came. The first hole that they touch, as it was, and how many bytes of holes they filled.
     pub(crate) fn fill(&mut self, start: i64, end: i64) -> Option<(Hole, i64)> {
         let mut touched: Option<(Hole, i64)> = None;

@@ -8,6 +8,7 @@ mod holes;
 mod open;
 pub(crate) mod report;
 mod segment;
+mod size;
 mod tally;
 
 pub(crate) use segment::Segment;
@@ -70,6 +71,8 @@ pub(crate) struct Tcp {
     syn_acks: u32,
     /// SYN-ACKs sent again although the client's ACK had been seen.
     syn_acks_after_ack: u32,
+    /// SYNs sent again although a SYN-ACK had gone by.
+    syns_after_answer: u32,
     pub(crate) fast_open_ignored: Option<Seen>,
     pub(crate) reset: Option<Reset>,
     pub(crate) at_reset: Option<AtReset>,
@@ -86,7 +89,7 @@ pub(crate) struct Tcp {
     /// The capture makes copies of this connection's packets.
     copied: bool,
     /// A router told the sender to send smaller packets.
-    pub(crate) frag_needed: bool,
+    frag_needed: Option<size::TooBig>,
 }
 
 impl Tcp {
@@ -315,6 +318,12 @@ impl Tcp {
         self.handshake.syn.is_some() && !self.halves.server.seen && !self.halves.client.spoke
     }
 
+    /// SYN and SYN-ACK, and nothing more of either side.
+    pub(crate) fn is_handshake_only(&self) -> bool {
+        let only = |half: &Half| half.syn_seen && !half.spoke && half.data_segments == 0;
+        only(&self.halves.client) && only(&self.halves.server)
+    }
+
     /// The SYN that this SYN-ACK answers is this connection's, and was not answered yet.
     pub(crate) fn is_answered_by(&self, ack: u32) -> bool {
         self.is_attempt() && self.halves.client.offset(ack) == self.halves.client.nxt
@@ -392,6 +401,7 @@ impl Tcp {
     pub(crate) fn record(&self, now: Stamp) -> TcpRecord {
         let side = |half: &Half| {
             let mut stats = half.stats;
+            stats.ttl = half.ttl;
             stats.zero_window_at_end = half.zero_since.is_some();
             stats.zero_window_ms += half.zero_since.map_or(0.0, |since| self.last.unwrap_or(now).ms_since(since));
             stats

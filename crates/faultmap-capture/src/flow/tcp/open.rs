@@ -6,6 +6,10 @@ use crate::flow::Side;
 use crate::flow::record::Seen;
 use faultmap_wire::TcpFlags;
 
+/// A SYN sent so long after the SYN-ACK did not cross it on its way: twice the first timeout of a SYN would be 2 s (RFC 6298 §2), and a way is half a
+/// round trip.
+const ANSWER_HEARD_NS: u64 = 500_000_000;
+
 impl Tcp {
     /// A SYN or SYN-ACK.
     pub(super) fn syn(&mut self, segment: &Segment<'_>) -> Mark {
@@ -31,6 +35,8 @@ impl Tcp {
             self.syn_ack(segment, seen);
         } else {
             self.handshake.syn.get_or_insert(seen);
+            let answered = self.handshake.syn_ack.is_some_and(|answer| segment.at.since(answer.at()) >= ANSWER_HEARD_NS);
+            self.syns_after_answer += u32::from(again && answered && self.handshake.ack.is_none());
         }
         if !again {
             return Mark::Plain;

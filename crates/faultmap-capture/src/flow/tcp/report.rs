@@ -93,6 +93,7 @@ pub(crate) fn findings(tcp: &Tcp, about: &About) -> Vec<Finding> {
     report.handshake();
     for side in [Side::Client, Side::Server] {
         let before = report.findings.len();
+        report.vanished(side);
         report.path(side);
         let path_told = report.findings.len() > before;
         report.loss(side, path_told);
@@ -238,10 +239,37 @@ impl Report<'_> {
             };
             self.tallied(rule("tcp.synack-retransmit", Weight::Warning, Layer::L4, cause), None, again, text, None);
         }
+        if self.tcp.syns_after_answer > 0 && handshake.ack.is_none() && self.tcp.reset.is_none() && self.tcp.is_handshake_only() {
+            return self.unheard(answer);
+        }
         if handshake.ack.is_none() && self.tcp.reset.is_none() && handshake.syn.is_some() {
             let rule = rule("tcp.handshake-incomplete", Weight::Note, Layer::L4, None);
             self.at(rule, None, answer, "SYN and SYN-ACK, but no ACK".to_owned(), None);
         }
+    }
+
+    /// The answer went by, and its client asks on as if it had not: it does not hear it.
+    fn unheard(&mut self, answer: Seen) {
+        let (Some(syn), Some(again)) = (self.tcp.handshake.syn, self.tcp.tallies.of(Sign::SynAgain, Side::Client)) else { return };
+        let mut cited = Cited::one(PacketNo(syn.packet));
+        cited.add(PacketNo(answer.packet));
+        again.cited.packets.iter().for_each(|packet| cited.add(PacketNo(*packet)));
+        let text = format!(
+            "{} answered the SYN, and {} sent it again {} times as if there were no answer",
+            self.about.server,
+            self.about.client.ip(),
+            self.tcp.syns_after_answer
+        );
+        let rule = rule("tcp.synack-unheard", Weight::Fault, Layer::L4, None);
+        self.add(rule, Some(self.about.party(Side::Server)), cited, (syn.at(), again.last), text, None);
+    }
+
+    /// Large segments of a side that never came.
+    fn vanished(&mut self, side: Side) {
+        let Some(vanished) = self.tcp.vanished(side).filter(|_| !self.about.explained) else { return };
+        let rule = rule("ip.pmtu-hole", Weight::Fault, Layer::L3, Some("l3.pmtu-blackhole"));
+        let party = Some(self.about.party(Side::Server));
+        self.add(rule, party, vanished.cited, (vanished.since, vanished.until), vanished.text, Some(vanished.bytes));
     }
 
     /// A direction in which nothing gets through any more.
@@ -251,12 +279,12 @@ impl Report<'_> {
         // Who has said FIN may be gone: nobody waits for what is sent to it.
         let awaited = peer.fin_end.is_none() && !self.about.explained && self.tcp.one_sided().is_none();
         let dead = half.timeouts_in_a_row >= SILENT_AFTER && !half.all_acked_known() && awaited;
-        let too_large = half.stuck_len > half.largest_acked && half.stuck_df && !self.tcp.frag_needed;
-        let alive = peer.last_at > half.stuck_since;
-        if half.timeouts_in_a_row >= 2 && half.stuck_len > 0 && too_large && alive && self.tcp.is_established() && !half.all_acked_known() {
+        if self.tcp.is_too_large(side) {
             let rule = rule("ip.pmtu-blackhole", Weight::Fault, Layer::L3, Some("l3.pmtu-blackhole"));
+            let ignored = if self.tcp.ignores_too_big(side) { "; a router's complaint does not reach the sender" } else { "" };
             let text = format!(
-                "segments of {} bytes that must not be fragmented were never acknowledged, while the peer went on and none larger than {} was",
+                "segments of {} bytes that must not be fragmented were never acknowledged, while the peer went on and none larger than {} \
+                 was{ignored}",
                 half.stuck_len, half.largest_acked
             );
             return self.tallied(rule, None, timeouts, text, Some(f64::from(half.stuck_len)));
@@ -288,7 +316,7 @@ impl Report<'_> {
         let percent = f64::from(repairs) * 100.0 / (half.data_segments.max(1) as f64);
         let one_sided = self.tcp.one_sided().is_some();
         // Segments too large for the path are sent again in smaller ones: that is how its size is found (RFC 1191).
-        let discovery = self.tcp.frag_needed;
+        let discovery = self.tcp.frag_needed.is_some();
         let gone = self.tcp.half(side.other()).fin_end.is_some() && !half.all_acked_known();
         let heavy = repairs >= LOSS_WARNING_FROM && percent >= LOSS_WARNING_PERCENT && !(one_sided || discovery || gone);
         let (weight, cause) = if heavy { (Weight::Warning, Some("l4.retransmissions")) } else { (Weight::Note, None) };

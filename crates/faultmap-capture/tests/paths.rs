@@ -1,0 +1,198 @@
+//! What packets made by hand tell of size, of stations that moved, and of answers that their client does not hear: each test is a short story on the wire,
+//! and beside it the one that looks like it and is none.
+
+use faultmap_capture::analysis::{Analysis, Limits};
+use faultmap_capture::finding::Weight;
+use faultmap_capture::packet::{Captured, PacketNo, Stamp};
+use faultmap_wire::dissect::LinkType;
+use faultmap_wire::tcp::emit_options;
+use faultmap_wire::{Arp, Ethernet, Icmp, Ipv4, Mac, Tcp, TcpFlags, TcpOption, arp, icmp, proto};
+use std::net::{IpAddr, Ipv4Addr};
+
+const CLIENT: (Ipv4Addr, Mac) = (Ipv4Addr::new(10, 0, 0, 1), Mac([2, 0, 0, 0, 0, 1]));
+const SERVER: (Ipv4Addr, Mac) = (Ipv4Addr::new(10, 0, 0, 2), Mac([2, 0, 0, 0, 0, 2]));
+const GONE: Mac = Mac([2, 0, 0, 0, 0, 9]);
+const ROUTER: Ipv4Addr = Ipv4Addr::new(10, 0, 0, 254);
+const SYN: TcpFlags = TcpFlags::SYN;
+const ACK: TcpFlags = TcpFlags::ACK;
+
+/// A segment of a connection between client and server; offsets count from the SYN.
+#[derive(Clone, Copy)]
+struct Said {
+    ms: f64,
+    client: bool,
+    flags: TcpFlags,
+    seq: u32,
+    ack: u32,
+    len: usize,
+    sack: Option<(u32, u32)>,
+    to: Mac,
+}
+
+const fn client(ms: f64, flags: TcpFlags, seq: u32, ack: u32, len: usize) -> Said {
+    Said { ms, client: true, flags, seq, ack, len, sack: None, to: SERVER.1 }
+}
+
+const fn server(ms: f64, flags: TcpFlags, seq: u32, ack: u32, len: usize) -> Said {
+    Said { client: false, to: CLIENT.1, ..client(ms, flags, seq, ack, len) }
+}
+
+struct Wire {
+    analysis: Analysis,
+    number: u64,
+}
+
+impl Wire {
+    fn new() -> Self {
+        Self { analysis: Analysis::new(Limits::default()), number: 0 }
+    }
+
+    fn put(&mut self, ms: f64, bytes: &[u8]) {
+        self.number += 1;
+        let at = Stamp(1_700_000_000_000_000_000 + (ms * 1e6) as i64);
+        let (number, link) = (PacketNo(self.number), LinkType::ETHERNET);
+        self.analysis.packet(&Captured { number, at, link, wire_len: bytes.len() as u32, bytes });
+    }
+
+    fn says(&mut self, said: Said) {
+        let (from, to) = if said.client { (CLIENT, SERVER) } else { (SERVER, CLIENT) };
+        let (from_port, to_port) = if said.client { (40_000, 80) } else { (80, 40_000) };
+        let block = said.sack.map(|(left, right)| [(left + 1000).to_be_bytes(), (right + 1000).to_be_bytes()].concat());
+        let mut options = Vec::new();
+        if said.flags.has(SYN) {
+            options.extend([TcpOption::Mss(1460), TcpOption::WindowScale(7), TcpOption::SackPermitted]);
+        }
+        options.extend(block.as_ref().map(|block| TcpOption::Sack(block)));
+        let options = emit_options(&options);
+        let ack = if said.flags.has(ACK) { said.ack + 1000 } else { 0 };
+        let header = Tcp { seq: said.seq + 1000, ack, window: 1000, options: &options, ..Tcp::new(from_port, to_port, said.flags) };
+        let segment = header.emit(IpAddr::V4(from.0), IpAddr::V4(to.0), &vec![b'.'; said.len]);
+        let id = self.number as u16 + 1;
+        let packet = Ipv4 { ttl: 64, id, dont_fragment: true, ..Ipv4::new(from.0, to.0, proto::TCP) }.emit(&segment);
+        self.put(said.ms, &Ethernet::new(said.to, from.1, 0x0800).emit(&packet));
+    }
+
+    fn story(&mut self, story: &[Said]) {
+        story.iter().for_each(|said| self.says(*said));
+    }
+
+    fn opened(&mut self) {
+        self.story(&[client(0.0, SYN, 0, 0, 0), server(10.0, SYN.with(ACK), 0, 1, 0), client(10.1, ACK, 1, 1, 0)]);
+    }
+
+    fn told(&mut self, ms: f64) {
+        let reply = Arp { operation: arp::REPLY, sender_mac: SERVER.1, sender_ip: SERVER.0, target_mac: CLIENT.1, target_ip: CLIENT.0 };
+        self.put(ms, &Ethernet::new(CLIENT.1, SERVER.1, 0x0806).emit(&reply.emit()));
+    }
+}
+
+/// The faults and warnings of the story with these rules must be exactly these.
+fn check(wire: Wire, rules: &[&str], expect: &[(&str, Weight, Option<&str>)]) {
+    let outcome = wire.analysis.finish();
+    let of_interest = outcome.findings.iter().filter(|found| rules.contains(&found.rule) && found.weight >= Weight::Warning);
+    let told: Vec<_> = of_interest.map(|found| (found.rule, found.weight, found.cause)).collect();
+    assert_eq!(told, expect, "{:#?}", outcome.findings);
+}
+
+const SIZE: &[&str] = &["ip.pmtu-hole", "ip.pmtu-blackhole"];
+
+/// The client asks, and of the answer the first large segment is missing.
+fn answer_with_a_hole(missing: u32, until_ms: f64) -> Wire {
+    let mut wire = Wire::new();
+    wire.opened();
+    let small = server(30.5, ACK, 1 + missing, 101, 200);
+    let asks = |ms| Said { sack: Some((1 + missing, 201 + missing)), ..client(ms, ACK, 101, 1, 0) };
+    wire.story(&[client(20.0, ACK, 1, 1, 100), server(30.0, ACK, 1, 101, 0), small, asks(30.6), asks(until_ms)]);
+    wire
+}
+
+#[test]
+fn a_hole_of_a_full_segment_that_stands_before_smaller_ones_is_a_matter_of_size() {
+    check(answer_with_a_hole(1448, 6000.0), SIZE, &[("ip.pmtu-hole", Weight::Fault, Some("l3.pmtu-blackhole"))]);
+    // Not yet: it may be sent again.
+    check(answer_with_a_hole(1448, 1000.0), SIZE, &[]);
+    // No larger than what came.
+    check(answer_with_a_hole(180, 6000.0), SIZE, &[]);
+    // It was sent again, and came: loss.
+    let mut repaired = answer_with_a_hole(1448, 300.0);
+    repaired.story(&[server(310.0, ACK, 1, 101, 1448), client(310.1, ACK, 101, 1649, 0), client(6000.0, ACK, 101, 1649, 10)]);
+    check(repaired, SIZE, &[]);
+}
+
+/// The client sends a large segment and a small one; the server has the small one.
+fn large_and_small(again: &[f64]) -> Wire {
+    let mut wire = Wire::new();
+    wire.opened();
+    wire.story(&[client(20.0, ACK, 1, 1, 1448), client(20.1, ACK, 1449, 1, 300)]);
+    wire.says(Said { sack: Some((1449, 1749)), ..server(30.0, ACK, 1, 1, 0) });
+    again.iter().for_each(|ms| wire.says(client(*ms, ACK, 1, 1, 1448)));
+    wire
+}
+
+#[test]
+fn a_large_segment_sent_again_and_again_before_a_small_one_that_arrived_is_a_matter_of_size() {
+    check(large_and_small(&[250.0, 700.0, 1600.0, 3400.0]), SIZE, &[("ip.pmtu-blackhole", Weight::Fault, Some("l3.pmtu-blackhole"))]);
+    let mut arrived = large_and_small(&[250.0, 700.0]);
+    arrived.says(server(710.0, ACK, 1, 1749, 0));
+    check(arrived, SIZE, &[]);
+}
+
+/// A router refuses the large segment; the client sends it again in this size.
+fn refused(size: usize) -> Wire {
+    let mut wire = large_and_small(&[]);
+    let segment = Tcp { seq: 1001, ack: 1001, ..Tcp::new(40_000, 80, ACK) }.emit(IpAddr::V4(CLIENT.0), IpAddr::V4(SERVER.0), b"");
+    let quoted = Ipv4 { ttl: 63, ..Ipv4::new(CLIENT.0, SERVER.0, proto::TCP) }.emit(&segment);
+    let message = Icmp { rest: [0, 0, 0x05, 0x14], ..Icmp::new(icmp::UNREACHABLE, 4) }.emit(&quoted);
+    let packet = Ipv4::new(ROUTER, CLIENT.0, proto::ICMP).emit(&message);
+    wire.put(31.0, &Ethernet::new(CLIENT.1, SERVER.1, 0x0800).emit(&packet));
+    [1250.0, 2600.0, 5200.0, 10_400.0].iter().for_each(|ms| wire.says(client(*ms, ACK, 1, 1, size)));
+    wire
+}
+
+#[test]
+fn a_router_that_refuses_large_packets_is_no_fault_if_its_complaint_is_heard() {
+    check(refused(1448), SIZE, &[("ip.pmtu-blackhole", Weight::Fault, Some("l3.pmtu-blackhole"))]);
+    check(refused(1248), SIZE, &[]);
+}
+
+const STALE: &[&str] = &["arp.stale-neighbor"];
+
+#[test]
+fn packets_to_a_station_that_lost_the_address_are_those_of_a_stale_neighbour() {
+    let syn = |ms, to| Said { to, ..client(ms, SYN, 0, 0, 0) };
+    let story = |tries: &[Said], told: f64| {
+        let mut wire = Wire::new();
+        wire.told(told);
+        tries.iter().for_each(|said| wire.says(*said));
+        wire
+    };
+    let fault = [("arp.stale-neighbor", Weight::Fault, Some("l2.stale-neighbor"))];
+    check(story(&[syn(10.0, GONE), syn(1010.0, GONE), syn(3010.0, GONE)], 0.0), STALE, &fault);
+    // One damaged frame; the right station; not heeded yet.
+    check(story(&[syn(10.0, SERVER.1), syn(1010.0, SERVER.1), syn(3010.0, GONE)], 0.0), STALE, &[]);
+    check(story(&[syn(10.0, SERVER.1), syn(1010.0, SERVER.1)], 0.0), STALE, &[]);
+    check(story(&[syn(10.0, GONE), syn(110.0, GONE)], 0.0), STALE, &[]);
+    // It sent to the old station in vain, then to the new one, and was answered.
+    let healed = [syn(10.0, GONE), syn(1010.0, GONE), syn(3010.0, SERVER.1), server(3011.0, SYN.with(ACK), 0, 1, 0)];
+    check(story(&healed, 0.0), STALE, &[("arp.stale-neighbor", Weight::Warning, Some("l2.stale-neighbor"))]);
+}
+
+#[test]
+fn a_client_that_asks_on_after_the_answer_does_not_hear_it() {
+    let rules = &["tcp.synack-unheard"];
+    let story = |tries: &[Said]| {
+        let mut wire = Wire::new();
+        wire.story(tries);
+        wire
+    };
+    let deaf = [client(0.0, SYN, 0, 0, 0), server(5.0, SYN.with(ACK), 0, 1, 0), client(1005.0, SYN, 0, 0, 0)];
+    check(story(&deaf), rules, &[("tcp.synack-unheard", Weight::Fault, None)]);
+    // The second SYN crossed the answer on its way; then the client goes on.
+    let crossed = [client(0.0, SYN, 0, 0, 0), server(995.0, SYN.with(ACK), 0, 1, 0), client(1000.0, SYN, 0, 0, 0)];
+    check(story(&crossed), rules, &[]);
+    let late = [deaf.as_slice(), &[client(1006.0, ACK, 1, 1, 0)]].concat();
+    check(story(&late), rules, &[]);
+    // Nobody is there any more: the answers repeat, the question does not.
+    let gone = [client(0.0, SYN, 0, 0, 0), server(5.0, SYN.with(ACK), 0, 1, 0), server(1005.0, SYN.with(ACK), 0, 1, 0)];
+    check(story(&gone), rules, &[]);
+}
