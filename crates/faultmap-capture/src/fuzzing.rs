@@ -21,6 +21,7 @@ pub fn play(input: &[u8], size: usize) -> (Sink, bool) {
         from_the_start,
         established: Some(Stamp(0)),
         first_fin: None,
+        last_word: Stamp(0),
         server_port: port,
     };
     let (mut talk, mut number) = (Talk::new(ends, from_the_start), 0);

@@ -373,6 +373,7 @@ fn record(mut flow: Flow, end: End, now: Stamp) -> FlowRecord {
         realm: flow.key.realm,
         app: flow.app,
         server_name: flow.server_name,
+        hello_bytes: flow.hello_bytes,
         first_packet: flow.first_packet.0,
         first: flow.first,
         last: flow.last,

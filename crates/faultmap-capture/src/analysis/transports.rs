@@ -390,6 +390,7 @@ impl Core {
         if let Some(name) = self.said.server_name.take() {
             flow.server_name = Some(name);
         }
+        flow.hello_bytes = self.said.hello_bytes.take().or(flow.hello_bytes);
         for exchange in self.said.exchanges.drain(..) {
             flow.exchanges.get_or_insert_default().add(exchange);
         }

@@ -178,6 +178,8 @@ pub(super) struct Amqp {
     headers: [usize; 2],
     first: Vec<u8>,
     pairing: Pairing,
+    /// The client's login, until the server goes on.
+    login: Option<Mark>,
     lost: bool,
 }
 
@@ -194,6 +196,7 @@ impl Amqp {
             headers: [8, 0],
             first: Vec::new(),
             pairing: Pairing::new("amqp", &AMQP_RULES, ends),
+            login: None,
             lost: false,
         }
     }
@@ -232,6 +235,11 @@ impl Amqp {
         if (class, method) == (10, 10) && from == Side::Server {
             self.pairing.began(self.marks[1], below, sink);
             self.pairing.finish("Start".to_owned(), true, mark.at, sink);
+        }
+        match (from, class, method) {
+            (Side::Client, 10, 11) => self.login = Some(mark),
+            (Side::Server, 10, _) => self.login = None,
+            _ => {}
         }
         let (10 | 20, 50 | 40) = (class, method) else { return };
         if (class, method) != (10, 50) && (class, method) != (20, 40) {
@@ -294,6 +302,17 @@ impl Conversation for Amqp {
     }
 
     fn end(&mut self, how: End, at: Stamp, below: &Below, sink: &mut Sink) {
+        let by_server = match how {
+            End::Reset(side) | End::HalfClosed(side) => side == Side::Server,
+            End::Closed => below.first_fin != Some(Side::Client),
+            End::Idle | End::Cut => false,
+        };
+        // 0-9-1 §4.10.2: a broker that does not know Connection.Close before the login is done closes the socket.
+        if let Some(login) = self.login.filter(|_| by_server && !self.lost) {
+            let text = "the broker closed the connection in answer to the login, as brokers do that refuse it";
+            let finding = tell("amqp.login-closed", Weight::Fault, Layer::L7, login, text.to_owned());
+            sink.findings.push(finding.for_cause("l7.auth-failed").on(self.ends.service()));
+        }
         self.pairing.end(how, at, below, sink);
     }
 }
@@ -336,6 +355,12 @@ mod tests {
         let close = method(10, 50, words);
         let all = [(C, 1, hello), (S, 20, &start[..]), (S, 40, &close[..])];
         check(5672, &all, &["amqp.close fault l7.auth-failed"], &["protocol header > Start"]);
+        let login = method(10, 11, b"secret");
+        let all = [(C, 1, hello), (S, 20, &start[..]), (C, 30, &login[..])];
+        check(5672, &all, &["amqp.login-closed fault l7.auth-failed"], &["protocol header > Start"]);
+        let tune = method(10, 30, &[0; 8]);
+        let all = [(C, 1, hello), (S, 20, &start[..]), (C, 30, &login[..]), (S, 50, &tune[..])];
+        check(5672, &all, &[], &["protocol header > Start"]);
         check(
             5672,
             &[(C, 1, hello), (S, 20, b"AMQP\0\x01\0\0")],

@@ -91,7 +91,8 @@ impl Lines {
             .map_or_else(|| if greeting { "greeting".to_owned() } else { String::new() }, |entry| entry.question.clone());
         if let Some((weight, cause)) = self.judge(code, &words, &question, greeting) {
             let rule = if self.kind == Kind::Smtp { "smtp.reply" } else { "ftp.reply" };
-            let finding = tell(rule, weight, Layer::L7, mark, format!("{question}: {code} {words}"));
+            let layer = if cause.is_some_and(|cause| cause.starts_with("l6.")) { Layer::L6 } else { Layer::L7 };
+            let finding = tell(rule, weight, layer, mark, format!("{question}: {code} {words}"));
             sink.findings.push(finding.for_cause(cause).on(self.ends.service()).worth(code));
         }
         // 1yz of FTP: the answer itself comes later.
@@ -127,6 +128,8 @@ impl Lines {
             (_, ..400) => return None,
             (_, 421) | (Kind::Smtp, 554) if greeting || code == 421 => (Weight::Fault, known.or(Some("l7.service-error"))),
             (Kind::Ftp, 530) => (Weight::Fault, Some("l7.auth-failed")),
+            // RFC 3207 §4: 530 to whatever is asked before STARTTLS.
+            (Kind::Smtp, 530) if words.to_ascii_uppercase().contains("STARTTLS") => (Weight::Fault, Some("l6.tls-on-plaintext-port")),
             (Kind::Smtp, 530 | 534) => (Weight::Warning, known),
             (Kind::Smtp, 525 | 535) => (Weight::Fault, known),
             // A command that this server does not know is asked on the chance.
@@ -244,6 +247,12 @@ mod tests {
             (S, 40, b"530 no\r\n"),
         ];
         check(21, &lines, &["ftp.reply fault l7.auth-failed"], &["USER > 331", "PASS > 530"]);
+        let plain: [Line<'_>; 3] = [
+            (S, 11, b"220 mail\r\n"),
+            (C, 12, b"MAIL FROM:<secret@a.test>\r\n"),
+            (S, 20, b"530 5.7.0 Must issue a STARTTLS command first\r\n"),
+        ];
+        check(25, &plain, &["smtp.reply fault l6.tls-on-plaintext-port"], &["MAIL > 530"]);
         check(25, &[(S, 3000, b"220 slow\r\n")], &["smtp.greeting-slow warning l7.service-slow"], &[]);
         check(25, &[(S, 30, b"421 too many connections\r\n")], &["smtp.reply fault l7.too-many-connections"], &[]);
     }

@@ -19,7 +19,9 @@ mod recognise;
 mod redis;
 #[cfg(test)]
 mod robust;
+mod socks;
 mod ssh;
+mod strangers;
 mod talk;
 mod tell;
 #[cfg(test)]
@@ -29,6 +31,12 @@ mod tls;
 mod websocket;
 
 pub use recognise::{First, Guess, Spoken, recognise};
+
+/// The protocol that is usually spoken at a port, as tables name it.
+pub(crate) fn usual_at(port: u16) -> Option<&'static str> {
+    recognise::usual(port).map(Spoken::name)
+}
+
 pub use talk::{Talk, datagrams};
 
 use crate::finding::{Finding, Party};
@@ -79,6 +87,8 @@ pub struct Below {
     pub established: Option<Stamp>,
     /// Who said FIN first, if anybody did.
     pub first_fin: Option<Side>,
+    /// When the connection's last packet was seen, or the first FIN or RST if there was one.
+    pub last_word: Stamp,
     /// The server's port.
     pub server_port: u16,
 }
@@ -169,6 +179,8 @@ pub struct Sink {
     pub protocol: Option<&'static str>,
     /// The name that the client asked for (SNI, Host, the database), printable.
     pub server_name: Option<String>,
+    /// Length of its ClientHello with the headers of records, bytes.
+    pub hello_bytes: Option<u32>,
 }
 
 /// One protocol in one flow. Memory is bounded: each conversation says in its file how much it may keep.

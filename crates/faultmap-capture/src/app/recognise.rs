@@ -1,7 +1,7 @@
 //! Which protocol is spoken: by the first bytes of each side, with the port as a hint where bytes alone do not tell. It looks at no more than [`LOOKED_AT`] bytes
 //! of a side.
 
-use super::{brokers, dns, h2, mysql, postgres, redis, tls};
+use super::{brokers, dns, h2, mysql, postgres, redis, socks, tls};
 use faultmap_model::Layer;
 
 /// Bytes of each side that are looked at.
@@ -23,6 +23,7 @@ pub enum Spoken {
     Ssh,
     Mqtt,
     Amqp,
+    Socks,
 }
 
 impl Spoken {
@@ -42,6 +43,7 @@ impl Spoken {
             Self::Ssh => "ssh",
             Self::Mqtt => "mqtt",
             Self::Amqp => "amqp",
+            Self::Socks => "socks",
         }
     }
 }
@@ -108,6 +110,7 @@ fn one_way(first: &First<'_>) -> Guess {
         (Spoken::Redis, redis(first)),
         (Spoken::Smtp, lines(first, &[25, 465, 587, 2525, 1025], &[b"EHLO", b"HELO", b"LHLO"])),
         (Spoken::Ftp, lines(first, &[21], &[b"USER", b"AUTH"])),
+        (Spoken::Socks, from_its_start(first, socks::greeting(first.port, first.client, first.server))),
         (Spoken::Http, http(first)),
         (Spoken::Dns, dns_stream(first)),
     ];

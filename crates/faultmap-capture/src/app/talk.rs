@@ -4,8 +4,11 @@
 
 use super::recognise::usual;
 use super::recognise::{First, Guess, LOOKED_AT, Spoken, recognise};
+use super::strangers::{self, Words};
 use super::tell::{Mark, tell};
-use super::{Below, Chunk, Conversation, End, Ends, Sink, brokers, dns, h2, http, lines, mysql, postgres, quic, redis, ssh, tls};
+use super::{
+    Below, Chunk, Conversation, End, Ends, Exchange, Sink, brokers, dns, h2, http, lines, mysql, postgres, quic, redis, socks, ssh, tls,
+};
 use crate::finding::Weight;
 use crate::flow::Side;
 use crate::packet::{PacketNo, Stamp};
@@ -26,8 +29,17 @@ pub struct Talk {
 
 enum State {
     Unknown { pieces: Vec<Piece>, client: Vec<u8>, server: Vec<u8>, skipped: [u64; 2] },
-    Known { inner: Box<dyn Conversation>, swapped: bool },
+    Known { inner: Box<dyn Conversation>, swapped: bool, first: Option<FirstWords> },
     Given,
+}
+
+/// The first words of the side that did not begin, until it is clear that they are of the same protocol. They are held back as long as that is open.
+struct FirstWords {
+    spoken: Spoken,
+    of: Side,
+    asked: Mark,
+    bytes: Vec<u8>,
+    held: Vec<Piece>,
 }
 
 struct Piece {
@@ -108,6 +120,9 @@ impl Talk {
         sink.protocol = Some(spoken.name());
         let first = kept.first().map_or(Mark::from(&last), |piece| Mark { at: piece.at, packet: piece.packet });
         unusual(spoken, &ends, first, sink);
+        let one_side = kept.iter().all(|piece| piece.from == last.from);
+        let watched = strangers::watched(spoken, last.from == Side::Client).filter(|_| one_side && self.from_the_start && !swapped);
+        let words = watched.map(|of| FirstWords { spoken, of, asked: first, bytes: Vec::new(), held: Vec::new() });
         for piece in &kept {
             let from = turned(piece.from, swapped);
             inner.chunk(Chunk { from, bytes: &piece.bytes, at: piece.at, packet: piece.packet }, below, sink);
@@ -116,8 +131,62 @@ impl Talk {
             inner.gap(turned(from, swapped), missing, sink);
         }
         inner.chunk(Chunk { from: turned(last.from, swapped), ..last }, below, sink);
-        self.state = State::Known { inner, swapped };
+        self.state = State::Known { inner, swapped, first: words };
     }
+
+    /// Bytes of a known protocol; the first of the side that did not begin are looked at before.
+    fn hand_on(&mut self, chunk: Chunk<'_>, below: &Below, sink: &mut Sink) {
+        let State::Known { inner, swapped, first } = &mut self.state else { return };
+        let Some(words) = first else { return inner.chunk(Chunk { from: turned(chunk.from, *swapped), ..chunk }, below, sink) };
+        if chunk.from == words.of {
+            let room = strangers::LOOKED_AT.saturating_sub(words.bytes.len());
+            words.bytes.extend_from_slice(chunk.bytes.get(..room).unwrap_or(chunk.bytes));
+            match strangers::words(words.spoken, words.of, &words.bytes) {
+                Words::Perhaps => {
+                    return words.held.push(Piece { from: chunk.from, bytes: chunk.bytes.to_vec(), at: chunk.at, packet: chunk.packet });
+                }
+                Words::Foreign(layer, cause, whose) => {
+                    let mark = words.held.first().map_or(Mark::from(&chunk), |piece| Mark { at: piece.at, packet: piece.packet });
+                    strange(words, (layer, cause, whose), mark, &self.ends, sink);
+                    self.state = State::Given;
+                    return;
+                }
+                Words::Own => {}
+            }
+        }
+        // The rest of what was said to it.
+        else if words.held.is_empty() && words.bytes.is_empty() {
+            return inner.chunk(chunk, below, sink);
+        }
+        // Clear, or nobody can wait for more: the other side goes on.
+        for piece in first.take().map(|words| words.held).unwrap_or_default() {
+            inner.chunk(Chunk { from: piece.from, bytes: &piece.bytes, at: piece.at, packet: piece.packet }, below, sink);
+        }
+        inner.chunk(Chunk { from: turned(chunk.from, *swapped), ..chunk }, below, sink);
+    }
+}
+
+/// The two sides speak different protocols.
+fn strange(words: &FirstWords, (layer, cause, whose): (Layer, &'static str, &'static str), mark: Mark, ends: &Ends, sink: &mut Sink) {
+    let spoken = words.spoken.name();
+    // Who knocks at a port with another protocol may be somebody who only tries.
+    let (weight, text) = match words.of {
+        Side::Server => (Weight::Fault, format!("{spoken} was spoken to the server, and its first words are those of {whose}")),
+        Side::Client => (Weight::Warning, format!("the server speaks {spoken}, and the client began with {whose}")),
+    };
+    sink.findings.push(tell("proto.mismatch", weight, layer, mark, text).and(words.asked).for_cause(cause).on(ends.service()));
+    sink.exchanges.push(Exchange {
+        protocol: spoken,
+        question: format!("{spoken} greeting"),
+        answer: whose.to_owned(),
+        asked: words.asked.at,
+        asked_in: words.asked.packet.0,
+        wait_ms: None,
+        think_ms: None,
+        total_ms: None,
+        answered_in: Some(mark.packet.0),
+        ok: false,
+    });
 }
 
 fn open(spoken: Spoken, ends: Ends, from_the_start: bool) -> Box<dyn Conversation> {
@@ -135,6 +204,7 @@ fn open(spoken: Spoken, ends: Ends, from_the_start: bool) -> Box<dyn Conversatio
         Spoken::Ssh => Box::new(ssh::Ssh::new(ends)),
         Spoken::Mqtt => Box::new(brokers::Mqtt::new(ends)),
         Spoken::Amqp => Box::new(brokers::Amqp::new(ends)),
+        Spoken::Socks => Box::new(socks::Socks::new(ends)),
     }
 }
 
@@ -156,7 +226,7 @@ impl Conversation for Talk {
             return;
         }
         match &mut self.state {
-            State::Known { inner, swapped } => inner.chunk(Chunk { from: turned(chunk.from, *swapped), ..chunk }, below, sink),
+            State::Known { .. } => self.hand_on(chunk, below, sink),
             State::Unknown { .. } => self.listen(chunk, below, sink),
             State::Given => {}
         }
@@ -164,7 +234,10 @@ impl Conversation for Talk {
 
     fn gap(&mut self, from: Side, missing: u64, sink: &mut Sink) {
         match &mut self.state {
-            State::Known { inner, swapped } => inner.gap(turned(from, *swapped), missing, sink),
+            State::Known { inner, swapped, first } => {
+                *first = None;
+                inner.gap(turned(from, *swapped), missing, sink);
+            }
             // What follows is no beginning.
             State::Unknown { pieces, client, server, skipped } => {
                 (*pieces, *client, *server, *skipped) = (Vec::new(), Vec::new(), Vec::new(), [0; 2]);
@@ -175,7 +248,10 @@ impl Conversation for Talk {
     }
 
     fn end(&mut self, how: End, at: Stamp, below: &Below, sink: &mut Sink) {
-        if let State::Known { inner, swapped } = &mut self.state {
+        if let State::Known { inner, swapped, first } = &mut self.state {
+            for piece in first.take().map(|words| words.held).unwrap_or_default() {
+                inner.chunk(Chunk { from: piece.from, bytes: &piece.bytes, at: piece.at, packet: piece.packet }, below, sink);
+            }
             let how = match how {
                 End::HalfClosed(side) => End::HalfClosed(turned(side, *swapped)),
                 End::Reset(side) => End::Reset(turned(side, *swapped)),

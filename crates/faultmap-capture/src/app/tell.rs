@@ -14,6 +14,26 @@ pub(super) const MUTE_MS: f64 = 10_000.0;
 /// So long without an answer at the end of a capture is worth a word, in milliseconds.
 const WAITING_MS: f64 = 3000.0;
 
+/// The rule of a proxy that says nothing to the request for a tunnel: it may be mute itself, or wait for the target.
+pub(super) const TUNNEL_UNANSWERED: &str = "proxy.tunnel-unanswered";
+
+/// The last finding is of a question for a tunnel: what it means is about the proxy.
+pub(super) fn of_tunnel(closed: &str, sink: &mut Sink) {
+    let Some(finding) = sink.findings.last_mut() else { return };
+    if finding.rule == TUNNEL_UNANSWERED {
+        (finding.layer, finding.cause) = (Some(Layer::L5), None);
+    } else if finding.rule == closed {
+        finding.cause = Some("l5.proxy-refused");
+    }
+}
+
+/// What was found in a tunnel from `told` on says through which it was, and to whom.
+pub(super) fn through(target: &str, told: usize, sink: &mut Sink) {
+    for finding in sink.findings.iter_mut().skip(told).filter(|finding| !finding.text.contains("(through the proxy")) {
+        finding.text.push_str(&format!(" (through the proxy, to {target})"));
+    }
+}
+
 /// A moment, and the packet of that moment.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub(super) struct Mark {

@@ -26,6 +26,7 @@ pub(super) fn below(port: u16) -> Below {
         from_the_start: true,
         established: Some(at(0)),
         first_fin: None,
+        last_word: at(0),
         server_port: port,
     }
 }
@@ -43,7 +44,7 @@ pub(super) fn told(port: u16, lines: &[Line<'_>], how: End, end_ms: u64) -> Sink
 }
 
 fn play(port: u16, lines: &[Line<'_>], how: End, end_ms: u64, size: usize) -> Sink {
-    let (mut sink, below) = (Sink::default(), below(port));
+    let (mut sink, below) = (Sink::default(), Below { last_word: at(end_ms), ..below(port) });
     let mut talk = Talk::new(ends(port), true);
     for (number, (from, ms, bytes)) in lines.iter().enumerate() {
         for piece in bytes.chunks(size.min(bytes.len().max(1))) {

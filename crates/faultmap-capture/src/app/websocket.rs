@@ -14,14 +14,48 @@ const PING: u8 = 9;
 const PONG: u8 = 10;
 /// A ping that waited so long at the end was not answered, in milliseconds.
 const PATIENCE_MS: f64 = 10_000.0;
+/// Pongs are to come as soon as is practical (RFC 6455 §5.5.3): who waits so long and goes had none, in milliseconds.
+const GAVE_UP_MS: f64 = 3000.0;
 /// Bytes of a control frame that are kept; it has at most 125 (RFC 6455 §5.5).
 const MOST_KEPT: usize = 64;
+
+/// What a server appends to the key before it hashes it (RFC 6455 §1.3).
+const GUID: &[u8] = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11";
+/// A close so soon after the upgrade, without a message, is a refusal, in milliseconds.
+const AT_ONCE_MS: f64 = 1000.0;
+
+/// What is wrong with the proof by which a server shows that it knows WebSocket; without a key nothing is.
+pub(super) fn wrong_accept(key: Option<[u8; 24]>, accept: Option<[u8; 28]>) -> Option<&'static str> {
+    let key = key?;
+    let Some(accept) = accept else {
+        return Some("the server changes over to WebSocket without a Sec-WebSocket-Accept: clients must give up the connection");
+    };
+    let hash = ring::digest::digest(&ring::digest::SHA1_FOR_LEGACY_USE_ONLY, &[&key[..], GUID].concat());
+    (base64(hash.as_ref()) != accept).then_some(
+        "the server's Sec-WebSocket-Accept does not belong to the client's key: who answered does not know WebSocket, and clients must give up the connection",
+    )
+}
+
+fn base64(bytes: &[u8]) -> Vec<u8> {
+    const DIGITS: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+    let mut out = Vec::with_capacity(28);
+    for three in bytes.chunks(3) {
+        let word = three.iter().fold(0_u32, |word, byte| (word << 8) | u32::from(*byte)) << (8 * (3 - three.len()));
+        let digit = |place: u32| DIGITS.get((word >> (18 - 6 * place)) as usize & 63).copied().unwrap_or(b'=');
+        out.extend((0..4).map(|place| if place as usize <= three.len() { digit(place) } else { b'=' }));
+    }
+    out
+}
 
 /// A connection that speaks WebSocket.
 pub(super) struct WebSocket {
     ends: Ends,
     halves: [Half; 2],
-    closed: bool,
+    /// Who said goodbye first, and when.
+    closed: Option<(Side, Stamp)>,
+    /// When the upgrade was seen, and whether the server has said anything since.
+    since: Stamp,
+    server_spoke: bool,
 }
 
 #[derive(Default)]
@@ -57,8 +91,8 @@ fn payload_len(header: &[u8]) -> u64 {
 
 impl WebSocket {
     /// A connection between these.
-    pub(super) fn new(ends: Ends) -> Self {
-        Self { ends, halves: [Half::default(), Half::default()], closed: false }
+    pub(super) fn new(ends: Ends, since: Stamp) -> Self {
+        Self { ends, halves: [Half::default(), Half::default()], closed: None, since, server_spoke: false }
     }
 
     fn half(&mut self, side: Side) -> &mut Half {
@@ -78,20 +112,24 @@ impl WebSocket {
             PING => half.ping = Some(mark),
             PONG => self.half(from.other()).ping = None,
             CLOSE => self.close(from, &kept, mark, sink),
-            _ => {}
+            _ => self.server_spoke |= from == Side::Server,
         }
     }
 
     fn close(&mut self, from: Side, kept: &[u8], mark: Mark, sink: &mut Sink) {
         // The other side repeats the code.
-        if std::mem::replace(&mut self.closed, true) {
+        if self.closed.replace((from, mark.at)).is_some() {
             return;
         }
         let Some((code, reason)) = kept.split_first_chunk::<2>().map(|(code, reason)| (u16::from_be_bytes(*code), reason)) else { return };
+        let at_once = from == Side::Server && !self.server_spoke && mark.at.ms_since(self.since) < AT_ONCE_MS;
         let (weight, cause) = match code {
             1000 | 1001 | 1005 => return,
+            1008 | 3000.. if at_once => (Weight::Fault, Some("l7.websocket-refused")),
             1011 | 1014 => (Weight::Fault, Some("l7.service-error")),
-            1002 | 1003 | 1007 | 1009 => (Weight::Fault, None),
+            1002 => (Weight::Fault, Some("l7.protocol-mismatch")),
+            1007 => (Weight::Fault, Some("l6.serialization-invalid")),
+            1003 | 1009 => (Weight::Fault, Some("l7.service-error")),
             1012 | 1013 => (Weight::Warning, Some("l7.service-starting")),
             3000.. => (Weight::Note, None),
             _ => (Weight::Warning, None),
@@ -102,7 +140,8 @@ impl WebSocket {
         let text = format!("{who} closed the WebSocket: {} ({code}){said}", name(code));
         // 1002 to 1009 accuse the other side of what it sent.
         let accused = if matches!(code, 1002..=1009) { from.other() } else { from };
-        sink.findings.push(tell("ws.close", weight, Layer::L7, mark, text).for_cause(cause).on(self.ends.party(accused)).worth(code));
+        let layer = if code == 1007 { Layer::L6 } else { Layer::L7 };
+        sink.findings.push(tell("ws.close", weight, layer, mark, text).for_cause(cause).on(self.ends.party(accused)).worth(code));
     }
 }
 
@@ -169,11 +208,24 @@ impl Conversation for WebSocket {
         }
     }
 
-    fn end(&mut self, _how: End, at: Stamp, _below: &Below, sink: &mut Sink) {
+    fn end(&mut self, how: End, at: Stamp, below: &Below, sink: &mut Sink) {
         for from in [Side::Client, Side::Server] {
             let (lost, ping) = (self.half(from.other()).lost, self.half(from).ping);
-            let Some(mark) = ping.filter(|mark| !lost && !self.closed && at.ms_since(mark.at) >= PATIENCE_MS) else { continue };
-            let waited = at.ms_since(mark.at);
+            let Some(mark) = ping.filter(|_| !lost) else { continue };
+            let left = match how {
+                End::Reset(side) | End::HalfClosed(side) => side == from,
+                End::Closed => below.first_fin == Some(from),
+                End::Idle | End::Cut => false,
+            };
+            let (until, patience) = match self.closed {
+                Some((side, at)) => (at, if side == from { GAVE_UP_MS } else { f64::MAX }),
+                None if left => (below.last_word, GAVE_UP_MS),
+                None => (at, PATIENCE_MS),
+            };
+            let waited = until.ms_since(mark.at);
+            if waited < patience {
+                continue;
+            }
             let text = format!("a WebSocket ping was not answered for {}", text::time(waited));
             let finding = tell("ws.ping-unanswered", Weight::Warning, Layer::L7, mark, text);
             sink.findings.push(finding.for_cause("l7.service-mute").on(self.ends.party(from.other())).worth(waited));
@@ -198,9 +250,21 @@ mod tests {
     #[test]
     fn a_close_is_told_unless_it_is_a_goodbye() {
         check(&[(S, 20, &[0x81, 2, b'h', b'i', 0x88, 2, 3, 232])], 40, &[]);
-        check(&[(S, 20, &[0x88, 2, 3, 241])], 40, &["ws.close fault -"]);
+        check(&[(S, 20, &[0x88, 2, 3, 241])], 40, &["ws.close fault l7.service-error"]);
+        check(&[(S, 20, &[0x88, 2, 3, 240])], 40, &["ws.close fault l7.websocket-refused"]);
+        check(&[(S, 20, &[0x81, 2, b'h', b'i', 0x88, 2, 3, 240])], 40, &["ws.close warning -"]);
         check(&[(C, 20, &[0x88, 0x82, 1, 1, 1, 1, 2, 242])], 40, &["ws.close fault l7.service-error"]);
         check(&[(S, 20, &[0x88, 0])], 40, &[]);
+    }
+
+    #[test]
+    fn an_accept_belongs_to_its_key() {
+        // The example of RFC 6455 §1.3.
+        let (key, accept) = (*b"dGhlIHNhbXBsZSBub25jZQ==", *b"s3pPLMBiTxaQ9kYGzzhZRbK+xOo=");
+        assert_eq!(super::wrong_accept(Some(key), Some(accept)), None);
+        assert_eq!(super::wrong_accept(None, None), None);
+        assert!(super::wrong_accept(Some(key), None).is_some());
+        assert!(super::wrong_accept(Some(key), Some(*b"t3pPLMBiTxaQ9kYGzzhZRbK+xOo=")).is_some());
     }
 
     #[test]
@@ -208,5 +272,8 @@ mod tests {
         check(&[(S, 20, &[0x89, 0])], 40_000, &["ws.ping-unanswered warning l7.service-mute"]);
         check(&[(S, 20, &[0x89, 0]), (C, 21, &[0x8a, 0x80, 1, 1, 1, 1])], 40_000, &[]);
         check(&[(S, 20, &[0x89, 0])], 900, &[]);
+        let goodbye: &[u8] = &[0x88, 0x82, 1, 1, 1, 1, 2, 233];
+        check(&[(C, 20, &[0x89, 0x80, 1, 1, 1, 1]), (C, 3500, goodbye)], 3600, &["ws.ping-unanswered warning l7.service-mute"]);
+        check(&[(C, 20, &[0x89, 0x80, 1, 1, 1, 1]), (C, 500, goodbye)], 600, &[]);
     }
 }

@@ -189,6 +189,7 @@ pub(super) const ALL: &[Field] = &[
     field("redis", Kind::Presence, What::Spoken, "flow that speaks Redis"),
     field("mqtt", Kind::Presence, What::Spoken, "flow that speaks MQTT"),
     field("amqp", Kind::Presence, What::Spoken, "flow that speaks AMQP"),
+    field("socks", Kind::Presence, What::Spoken, "flow that speaks SOCKS"),
     field("smtp", Kind::Presence, What::Spoken, "flow that speaks SMTP"),
     field("ftp", Kind::Presence, What::Spoken, "flow that speaks FTP"),
     field("ssh", Kind::Presence, What::Spoken, "flow that speaks SSH"),

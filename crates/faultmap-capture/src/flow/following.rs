@@ -29,6 +29,7 @@ pub(crate) struct Flow {
     pub(crate) body: Body,
     pub(crate) app: Option<&'static str>,
     pub(crate) server_name: Option<String>,
+    pub(crate) hello_bytes: Option<u32>,
     pub(crate) exchanges: Option<Box<Exchanges>>,
     pub(crate) findings: Vec<RuleCount>,
     /// Its packets went round in a loop.
@@ -102,6 +103,7 @@ impl Flow {
             body,
             app: None,
             server_name: None,
+            hello_bytes: None,
             exchanges: None,
             findings: Vec::new(),
             looped: false,
@@ -163,6 +165,7 @@ impl TcpBody {
             from_the_start: handshake.syn.is_some() || handshake.syn_ack.is_some(),
             established: handshake.ack.map(|ack| ack.at()),
             first_fin: self.tcp.first_fin(),
+            last_word: self.tcp.last_word(),
             server_port,
         }
     }

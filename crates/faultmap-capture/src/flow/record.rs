@@ -354,6 +354,9 @@ pub struct FlowRecord {
     pub app: Option<&'static str>,
     /// The name that the client asked for.
     pub server_name: Option<String>,
+    /// Length of the ClientHello, if one was sent, bytes.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub hello_bytes: Option<u32>,
     /// First packet: its number.
     pub first_packet: u64,
     /// First packet: its moment.

@@ -2,10 +2,12 @@
 //! against what went well there, and put before the judge of the model. Pure. It reads no packet, and says of silence only what silence tells.
 
 mod census;
+mod challenge;
 mod distance;
 mod extra;
 mod filter;
 mod group;
+mod insight;
 mod layers;
 mod loss;
 mod probes;
@@ -54,7 +56,10 @@ pub struct Judgement {
 #[must_use]
 pub fn judge(outcome: &Outcome) -> Judgement {
     let census = Census::of(outcome);
-    let mut problems = problem::gather(outcome, &census);
+    let insights = insight::all(outcome);
+    let mut problems = problem::gather(outcome, &census, &insights.explained);
+    problems.extend(insights.problems);
+    problems.extend(challenge::problems(outcome));
     problems.extend(silence::problems(outcome, &census));
     problems.extend(loss::problems(outcome));
     problems.extend(distance::problems(outcome));

@@ -22,6 +22,10 @@ pub(super) fn is_answer_to_probe(problem: &Problem, outcome: &Outcome, census: &
         Party::Host(ip) => ip,
     };
     let mut asked = problem.flows.iter().filter_map(|id| census.flow(outcome, *id)).peekable();
+    // Who answers there is not who was asked.
+    if problem.cause.id == "l7.captive-portal" {
+        return false;
+    }
     if is_for_documents(ip) || (asked.peek().is_some() && asked.all(|flow| is_for_documents(flow.server.ip()))) {
         return true;
     }

@@ -96,10 +96,11 @@ pub(super) fn is_silence(rule: &str) -> bool {
 
 /// Findings by cause and party. Where a rule is the signature of several causes, each of them is a problem that is not proven. Those that concern
 /// retransmission are weighed by the share of packets, see `loss`.
-pub(super) fn gather(outcome: &Outcome, census: &Census) -> Vec<Problem> {
+pub(super) fn gather(outcome: &Outcome, census: &Census, explained: &BTreeSet<FlowId>) -> Vec<Problem> {
     let mut found: BTreeMap<(&'static str, Party), Problem> = BTreeMap::new();
     for finding in &outcome.findings {
-        if is_silence(finding.rule) || super::loss::is_repair(finding) {
+        let told = finding.flow.is_some_and(|flow| explained.contains(&flow));
+        if told || is_silence(finding.rule) || super::loss::is_repair(finding) {
             continue;
         }
         match finding.cause {
@@ -122,6 +123,7 @@ pub(super) fn gather(outcome: &Outcome, census: &Census) -> Vec<Problem> {
                     let problem = found.entry((cause.id, party)).or_insert_with(|| Problem::of(finding, cause, party));
                     problem.add(finding);
                     (problem.proven, problem.confidence) = (false, confidence);
+                    problem.decides = decides(finding, party, outcome, census);
                 }
             }
             _ => {}
@@ -184,6 +186,14 @@ fn candidates(finding: &Finding, outcome: &Outcome, census: &Census) -> Vec<(&'s
         "dhcp.offer-not-taken" => vec![("l4.udp-filtered", 0.5), ("l4.local-firewall", 0.4)],
         "icmp.host-unreachable" => own_word(finding, outcome),
         "tcp.synack-unheard" => unheard(finding, outcome, census),
+        "tls.sealed-refusal" => super::insight::CERTIFICATE.to_vec(),
+        // A proxy that waits for its target, or is mute itself.
+        "proxy.tunnel-unanswered" if host_answers_otherwise(finding, host) => {
+            vec![("l5.proxy-refused", 0.6), ("l5.proxy-unreachable", 0.3)]
+        }
+        "proxy.tunnel-unanswered" => vec![("l5.proxy-refused", 0.5), ("l5.proxy-unreachable", 0.45)],
+        // The proxy's own word, or that of the service behind it.
+        "http.proxy-status" => vec![("l5.proxy-refused", 0.5), (behind(finding.value), 0.45)],
         "tcp.rst-forged" => vec![("l4.firewall-reject", 0.55), ("l4.reset-mid-stream", 0.45)],
         _ => match finding.layer {
             Some(Layer::L2) => vec![("l2.remote-neighbor-unresolved", 0.4)],
@@ -240,6 +250,34 @@ fn unheard(finding: &Finding, outcome: &Outcome, census: &Census) -> Vec<(&'stat
         (true, false) => vec![("l3.rp-filter", 0.5), ("l4.local-firewall", 0.45)],
         (false, true) => vec![("l4.port-filtered", 0.4), ("l4.local-firewall", 0.4)],
         (false, false) => vec![("l3.no-return-route", 0.5), ("l3.rp-filter", 0.25), ("l4.local-firewall", 0.25)],
+    }
+}
+
+/// What a status says of the service that gave it.
+fn behind(status: Option<f64>) -> &'static str {
+    match status {
+        Some(502.0) => "l7.http-bad-gateway",
+        Some(504.0) => "l7.http-gateway-timeout",
+        _ => "l7.http-unavailable",
+    }
+}
+
+/// The one who is silent here has opened other tunnels, or answered other questions.
+fn host_answers_otherwise(finding: &Finding, host: Option<&super::census::Tally>) -> bool {
+    host.and_then(|tally| tally.highest).is_some_and(|(layer, flow)| layer == Layer::L7 && finding.flow != Some(flow))
+}
+
+/// The test that decides between the candidates of a finding.
+fn decides(finding: &Finding, party: Party, outcome: &Outcome, census: &Census) -> Vec<NextStep> {
+    let name = finding.flow.and_then(|id| census.flow(outcome, id)).and_then(|flow| flow.server_name.as_deref());
+    match (finding.rule, party) {
+        ("tls.sealed-refusal", Party::Service(server)) => super::insight::certificate_causes(server, name).1,
+        ("proxy.tunnel-unanswered" | "http.proxy-status", Party::Service(server)) => {
+            let run = format!("curl -v -x http://{server} http://faultmap.invalid/");
+            let why = "a name that cannot exist: a proxy that works says so itself, and at once".to_owned();
+            vec![NextStep { run, on: "the client".to_owned(), why }]
+        }
+        _ => Vec::new(),
     }
 }
 

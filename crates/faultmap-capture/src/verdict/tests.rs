@@ -24,6 +24,7 @@ fn flow(id: u64, server: &str, state: State) -> FlowRecord {
         realm: 0,
         app: None,
         server_name: None,
+        hello_bytes: None,
         first_packet: id,
         first: Stamp(id as i64 * 1_000_000_000),
         last: Stamp(id as i64 * 1_000_000_000 + 3_000_000),
@@ -376,4 +377,135 @@ fn distance_is_told_where_most_connections_go_far() {
     // One slow handshake is chance, and a loaded path is short at times.
     check(&outcome(vec![far(1, 152.0)], vec![]), Status::Healthy, None, 0);
     check(&outcome(vec![far(1, 152.0), far(2, 20.0)], vec![]), Status::Healthy, None, 0);
+}
+
+/// A connection in TLS for a name, with a hello of so many bytes, that the server refused or answered.
+fn hello(id: u64, name: Option<&str>, bytes: u32, refused: bool) -> FlowRecord {
+    let mut flow = asked(flow(id, "10.2.0.10:443", if refused { State::Rstr } else { State::Sf }), 1, u64::from(refused));
+    (flow.app, flow.server_name, flow.hello_bytes) = (Some("tls"), name.map(str::to_owned), Some(bytes));
+    flow.bytes.client = u64::from(bytes);
+    flow.bytes.server = if refused { 0 } else { 1500 };
+    if let Some(tcp) = &mut flow.tcp {
+        tcp.sides.server.largest_payload = flow.bytes.server.min(1428) as u32;
+    }
+    flow
+}
+
+fn noted(mut flow: FlowRecord, rule: &'static str, weight: Weight) -> FlowRecord {
+    flow.findings.push(crate::flow::record::RuleCount { rule, count: 1, weight });
+    flow
+}
+
+fn cut_off(id: u64, name: &str, bytes: u32) -> (FlowRecord, Finding) {
+    let flow = noted(hello(id, Some(name), bytes, true), "tls.closed-in-handshake", Weight::Fault);
+    (flow, finding("tls.closed-in-handshake", Weight::Fault, "l6.tls-handshake-failed", id, service("10.2.0.10:443")))
+}
+
+#[test]
+fn a_name_that_is_cut_off_where_others_are_served_is_refused() {
+    let (flows, findings): (Vec<_>, Vec<_>) = (1..=3).map(|id| cut_off(id, "shop.test", 250)).unzip();
+    let with = |more: FlowRecord| outcome(flows.iter().cloned().chain([more]).collect(), findings.clone());
+    check(&with(hello(9, Some("example.com"), 252, false)), Status::Fault, Some("l6.sni-rejected"), 1);
+    check(&with(hello(9, None, 232, false)), Status::Fault, Some("l6.sni-rejected"), 1);
+    // The same name is served, too: something else is wrong.
+    check(&with(hello(9, Some("shop.test"), 250, false)), Status::Fault, Some("l6.tls-handshake-failed"), 1);
+    check(&outcome(flows.clone(), findings.clone()), Status::Fault, Some("l6.tls-handshake-failed"), 1);
+}
+
+#[test]
+fn a_hello_of_several_segments_that_is_cut_off_where_short_ones_are_served_is_too_long_for_somebody() {
+    let (mut flows, findings): (Vec<_>, Vec<_>) = (1..=2).map(|id| cut_off(id, "shop.test", 1800)).unzip();
+    flows.push(hello(9, Some("shop.test"), 250, false));
+    check(&outcome(flows.clone(), findings.clone()), Status::Fault, Some("l6.tls-handshake-stalled"), 1);
+    flows.push(hello(10, Some("shop.test"), 1900, false));
+    check(&outcome(flows, findings), Status::Fault, Some("l6.tls-handshake-failed"), 1);
+}
+
+#[test]
+fn who_shakes_hands_for_an_address_that_nobody_has_stands_in_between() {
+    let shook = |id, server: &str, asked: u64| {
+        let mut flow = flow(id, server, State::Rstr);
+        let seen = crate::flow::record::Seen { packet: id, at_ns: flow.first.0 };
+        flow.tcp = Some(TcpRecord {
+            handshake: crate::flow::record::Handshake { syn_ack: Some(seen), ..Default::default() },
+            ..TcpRecord::default()
+        });
+        flow.bytes.client = asked;
+        flow
+    };
+    let closed = |id| finding("http.closed-without-answer", Weight::Fault, "l5.closed-without-answer", id, service(SERVER));
+    let mut flows = vec![shook(1, SERVER, 118), shook(2, SERVER, 118)];
+    check(&outcome(flows.clone(), vec![closed(1), closed(2)]), Status::Fault, Some("l5.closed-without-answer"), 1);
+    flows.push(shook(3, "192.0.2.1:9", 0));
+    check(&outcome(flows.clone(), vec![closed(1), closed(2)]), Status::Fault, Some("l4.interposed-proxy"), 1);
+    // The service does speak: the one in between does no harm to it.
+    flows[1].bytes.server = 500;
+    check(&outcome(flows, vec![closed(1)]), Status::Fault, Some("l5.closed-without-answer"), 1);
+}
+
+#[test]
+fn a_service_of_another_protocol_than_its_ports_hangs_up_on_who_expects_that() {
+    let at_mysql = |id, app, failing| {
+        let mut flow = asked(flow(id, "10.2.0.10:3306", State::Sf), 1, failing);
+        flow.app = Some(app);
+        flow.bytes.server = u64::from(failing == 0);
+        flow
+    };
+    let hung_up = noted(at_mysql(2, "http", 1), "http.closed-without-answer", Weight::Fault);
+    let closed = finding("http.closed-without-answer", Weight::Fault, "l5.closed-without-answer", 2, service("10.2.0.10:3306"));
+    let flows = vec![at_mysql(1, "postgres", 0), hung_up.clone()];
+    check(&outcome(flows, vec![closed.clone()]), Status::Fault, Some("l7.protocol-mismatch"), 1);
+    // Who tries HTTP on a port that speaks what it should is closed without an answer, and no more.
+    check(&outcome(vec![at_mysql(1, "mysql", 0), hung_up], vec![closed]), Status::Fault, Some("l5.closed-without-answer"), 1);
+}
+
+#[test]
+fn encrypted_silence_is_told_where_it_is_all_that_there_is() {
+    let silent = |id| noted(hello(id, Some("shop.test"), 250, false), "tls.unanswered", Weight::Note);
+    let mut note = finding("tls.unanswered", Weight::Note, "l7.service-mute", 1, service("10.2.0.10:443"));
+    note.value = Some(12_000.0);
+    let told = |flows: Vec<FlowRecord>, status, cause, groups| check(&outcome(flows, vec![note.clone()]), status, cause, groups);
+    told(vec![silent(1)], Status::Healthy, None, 0);
+    told(vec![silent(1), silent(2)], Status::Fault, Some("l7.service-mute"), 1);
+    let answered = asked(hello(3, Some("shop.test"), 250, false), 2, 0);
+    told(vec![silent(1), silent(2), answered], Status::Healthy, None, 0);
+}
+
+#[test]
+fn a_client_that_breaks_off_every_handshake_has_something_against_the_certificate() {
+    let gone = |id| noted(hello(id, Some("shop.test"), 250, false), "tls.handshake-unfinished", Weight::Note);
+    let judged = check(&outcome(vec![gone(1), gone(2), gone(3)], vec![]), Status::Inconclusive, Some("l6.cert-untrusted-ca"), 1);
+    assert!(judged.verdict.next.iter().any(|next| next.run.starts_with("openssl s_client")), "{:?}", judged.verdict.next);
+    check(&outcome(vec![gone(1), gone(2)], vec![]), Status::Healthy, None, 0);
+    check(&outcome(vec![gone(1), gone(2), gone(3), hello(4, Some("shop.test"), 250, false)], vec![]), Status::Healthy, None, 0);
+}
+
+fn valued(rule: &'static str, cause: &'static str, flow: u64, value: f64) -> Finding {
+    Finding { value: Some(value), ..finding(rule, Weight::Note, cause, flow, service(SERVER)) }
+}
+
+#[test]
+fn a_login_that_is_wanted_and_not_brought_is_told_only_if_the_client_went_away() {
+    let challenged = |id, left: bool| {
+        let mut flow = asked(flow(id, SERVER, State::Sf), 1, 1);
+        if let Some(tcp) = &mut flow.tcp {
+            tcp.sides.client.fin = left.then_some(crate::flow::record::Seen { packet: 9, at_ns: 0 });
+        }
+        flow
+    };
+    let proxy = || vec![valued("http.status", "l5.proxy-refused", 1, 407.0)];
+    check(&outcome(vec![challenged(1, true)], proxy()), Status::Fault, Some("l5.proxy-refused"), 1);
+    check(&outcome(vec![challenged(1, false)], proxy()), Status::Healthy, None, 0);
+    check(&outcome(vec![challenged(1, true), asked(flow(2, SERVER, State::Sf), 1, 0)], proxy()), Status::Healthy, None, 0);
+    let page = vec![valued("http.status", "l7.http-unauthorized", 1, 401.0)];
+    check(&outcome(vec![challenged(1, true)], page), Status::Degraded, Some("l7.http-unauthorized"), 1);
+}
+
+#[test]
+fn redirects_and_nothing_else_are_a_circle() {
+    let hop = |id: u64| (asked(flow(id, SERVER, State::Sf), 1, 0), valued("http.redirect", "l7.http-redirect-loop", id, 302.0));
+    let (mut flows, findings): (Vec<_>, Vec<_>) = (1..=9).map(hop).unzip();
+    check(&outcome(flows.clone(), findings.clone()), Status::Fault, Some("l7.http-redirect-loop"), 1);
+    flows.push(asked(flow(10, SERVER, State::Sf), 1, 0));
+    check(&outcome(flows, findings), Status::Healthy, None, 0);
 }

@@ -53,7 +53,8 @@ impl Head {
     }
 
     fn kept(&self) -> bool {
-        matches!(self.kind, HEADERS | RST_STREAM | PUSH_PROMISE | GOAWAY | CONTINUATION)
+        // The answer of the health service is a message of seven bytes.
+        matches!(self.kind, HEADERS | RST_STREAM | PUSH_PROMISE | GOAWAY | CONTINUATION) || (self.kind == DATA && self.len <= 7)
     }
 }
 

@@ -20,3 +20,17 @@ pub(super) fn judge(status: u16) -> Option<(Weight, &'static str)> {
         _ => (Weight::Fault, "l7.grpc-error"),
     })
 }
+
+/// The method of the health service (grpc/doc/health-checking.md).
+pub(super) const HEALTH: &str = "/grpc.health.v1.Health/Check";
+
+/// What an answer of the health service says, unless it is SERVING: a message of one field, number 1, an enumeration.
+pub(super) fn health(data: &[u8]) -> Option<&'static str> {
+    match data {
+        [0, 0, 0, 0, 2, 0x08, 2] => Some("NOT_SERVING"),
+        [0, 0, 0, 0, 2, 0x08, 3] => Some("SERVICE_UNKNOWN"),
+        // UNKNOWN is 0, which is not written.
+        [0, 0, 0, 0, 0] => Some("UNKNOWN"),
+        _ => None,
+    }
+}

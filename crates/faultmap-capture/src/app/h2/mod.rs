@@ -73,6 +73,10 @@ struct Stream {
     grpc_status: Option<u16>,
     grpc_message: String,
     authorised: bool,
+    /// The answer of the health service: anything but SERVING.
+    unwell: Option<&'static str>,
+    /// Its answer says that it is gRPC, and every block of fields of it could be read.
+    answers_grpc: bool,
 }
 
 /// The fields of a header block that are read.
@@ -169,7 +173,16 @@ impl H2 {
                     self.block(from, mark, began, below, sink);
                 }
             }
-            DATA if head.flags & END_STREAM != 0 => self.ended(from, head.stream, mark, sink),
+            DATA => {
+                if from == Side::Server && head.len <= 7 {
+                    let payload = self.half(from).frames.payload(&head).unwrap_or_default();
+                    let serving = grpc::health(payload);
+                    self.health(head.stream, serving);
+                }
+                if head.flags & END_STREAM != 0 {
+                    self.ended(from, head.stream, mark, sink);
+                }
+            }
             RST_STREAM | GOAWAY => {
                 let payload = half.frames.payload(&head).unwrap_or_default();
                 let at = if head.kind == GOAWAY { 4 } else { 0 };
@@ -231,6 +244,7 @@ impl H2 {
     fn answered(&mut self, id: u32, fields: Option<Fields>, began: Mark, below: &Below, sink: &mut Sink) {
         let ends = self.ends;
         let Some(stream) = self.streams.iter_mut().find(|stream| stream.id == id) else { return };
+        let readable = fields.is_some();
         let fields = fields.unwrap_or_default();
         if fields.status.is_some_and(|status| (100..200).contains(&status)) {
             return;
@@ -238,6 +252,7 @@ impl H2 {
         if stream.began.is_none() {
             stream.began = Some(began);
             stream.status = fields.status.unwrap_or_default();
+            stream.answers_grpc = fields.grpc && stream.grpc;
             stream.grpc |= fields.grpc;
             stream.wait_ms = stream.done.filter(|done| *done <= began.at).map(|done| began.at.ms_since(done));
             stream.think_ms = stream.wait_ms.map(|wait| below.think_ms(wait));
@@ -246,6 +261,7 @@ impl H2 {
                 rules.thought(&ends, &stream.question, think, stream.asked, began, sink);
             }
         }
+        stream.answers_grpc &= readable;
         if fields.grpc_status.is_some() {
             (stream.grpc_status, stream.grpc_message) = (fields.grpc_status, fields.grpc_message);
         }
@@ -263,8 +279,30 @@ impl H2 {
         sink.exchanges.push(stream.exchange(Some(mark.at), None));
     }
 
+    /// What the health service says of the one it was asked about.
+    fn health(&mut self, id: u32, says: Option<&'static str>) {
+        let stream = self.streams.iter_mut().find(|stream| stream.id == id && stream.grpc);
+        if let Some(stream) = stream.filter(|stream| stream.question.ends_with(grpc::HEALTH)) {
+            stream.unwell = says;
+        }
+    }
+
     fn judge(&self, stream: &Stream, mark: Mark, sink: &mut Sink) {
         let service = self.ends.service();
+        let told =
+            |rule, cause, text: String| tell(rule, Weight::Fault, Layer::L7, mark, text).and(stream.asked).for_cause(cause).on(service);
+        if let Some(says) = stream.unwell.filter(|_| stream.grpc_status.unwrap_or_default() == 0) {
+            let text = format!("{}: the health service answers {says}", stream.question);
+            return sink.findings.push(told("grpc.health", "l7.grpc-not-serving", text));
+        }
+        // Every answer of gRPC ends with a status (grpc/doc/PROTOCOL-HTTP2.md); one that ends without was cut by somebody who does not know trailers.
+        if stream.grpc && stream.answers_grpc && stream.grpc_status.is_none() && stream.status == 200 {
+            let text = format!(
+                "{}: the answer ends without grpc-status: somebody on the way dropped the trailers, or it is no gRPC",
+                stream.question
+            );
+            return sink.findings.push(told("grpc.no-status", "l7.grpc-error", text));
+        }
         if let Some((weight, cause)) = stream.grpc_status.and_then(grpc::judge) {
             let code = stream.grpc_status.unwrap_or_default();
             let said = if stream.grpc_message.is_empty() { String::new() } else { format!(" ({})", stream.grpc_message) };
@@ -342,7 +380,12 @@ impl Stream {
         Exchange {
             protocol: if self.grpc { "grpc" } else { "h2" },
             question: self.question.clone(),
-            ok: broken.is_none() && self.began.is_some() && self.status < 400 && self.grpc_status.unwrap_or_default() == 0,
+            ok: broken.is_none()
+                && self.began.is_some()
+                && self.status < 400
+                && self.grpc_status.unwrap_or_default() == 0
+                && self.unwell.is_none()
+                && !(self.answers_grpc && self.grpc_status.is_none()),
             answer,
             asked: self.asked.at,
             asked_in: self.asked.packet.0,

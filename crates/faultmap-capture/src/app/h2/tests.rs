@@ -83,3 +83,32 @@ fn resets_and_goodbyes_are_told_by_their_code() {
     let angry = [headers(1, 1, &[(":status", "200")]), frame(7, 0, 0, &[0, 0, 0, 1, 0, 0, 0, 2, b'x'])].concat();
     check(&lines(angry), End::Closed, 30, &["h2.goaway fault l7.http-server-error"], &["GET /a?… > 200"]);
 }
+
+#[test]
+fn an_answer_of_grpc_without_a_status_was_cut() {
+    let fields = [(":status", "200"), ("content-type", "application/grpc")];
+    let cut = [headers(0, 1, &fields), frame(0, 1, 1, &[0; 9])].concat();
+    check(
+        &[(C, 1, [hello(), call(1)].concat()), (S, 20, cut)],
+        End::Closed,
+        30,
+        &["grpc.no-status fault l7.grpc-error"],
+        &["POST /shop.Cart/Add > 200"],
+    );
+}
+
+#[test]
+fn the_health_service_is_heard() {
+    let ask = [(":method", "POST"), (":path", "/grpc.health.v1.Health/Check"), ("content-type", "application/grpc")];
+    let ask = [headers(0, 1, &ask), frame(0, 1, 1, &[0; 5])].concat();
+    let says = |message: &[u8]| {
+        let fields = [(":status", "200"), ("content-type", "application/grpc")];
+        [headers(0, 1, &fields), frame(0, 0, 1, message), headers(1, 1, &[("grpc-status", "0")])].concat()
+    };
+    let row = |message: &[u8], expect: &[&str]| {
+        let lines = [(C, 1, [hello(), ask.clone()].concat()), (S, 20, says(message))];
+        check(&lines, End::Closed, 30, expect, &["POST /grpc.health.v1.Health/Check > OK"]);
+    };
+    row(&[0, 0, 0, 0, 2, 8, 1], &[]);
+    row(&[0, 0, 0, 0, 2, 8, 2], &["grpc.health fault l7.grpc-not-serving"]);
+}

@@ -1,6 +1,8 @@
 //! The first lines of HTTP/1 messages: what faultmap keeps of them. Values of header fields that may be secret are never kept.
 
 use super::body::{Body, Chunks};
+use super::portal;
+use super::proxy::Word;
 use crate::app::text;
 use foldhash::fast::FixedState;
 use httparse::{EMPTY_HEADER, Header, Status};
@@ -22,6 +24,14 @@ pub(super) struct RequestHead {
     pub(super) authorised: bool,
     pub(super) upgrade: Option<Upgrade>,
     pub(super) body: Option<Body>,
+    /// The target is an absolute URL: a proxy is asked (RFC 9112 §3.2.2).
+    pub(super) absolute: bool,
+    /// The path is one by which systems look for a portal before them.
+    pub(super) portal_probe: bool,
+    /// And its true content is nothing at all.
+    pub(super) empty_page: bool,
+    /// The key of a WebSocket.
+    pub(super) key: Option<[u8; 24]>,
     /// The target is one that browsers and robots ask for unasked.
     pub(super) idle_curiosity: bool,
     /// Of method, host and target: whether a redirect leads back.
@@ -56,6 +66,12 @@ pub(super) struct ResponseHead {
     pub(super) coding: Coding,
     pub(super) upgrade: Option<Upgrade>,
     pub(super) grpc_status: bool,
+    /// What a proxy says of itself.
+    pub(super) proxy: Word,
+    /// The host of an absolute Location, and whether by https.
+    pub(super) elsewhere: Option<(bool, String)>,
+    /// Answer to the key of a WebSocket.
+    pub(super) accept: Option<[u8; 28]>,
 }
 
 /// How a body is said to be encoded.
@@ -92,6 +108,7 @@ pub(super) fn request(bytes: &[u8]) -> Result<RequestHead, Unread> {
             _ => Method::Other,
         },
         idle_curiosity: idle_curiosity(target),
+        absolute: target.contains("://") && method != "CONNECT",
         ..RequestHead::default()
     };
     let framing = Framing::of(read.headers);
@@ -103,8 +120,12 @@ pub(super) fn request(bytes: &[u8]) -> Result<RequestHead, Unread> {
             head.authorised = true;
         } else if is(field, "upgrade") {
             head.upgrade = Some(upgrade(field.value));
+        } else if is(field, "sec-websocket-key") {
+            head.key = field.value.trim_ascii().first_chunk::<24>().filter(|_| field.value.trim_ascii().len() == 24).copied();
         }
     }
+    head.portal_probe = portal::is_probe(head.host.as_deref(), target);
+    head.empty_page = target.contains("/generate_204") || target.contains("/gen_204");
     head.target_hash = FixedState::default().hash_one((method, head.host.as_deref(), target));
     Ok(head)
 }
@@ -126,8 +147,13 @@ pub(super) fn response(bytes: &[u8]) -> Result<ResponseHead, Unread> {
     for field in read.headers.iter() {
         if is(field, "location") {
             head.location = true;
+            head.elsewhere = portal::host_of(field.value);
         } else if is(field, "upgrade") {
             head.upgrade = Some(upgrade(field.value));
+        } else if is(field, "sec-websocket-accept") {
+            head.accept = field.value.trim_ascii().first_chunk::<28>().filter(|_| field.value.trim_ascii().len() == 28).copied();
+        } else if is(field, "x-squid-error") || is(field, "proxy-status") {
+            head.proxy.take(field.name, field.value);
         } else if is(field, "grpc-status") {
             head.grpc_status = true;
         } else if is(field, "content-encoding") {

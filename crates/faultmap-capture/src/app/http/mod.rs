@@ -6,6 +6,9 @@
 
 mod body;
 mod head;
+mod judging;
+mod portal;
+mod proxy;
 pub(super) mod status;
 #[cfg(test)]
 mod tests;
@@ -31,10 +34,14 @@ const SAMPLE: usize = 512;
 const CLIENT_SLOW_MS: std::ops::Range<f64> = 1000.0..5000.0;
 /// So many redirects for one target on one connection are a circle (browsers stop at 20 in all).
 const CIRCLE: u8 = 4;
+/// So many interim answers (1xx) in a row are no answer: they come one or two before the final one (RFC 9110 §15.2).
+const MOST_INTERIM: u16 = 100;
 /// Targets of redirects that are remembered.
 const MOST_TARGETS: usize = 8;
 
 const RULES: Rules = Rules { think: "http.server-think", unanswered: "http.unanswered", closed: "http.closed-without-answer" };
+/// The request for a tunnel is the proxy's matter.
+const TUNNEL: Rules = Rules { unanswered: super::tell::TUNNEL_UNANSWERED, ..RULES };
 
 /// A connection that speaks HTTP/1.
 pub(super) struct Http {
@@ -49,6 +56,12 @@ pub(super) struct Http {
     redirected: Vec<(u64, u8)>,
     /// What is spoken after CONNECT or Upgrade.
     inner: Option<Box<dyn Conversation>>,
+    /// Interim answers since the last final one.
+    interim: u16,
+    /// The connection's beginning was seen.
+    from_the_start: bool,
+    /// The target of the tunnel that was asked for.
+    tunnel: String,
     /// Something was lost: which answer belongs to which question is no longer sure.
     shaky: bool,
 }
@@ -88,6 +101,8 @@ struct Response {
     sample: Vec<u8>,
     /// The first bytes of the body, and how many of them came.
     magic: ([u8; 3], usize),
+    /// It has a body, as far as its head says.
+    with_body: bool,
 }
 
 impl Http {
@@ -104,6 +119,9 @@ impl Http {
             asked: 0,
             redirected: Vec::new(),
             inner: None,
+            interim: 0,
+            from_the_start: false,
+            tunnel: String::new(),
             shaky: false,
         }
     }
@@ -122,11 +140,19 @@ impl Http {
             }
             Phase::Lost => None,
             Phase::Tunnel => {
-                if let Some(inner) = &mut self.inner {
-                    inner.chunk(chunk, below, sink);
-                }
+                self.through(sink, |inner, sink| inner.chunk(chunk, below, sink));
                 None
             }
+        }
+    }
+
+    /// What is said after the change to another protocol; in a tunnel, to whom.
+    fn through(&mut self, sink: &mut Sink, say: impl FnOnce(&mut dyn Conversation, &mut Sink)) {
+        let Some(inner) = &mut self.inner else { return };
+        let told = sink.findings.len();
+        say(inner.as_mut(), sink);
+        if !self.tunnel.is_empty() {
+            super::tell::through(&self.tunnel, told, sink);
         }
     }
 
@@ -150,6 +176,10 @@ impl Http {
                 } else {
                     self.half(chunk.from).gather = gather;
                 }
+                return None;
+            }
+            Gathered::TooLong if chunk.from == Side::Server && self.asked > 0 && self.from_the_start && !self.shaky => {
+                self.malformed(&format!("its head does not end within {} KiB", LONGEST_HEAD / 1024), began, sink);
                 return None;
             }
             Gathered::TooLong => {
@@ -177,6 +207,7 @@ impl Http {
             self.late(asked, below, sink);
         }
         self.asked += 1;
+        self.from_the_start = below.from_the_start;
         let done = match head.body.take() {
             None | Some(Body::Length(0) | Body::UntilClose) => Some(at),
             Some(body) => {
@@ -209,8 +240,13 @@ impl Http {
             Err(Unread::Malformed) => return self.foreign(bytes, began, sink),
         };
         if matches!(head.status, 100 | 102..=199) {
+            self.interim = self.interim.saturating_add(1);
+            if self.interim == MOST_INTERIM {
+                self.malformed(&format!("after {MOST_INTERIM} interim answers none is final"), began, sink);
+            }
             return;
         }
+        self.interim = 0;
         let request = self.open.pop_front();
         let method = request.as_ref().map_or(Method::Other, |request| request.head.method);
         let no_body = matches!(head.status, 101 | 204 | 304) || method == Method::Head || (method == Method::Connect && head.status < 300);
@@ -221,9 +257,10 @@ impl Http {
         if let (Some(request), Some(think)) = (&request, think_ms) {
             RULES.thought(&self.ends, &request.head.question, think, request.asked, began, sink);
         }
-        let switches = self.switches(&head, request.as_ref(), sink);
+        let switches = self.switches(&head, request.as_ref(), began.at, sink);
         let status = head.status;
-        let response = Response { head, request, began, wait_ms, think_ms, sample: Vec::new(), magic: ([0; 3], 0) };
+        let with_body = !matches!(body, None | Some(Body::Length(0)));
+        let response = Response { head, request, began, wait_ms, think_ms, sample: Vec::new(), magic: ([0; 3], 0), with_body };
         if response.head.status != 400 {
             self.judge(&response, sink);
         }
@@ -240,15 +277,20 @@ impl Http {
     }
 
     /// What is spoken after this answer, if it is another protocol that is known.
-    fn switches(&self, head: &ResponseHead, request: Option<&Request>, sink: &mut Sink) -> Option<Box<dyn Conversation>> {
+    fn switches(&mut self, head: &ResponseHead, request: Option<&Request>, at: Stamp, sink: &mut Sink) -> Option<Box<dyn Conversation>> {
         let request = request?;
         if request.head.method == Method::Connect {
+            self.tunnel = request.head.question.split(' ').nth(1).unwrap_or_default().to_owned();
             return Some(Box::new(Talk::new(self.ends, true)));
         }
         match head.upgrade.or(request.head.upgrade)? {
             Upgrade::Websocket if head.status == 101 => {
                 sink.protocol = Some("websocket");
-                Some(Box::new(websocket::WebSocket::new(self.ends)))
+                if let Some(finding) = websocket::wrong_accept(request.head.key, head.accept) {
+                    let finding = tell("ws.wrong-accept", Weight::Fault, Layer::L7, request.asked, finding.to_owned());
+                    sink.findings.push(finding.for_cause("l7.websocket-refused").on(self.ends.service()));
+                }
+                Some(Box::new(websocket::WebSocket::new(self.ends, at)))
             }
             Upgrade::H2c if head.status == 101 => {
                 sink.protocol = Some("h2");
@@ -340,84 +382,6 @@ impl Http {
         sink.exchanges.push(exchange(&response, Some(at), ""));
     }
 
-    fn judge(&mut self, response: &Response, sink: &mut Sink) {
-        let status = response.head.status;
-        let asked = response.request.as_ref().map_or_else(Default::default, |request| status::Asked::from(&request.head));
-        let tunnel = response.request.as_ref().is_some_and(|request| request.head.method == Method::Connect);
-        let judged = match status {
-            403 | 500..=599 if tunnel => Some(status::TUNNEL_REFUSED),
-            _ => status::judge(status, asked),
-        };
-        let question = response.request.as_ref().map_or("an answer to an unseen question", |request| &request.head.question);
-        if let Some((weight, layer, cause)) = judged {
-            let wants = |upgrade| response.request.as_ref().is_some_and(|request| request.head.upgrade == Some(upgrade));
-            let cause = if wants(Upgrade::Websocket) && layer == Layer::L7 { "l7.websocket-refused" } else { cause };
-            let text = format!("{question}: {status} {}", response.head.reason);
-            let finding = tell("http.status", weight, layer, response.began, text.trim_end().to_owned());
-            let finding = finding.for_cause(cause).on(self.ends.service()).worth(f64::from(status));
-            sink.findings.push(match &response.request {
-                Some(request) => finding.and(request.asked),
-                None => finding,
-            });
-        }
-        if matches!(status, 301 | 302 | 303 | 307 | 308) && response.head.location {
-            self.redirected(response, sink);
-        }
-    }
-
-    fn redirected(&mut self, response: &Response, sink: &mut Sink) {
-        let Some(request) = &response.request else { return };
-        let hash = request.head.target_hash;
-        let index = self.redirected.iter().position(|(target, _)| *target == hash).unwrap_or(self.redirected.len());
-        if index == self.redirected.len() && index < MOST_TARGETS {
-            self.redirected.push((hash, 0));
-        }
-        let Some((_, times)) = self.redirected.get_mut(index) else { return };
-        *times = times.saturating_add(1);
-        let times = *times;
-        if times == CIRCLE {
-            let text = format!("{}: redirected {CIRCLE} times on one connection, and asked for again", request.head.question);
-            let finding = tell("http.redirect-loop", Weight::Fault, Layer::L7, response.began, text);
-            sink.findings.push(finding.for_cause("l7.http-redirect-loop").on(self.ends.service()));
-        }
-    }
-
-    /// A 400 may be the word of a server that wanted TLS: nginx, Apache httpd, Go and others say so in the body.
-    fn judge_bad_request(&mut self, response: &Response, below: &Below, sink: &mut Sink) {
-        let said = String::from_utf8_lossy(&response.sample).to_ascii_lowercase();
-        let wants_tls = (said.contains("http request") || said.contains("plain http"))
-            && ["https port", "ssl-enabled", "tls-enabled", "requires tls", "tls port", "ssl port", "https server"]
-                .iter()
-                .any(|words| said.contains(words));
-        if !wants_tls {
-            return self.judge(response, sink);
-        }
-        let text = format!("plain HTTP was sent to port {}, where the server wants TLS: it answered 400 and says so", below.server_port);
-        let finding = tell("tls.plaintext-request", Weight::Fault, Layer::L6, response.began, text);
-        sink.findings.push(finding.for_cause("l6.tls-on-plaintext-port").on(self.ends.service()).worth(400.0));
-    }
-
-    fn malformed(&mut self, why: &str, mark: Mark, sink: &mut Sink) {
-        let question = self.current.as_ref().and_then(|current| current.request.as_ref()).or(self.open.front());
-        let question = question.map_or_else(|| "HTTP".to_owned(), |request| request.head.question.clone());
-        let text = format!("{question}: the answer is not valid HTTP: {why}");
-        let finding = tell("http.malformed", Weight::Fault, Layer::L7, mark, text);
-        sink.findings.push(finding.for_cause("l7.http-malformed").on(self.ends.service()));
-        self.current = None;
-        self.lose(Side::Server);
-    }
-
-    /// The server does not speak HTTP/1. Told only where its very first words are of another protocol: later, the capture may have lost something.
-    fn foreign(&mut self, bytes: &[u8], mark: Mark, sink: &mut Sink) {
-        let first_words = self.answered == 0 && self.current.is_none() && self.asked > 0;
-        if let Some((layer, cause, name)) = recognise::foreign(bytes).filter(|_| first_words) {
-            let text = format!("HTTP was spoken to the server, and its first words are {name}");
-            let finding = tell("proto.mismatch", Weight::Fault, layer, mark, text);
-            sink.findings.push(finding.for_cause(cause).on(self.ends.service()));
-        }
-        self.lose(Side::Server);
-    }
-
     /// Lets go of what can no longer be paired.
     fn lose(&mut self, side: Side) {
         let half = self.half(side);
@@ -438,29 +402,6 @@ impl Http {
             let half = self.half(from);
             (half.phase, half.hole) = (Phase::Head, false);
         }
-    }
-
-    /// An answer that had begun when the flow ended.
-    fn broken_off(&self, response: &Response, how: End, sink: &mut Sink) {
-        let question = response.request.as_ref().map_or("an answer", |request| &request.head.question);
-        let left = match self.answering.phase {
-            Phase::Body(Body::Length(left)) => format!("{left} bytes short"),
-            _ => "before the last chunk".to_owned(),
-        };
-        // Whether an answer to an unseen question has a body at all is not known.
-        if response.request.is_none() {
-            return;
-        }
-        let (weight, layer, cause, does) = match how {
-            End::Reset(Side::Server) => (Weight::Fault, Layer::L4, Some("l4.reset-mid-stream"), "reset by the server's side"),
-            End::Closed | End::HalfClosed(Side::Server) => (Weight::Fault, Layer::L7, Some("l7.http-malformed"), "closed by the server"),
-            End::Reset(Side::Client) | End::HalfClosed(Side::Client) => (Weight::Note, Layer::L7, None, "given up by the client"),
-            End::Idle | End::Cut => return,
-        };
-        let text = format!("{question}: the connection was {does} in the middle of the answer, {left}");
-        let finding = tell("http.truncated-body", weight, layer, response.began, text).for_cause(cause);
-        let party = self.ends.party(if weight == Weight::Note { Side::Client } else { Side::Server });
-        sink.findings.push(finding.on(party).worth(f64::from(response.head.status)));
     }
 }
 
@@ -483,12 +424,7 @@ impl Conversation for Http {
         let followed = match &mut self.half(from).phase {
             Phase::Body(body) => body.skip(missing),
             Phase::Head | Phase::Lost => false,
-            Phase::Tunnel => {
-                if let Some(inner) = &mut self.inner {
-                    inner.gap(from, missing, sink);
-                }
-                return;
-            }
+            Phase::Tunnel => return self.through(sink, |inner, sink| inner.gap(from, missing, sink)),
         };
         if !followed {
             let half = self.half(from);
@@ -498,8 +434,8 @@ impl Conversation for Http {
     }
 
     fn end(&mut self, how: End, at: Stamp, below: &Below, sink: &mut Sink) {
-        if let Some(inner) = &mut self.inner {
-            return inner.end(how, at, below, sink);
+        if self.inner.is_some() {
+            return self.through(sink, |inner, sink| inner.end(how, at, below, sink));
         }
         if let Some(response) = self.current.take() {
             let whole = matches!(self.answering.phase, Phase::Body(Body::UntilClose)) && !matches!(how, End::Reset(_));
@@ -515,7 +451,11 @@ impl Conversation for Http {
         for (index, request) in open.iter().enumerate() {
             let open = Open { question: &request.head.question, asked: request.asked, done: request.done, reused: self.answered > 0 };
             if index == 0 {
-                RULES.unanswered(&self.ends, &open, how, at, below, sink);
+                let rules = if request.head.method == Method::Connect { &TUNNEL } else { &RULES };
+                rules.unanswered(&self.ends, &open, how, at, below, sink);
+                if request.head.method == Method::Connect {
+                    super::tell::of_tunnel(RULES.closed, sink);
+                }
             }
             sink.exchanges.push(unanswered(request));
         }

@@ -42,6 +42,3 @@ impl From<&RequestHead> for Asked {
         Self { authorised: head.authorised, idle_curiosity: head.idle_curiosity }
     }
 }
-
-/// An answer to CONNECT that refuses the tunnel is the proxy's word, not the service's.
-pub(super) const TUNNEL_REFUSED: (Weight, Layer, &str) = (Weight::Fault, Layer::L5, "l5.proxy-refused");

@@ -119,6 +119,10 @@ fn a_server_that_wanted_tls_says_so_in_its_400() {
 fn another_protocol_in_place_of_an_answer_is_named() {
     check(&[(C, 1, GET), (S, 20, b"SSH-2.0-OpenSSH_9.2\r\n")], End::Closed, 30, &["proto.mismatch fault l7.protocol-mismatch"]);
     check(&[(C, 1, GET), (S, 20, &[0x15, 3, 3, 0, 2, 2, 70])], End::Closed, 30, &["proto.mismatch fault l6.tls-on-plaintext-port"]);
+    check(&[(C, 1, GET), (S, 20, b"\x01\x02 no words of HTTP")], End::Closed, 30, &["http.malformed fault l7.http-malformed"]);
+    check(&[(C, 1, GET), (S, 20, b"ICY 200 OK\r\n\r\nsong")], End::Closed, 30, &[]);
+    let endless = [&b"HTTP/1.1 200 OK\r\n"[..], &b"X-Filler: abcdefgh\r\n".repeat(4000)].concat();
+    check(&[(C, 1, GET), (S, 20, &endless)], End::Reset(Side::Client), 30, &["http.malformed fault l7.http-malformed"]);
     check(&[(C, 1, GET), (S, 20, b"HTTP/1.1 abc\r\n\r\n")], End::Closed, 30, &["http.malformed fault l7.http-malformed"]);
 }
 
@@ -134,5 +138,7 @@ fn a_body_that_is_not_as_declared_does_not_decode() {
 fn a_circle_of_redirects_is_told_once() {
     let away: &[u8] = b"HTTP/1.1 302 Found\r\nLocation: /a\r\nContent-Length: 0\r\n\r\n";
     let lines: Vec<_> = (0..6).flat_map(|n| [(C, n * 20 + 1, GET), (S, n * 20 + 9, away)]).collect();
-    check(&lines, End::Closed, 300, &["http.redirect-loop fault l7.http-redirect-loop"]);
+    let sink = told(80, &lines, End::Closed, 300);
+    let told: Vec<String> = rules(&sink).into_iter().filter(|row| !row.starts_with("http.redirect note")).collect();
+    assert_eq!(told, ["http.redirect-loop fault l7.http-redirect-loop"]);
 }

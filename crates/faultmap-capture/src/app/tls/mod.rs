@@ -27,6 +27,8 @@ use tls_parser::{TlsMessage, TlsMessageHandshake, parse_tls_message_handshake};
 
 /// Longest handshake message that is read: chains of certificates are seldom longer than 10 KiB.
 const LONGEST_MESSAGE: usize = 64 * 1024;
+/// No client takes a longer message (OpenSSL: 100 KiB, Go: 256 KiB, NSS: 128 KiB).
+const LARGEST_CHAIN: u32 = 256 * 1024;
 /// A server that says nothing for so long to a ClientHello stalls, in milliseconds.
 const STALL_MS: f64 = 5000.0;
 /// An encrypted alert of TLS 1.3: level and description, the true type, and the tag of the cipher (RFC 8446 §5.2).
@@ -162,6 +164,9 @@ impl Tls {
                     rest = rest.get(taken..).unwrap_or_default();
                 }
                 Gathered::More => {
+                    if let Some(head) = gather.kept().first_chunk::<4>().filter(|_| from == Side::Server) {
+                        self.odd(*head, mark, sink);
+                    }
                     self.half(from).message = gather;
                     return;
                 }
@@ -173,7 +178,27 @@ impl Tls {
         }
     }
 
+    /// A message that no client takes: another than the ServerHello as the first, or one beyond all measure.
+    fn odd(&mut self, head: [u8; 4], mark: Mark, sink: &mut Sink) {
+        let [kind, high, middle, low] = head;
+        let len = u32::from_be_bytes([0, high, middle, low]);
+        let first = self.chosen.is_none() && !matches!(kind, 0 | 2);
+        let known = self.failed.is_some() || self.hello.is_none() || self.halves[1].deaf || self.halves[1].lost;
+        if known || !(first || len > LARGEST_CHAIN) {
+            return;
+        }
+        let what =
+            if first { "answers the ClientHello with another message than a ServerHello" } else { "sends a message beyond all measure" };
+        let text = format!("the server {what}: type {kind}, {len} bytes");
+        let finding = tell("tls.malformed", Weight::Fault, Layer::L6, mark, text);
+        sink.findings.push(finding.for_cause("l6.tls-handshake-failed").on(self.ends.service()));
+        self.failed = Some("malformed");
+    }
+
     fn message(&mut self, from: Side, bytes: &[u8], mark: Mark, below: &Below, sink: &mut Sink) {
+        if let Some(head) = bytes.first_chunk::<4>().filter(|_| from == Side::Server && self.chosen.is_none()) {
+            self.odd(*head, mark, sink);
+        }
         if bytes.first() == Some(&13) && from == Side::Server {
             self.stage.certificate_requested = true;
             return;
@@ -189,6 +214,7 @@ impl Tls {
                 if sink.server_name.is_none() {
                     sink.server_name.clone_from(&read.name);
                 }
+                sink.hello_bytes = u32::try_from(bytes.len()).ok().map(|len| len.saturating_add(5));
                 self.hello = Some((read, mark));
             }
             (Side::Server, TlsMessageHandshake::ServerHello(hello)) => self.chose(hello::server(&hello), mark, below, sink),
@@ -278,7 +304,7 @@ impl Tls {
             self.refused = Some(mark);
         }
         match from {
-            Side::Client => self.turns.client(len, mark, &self.ends, below, sink),
+            Side::Client => self.turns.client(len, mark, chosen.is_none_or(|chosen| chosen.version == TLS13), &self.ends, below, sink),
             Side::Server => {
                 let tickets = chosen.is_none_or(|chosen| chosen.version == TLS13);
                 self.turns.server(len, mark, tickets, &self.ends, below, sink);
@@ -367,9 +393,9 @@ impl Tls {
         match (client.first_data, server.first_data) {
             (Some((SEALED_ALERT, mark)), _) if client.data == 1 => {
                 let text = "the client ended the handshake with a message of the length of an alert, after the server's certificate: most likely \
-                            it does not trust that (what it said is encrypted)";
-                let finding = tell("tls.alert", Weight::Fault, Layer::L6, mark, text.to_owned());
-                sink.findings.push(finding.for_cause("l6.cert-untrusted-ca").on(service));
+                            it has something against that (what it said is encrypted)";
+                // Which of its defects it is, the client alone knows.
+                sink.findings.push(tell("tls.sealed-refusal", Weight::Fault, Layer::L6, mark, text.to_owned()).on(service));
                 self.failed = Some("encrypted alert");
             }
             _ => {
@@ -465,7 +491,7 @@ impl Conversation for Tls {
 
     fn end(&mut self, how: End, at: Stamp, below: &Below, sink: &mut Sink) {
         self.plain_reply(true, sink);
-        self.turns.end(&self.ends, below, sink);
+        self.turns.end((how, at), &self.ends, below, sink);
         self.sealed_alerts(how, sink);
         if let Some(why) = self.failed {
             return self.tell_handshake(why.to_owned(), None, false, sink);

@@ -83,7 +83,7 @@ fn a_sealed_alert_of_tls_1_3_is_known_by_its_length_and_what_follows() {
     let begun = || vec![(C, 1, client_hello()), (S, 12, [server_hello(0x0304), data(1200)].concat())];
     let mut distrusted = begun();
     distrusted.push((C, 20, [record(20, &[1]), data(19)].concat()));
-    check(&distrusted, End::Closed, 30, &["tls.alert fault l6.cert-untrusted-ca"]);
+    check(&distrusted, End::Closed, 30, &["tls.sealed-refusal fault -"]);
     let mut refused = begun();
     refused.extend([(C, 20, data(53)), (C, 21, data(100)), (S, 32, data(19))]);
     check(&refused, End::Closed, 40, &["tls.alert fault l6.client-cert-required"]);
@@ -163,4 +163,55 @@ fn a_retry_is_no_second_choice() {
         (S, 40, data(900)),
     ];
     check(&lines, End::Closed, 60, &[]);
+}
+
+#[test]
+fn what_no_client_takes_in_a_handshake_is_told() {
+    check(&[(C, 1, client_hello()), (S, 12, handshake(11, &[0; 90]))], End::Closed, 30, &["tls.malformed fault l6.tls-handshake-failed"]);
+    let giant = record(22, &[&[11, 0xff, 0xff, 0xfc][..], &[0; 400]].concat());
+    let lines = [(C, 1, client_hello()), (S, 12, server_hello(0x0303)), (S, 13, giant)];
+    check(&lines, End::Reset(Side::Client), 30, &["tls.malformed fault l6.tls-handshake-failed"]);
+}
+
+/// A handshake of TLS 1.3 up to the client's part, and a question by HTTP/2.
+fn asked_by_h2() -> Vec<(Side, u64, Vec<u8>)> {
+    let server = [server_hello(0x0304), record(20, &[1]), data(1200)].concat();
+    let client = [record(20, &[1]), data(69), data(41), data(122)].concat();
+    vec![
+        (C, 1, client_hello()),
+        (S, 12, server),
+        (C, 13, client),
+        (S, 24, [data(179), data(50)].concat()),
+        (C, 25, data(26)),
+        (S, 36, data(39)),
+    ]
+}
+
+#[test]
+fn an_encrypted_question_without_an_answer_is_noted_and_no_more() {
+    let lines = asked_by_h2();
+    check(&lines, End::Closed, 60, &["tls.closed-without-answer note l5.closed-without-answer"]);
+    check(&lines, End::HalfClosed(Side::Client), 9000, &["tls.unanswered note l7.service-mute"]);
+    check(&lines, End::HalfClosed(Side::Client), 90, &[]);
+    let mut answered = lines.clone();
+    answered.push((S, 40, data(90)));
+    check(&answered, End::Closed, 60, &[]);
+    // By HTTP/1 the one record may be a ticket, or a small answer.
+    let mut lines = lines;
+    lines.truncate(2);
+    lines.push((C, 13, [record(20, &[1]), data(69), data(136)].concat()));
+    let mut one = lines.clone();
+    one.push((S, 24, data(179)));
+    check(&one, End::Closed, 60, &[]);
+    let mut two = lines.clone();
+    two.push((S, 24, [data(255), data(255)].concat()));
+    check(&two, End::Closed, 60, &["tls.closed-without-answer note l5.closed-without-answer"]);
+    check(&lines, End::HalfClosed(Side::Client), 9000, &["tls.unanswered note l7.service-mute"]);
+}
+
+#[test]
+fn a_ticket_is_no_answer_to_a_question_by_h2() {
+    let mut lines = asked_by_h2();
+    lines.push((S, 3030, data(118)));
+    check(&lines, End::Closed, 3060, &["tls.server-think warning l7.service-slow"]);
 }

@@ -257,6 +257,13 @@ impl Tcp {
         }
     }
 
+    /// When the end began: the first FIN or RST, else the last packet.
+    pub(crate) fn last_word(&self) -> Stamp {
+        let fin = self.first_fin().and_then(|side| self.halves.of(side).stats.fin);
+        let ends = [fin.map(|fin| fin.at()), self.reset.map(|reset| reset.seen.at())];
+        ends.into_iter().flatten().min().or(self.last).unwrap_or_default()
+    }
+
     /// What the checksum of a segment says. Call before [`Tcp::segment`].
     pub(crate) fn checksum(&mut self, segment: &Segment<'_>, verdict: Verdict) {
         let half = self.halves.of_mut(segment.from);

@@ -431,7 +431,9 @@ impl Report<'_> {
             return self.at(rule, party, reset.seen, text, None);
         }
         let answered = self.tcp.half(Side::Server).data_segments > 0;
-        if reset.by == Side::Server && at.question_open && !at.closing {
+        // A connection that was used before and is reset at the next question: the conversation in it tells of that.
+        let reused = answered && self.about.messages_known;
+        if reset.by == Side::Server && at.question_open && !at.closing && !reused {
             let (layer, cause) = if answered { (Layer::L4, "l4.reset-mid-stream") } else { (Layer::L5, "l5.closed-without-answer") };
             let text = format!("the server reset the connection {:.0} ms after a question, without an answer", at.quiet_ms);
             return self.at(rule("tcp.reset", Weight::Fault, layer, Some(cause)), party, reset.seen, text, Some(at.quiet_ms));

@@ -1,0 +1,161 @@
+//! What the answers of HTTP/1 mean: their status, whose word it is, and answers that are none.
+
+use super::body::Body;
+use super::head::Upgrade;
+use super::{CIRCLE, Http, MOST_TARGETS, Phase, Response, portal, proxy, status};
+use crate::app::recognise;
+use crate::app::tell::{Mark, tell};
+use crate::app::{Below, End, Exchange, Sink, text};
+use crate::finding::Weight;
+use crate::flow::Side;
+use faultmap_model::Layer;
+
+impl Http {
+    pub(super) fn judge(&mut self, response: &Response, sink: &mut Sink) {
+        let status = response.head.status;
+        let asked = response.request.as_ref().map_or_else(Default::default, |request| status::Asked::from(&request.head));
+        self.portal(response, sink);
+        let of_proxy = response.request.as_ref().and_then(|request| proxy::judge(&request.head, &response.head));
+        let (judged, more) = match of_proxy {
+            Some((judged, more)) => (Some(judged), more),
+            None => (status::judge(status, asked).map(|(weight, layer, cause)| ("http.status", weight, layer, Some(cause))), String::new()),
+        };
+        let question = response.request.as_ref().map_or("an answer to an unseen question", |request| &request.head.question);
+        if let Some((rule, weight, layer, cause)) = judged.filter(|_| status != 511) {
+            let wants = |upgrade| response.request.as_ref().is_some_and(|request| request.head.upgrade == Some(upgrade));
+            // Who is asked to change over, and does not, refuses; but a login comes first.
+            let refused = wants(Upgrade::Websocket) && layer == Layer::L7 && status != 401;
+            let (cause, weight) = if refused { (Some("l7.websocket-refused"), weight.max(Weight::Warning)) } else { (cause, weight) };
+            let text = format!("{}{more}", format!("{question}: {status} {}", response.head.reason).trim_end());
+            let finding = tell(rule, weight, layer, response.began, text);
+            let finding = finding.for_cause(cause).on(self.ends.service()).worth(f64::from(status));
+            sink.findings.push(match &response.request {
+                Some(request) => finding.and(request.asked),
+                None => finding,
+            });
+        }
+        if matches!(status, 301 | 302 | 303 | 307 | 308) && response.head.location {
+            self.redirected(response, sink);
+        }
+    }
+
+    fn redirected(&mut self, response: &Response, sink: &mut Sink) {
+        let Some(request) = &response.request else { return };
+        if portal::stays(response.head.elsewhere.as_ref(), request.head.host.as_deref()) {
+            let text = format!("{}: {} to another page of the same server", request.head.question, response.head.status);
+            let finding = tell("http.redirect", Weight::Note, Layer::L7, response.began, text);
+            sink.findings.push(finding.on(self.ends.service()).worth(response.head.status));
+        }
+        let hash = request.head.target_hash;
+        let index = self.redirected.iter().position(|(target, _)| *target == hash).unwrap_or(self.redirected.len());
+        if index == self.redirected.len() && index < MOST_TARGETS {
+            self.redirected.push((hash, 0));
+        }
+        let Some((_, times)) = self.redirected.get_mut(index) else { return };
+        *times = times.saturating_add(1);
+        let times = *times;
+        if times == CIRCLE {
+            let text = format!("{}: redirected {CIRCLE} times on one connection, and asked for again", request.head.question);
+            let finding = tell("http.redirect-loop", Weight::Fault, Layer::L7, response.began, text);
+            sink.findings.push(finding.for_cause("l7.http-redirect-loop").on(self.ends.service()));
+        }
+    }
+
+    /// A 400 may be the word of a server that wanted TLS: nginx, Apache httpd, Go and others say so in the body.
+    pub(super) fn judge_bad_request(&mut self, response: &Response, below: &Below, sink: &mut Sink) {
+        let said = String::from_utf8_lossy(&response.sample).to_ascii_lowercase();
+        let wants_tls = (said.contains("http request") || said.contains("plain http"))
+            && ["https port", "ssl-enabled", "tls-enabled", "requires tls", "tls port", "ssl port", "https server"]
+                .iter()
+                .any(|words| said.contains(words));
+        if !wants_tls {
+            return self.judge(response, sink);
+        }
+        let text = format!("plain HTTP was sent to port {}, where the server wants TLS: it answered 400 and says so", below.server_port);
+        let finding = tell("tls.plaintext-request", Weight::Fault, Layer::L6, response.began, text);
+        sink.findings.push(finding.for_cause("l6.tls-on-plaintext-port").on(self.ends.service()).worth(400.0));
+    }
+
+    pub(super) fn malformed(&mut self, why: &str, mark: Mark, sink: &mut Sink) {
+        let question = self.current.as_ref().and_then(|current| current.request.as_ref()).or(self.open.front());
+        let question = question.map_or_else(|| "HTTP".to_owned(), |request| request.head.question.clone());
+        let text = format!("{question}: the answer is not valid HTTP: {why}");
+        let finding = tell("http.malformed", Weight::Fault, Layer::L7, mark, text);
+        sink.findings.push(finding.for_cause("l7.http-malformed").on(self.ends.service()));
+        self.answered_strangely("malformed", mark, sink);
+        self.current = None;
+        self.lose(Side::Server);
+    }
+
+    /// The server does not speak HTTP/1. Told only where its very first words are of another protocol: later, the capture may have lost something.
+    pub(super) fn foreign(&mut self, bytes: &[u8], mark: Mark, sink: &mut Sink) {
+        let first_words = self.answered == 0 && self.current.is_none() && self.asked > 0;
+        if let Some((layer, cause, name)) = recognise::foreign(bytes).filter(|_| first_words) {
+            let text = format!("HTTP was spoken to the server, and its first words are {name}");
+            let finding = tell("proto.mismatch", Weight::Fault, layer, mark, text);
+            sink.findings.push(finding.for_cause(cause).on(self.ends.service()));
+            self.answered_strangely(name, mark, sink);
+        } else if first_words && self.from_the_start && !self.shaky && !bytes.starts_with(b"ICY ") {
+            // SHOUTcast answers ICY.
+            let words = text::printable(bytes.get(..5).unwrap_or(bytes), 20);
+            return self.malformed(&format!("it begins with {words:?}"), mark, sink);
+        }
+        self.lose(Side::Server);
+    }
+
+    /// An answer that had begun when the flow ended.
+    pub(super) fn broken_off(&self, response: &Response, how: End, sink: &mut Sink) {
+        let question = response.request.as_ref().map_or("an answer", |request| &request.head.question);
+        let left = match self.answering.phase {
+            Phase::Body(Body::Length(left)) => format!("{left} bytes short"),
+            _ => "before the last chunk".to_owned(),
+        };
+        // Whether an answer to an unseen question has a body at all is not known.
+        if response.request.is_none() {
+            return;
+        }
+        let (weight, layer, cause, does) = match how {
+            End::Reset(Side::Server) => (Weight::Fault, Layer::L4, Some("l4.reset-mid-stream"), "reset by the server's side"),
+            End::Closed | End::HalfClosed(Side::Server) => (Weight::Fault, Layer::L7, Some("l7.http-malformed"), "closed by the server"),
+            End::Reset(Side::Client) | End::HalfClosed(Side::Client) => (Weight::Note, Layer::L7, None, "given up by the client"),
+            End::Idle | End::Cut => return,
+        };
+        let text = format!("{question}: the connection was {does} in the middle of the answer, {left}");
+        let finding = tell("http.truncated-body", weight, layer, response.began, text).for_cause(cause);
+        let party = self.ends.party(if weight == Weight::Note { Side::Client } else { Side::Server });
+        sink.findings.push(finding.on(party).worth(f64::from(response.head.status)));
+    }
+
+    /// What was answered is no answer: the exchange failed.
+    fn answered_strangely(&mut self, answer: &str, mark: Mark, sink: &mut Sink) {
+        let request = self.current.take().and_then(|current| current.request).or_else(|| self.open.pop_front());
+        if let Some(request) = request {
+            let answered_in = Some(mark.packet.0);
+            sink.exchanges.push(Exchange { answer: answer.to_owned(), answered_in, ..super::unanswered(&request) });
+        }
+    }
+
+    /// Somebody else answered in place of who was asked, and wants something first.
+    fn portal(&self, response: &Response, sink: &mut Sink) {
+        let Some(request) = &response.request else { return };
+        let (status, place) = (response.head.status, request.head.host.as_deref().unwrap_or("the page"));
+        let away = response
+            .head
+            .elsewhere
+            .as_ref()
+            .filter(|(_, host)| request.head.host.as_deref().is_some_and(|own| !own.eq_ignore_ascii_case(host)));
+        let text = match (status, away) {
+            // RFC 6585 §6.
+            (511, _) => format!("{}: 511, the network wants a login first", request.head.question),
+            (301 | 302 | 303 | 307 | 308, Some((_, host))) if request.head.portal_probe => {
+                format!("who asks {place} whether the Internet is there is sent to {host}: a captive portal")
+            }
+            (200, _) if request.head.portal_probe && request.head.empty_page && response.with_body => {
+                format!("who asks {place} whether the Internet is there gets a page in place of nothing: a captive portal")
+            }
+            _ => return,
+        };
+        let finding = tell("http.captive-portal", Weight::Fault, Layer::L7, response.began, text).and(request.asked);
+        sink.findings.push(finding.for_cause("l7.captive-portal").on(self.ends.service()).worth(status));
+    }
+}
