@@ -5,7 +5,7 @@ use super::Counts;
 use crate::packet::{Captured, Stamp};
 use crate::pcapng::PcapNgWriter;
 use std::fs::{self, File};
-use std::io::{self, Write};
+use std::io::{self, Seek as _, SeekFrom, Write};
 use std::path::{Path, PathBuf};
 
 const PREFIX: &str = "faultmap-";
@@ -34,6 +34,14 @@ pub struct RecordError {
     path: PathBuf,
     /// Why not.
     source: io::Error,
+}
+
+impl RecordError {
+    /// The disk is full.
+    #[must_use]
+    pub fn is_full(&self) -> bool {
+        matches!(self.source.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded)
+    }
 }
 
 /// A recording that runs.
@@ -88,7 +96,7 @@ impl Recorder {
     /// # Errors
     /// As [`Self::packet`].
     pub fn flush(&mut self) -> Result<(), RecordError> {
-        self.out.flush().map_err(|source| RecordError { operation: "write", path: self.path.clone(), source })
+        self.out.flush().map_err(|source| self.fail(source))
     }
 
     /// Ends the recording with what the kernel counted.
@@ -135,13 +143,17 @@ impl Recorder {
     }
 
     fn fail(&self, source: io::Error) -> RecordError {
+        // Not even its header found room: an empty file is of no use.
+        if fs::metadata(&self.path).is_ok_and(|file| file.len() == 0) {
+            let _ = fs::remove_file(&self.path);
+        }
         RecordError { operation: "write", path: self.path.clone(), source }
     }
 }
 
 fn begin(folder: &Path, sequence: u64) -> Result<(PathBuf, PcapNgWriter<WholeBlocks>), RecordError> {
     let path = folder.join(format!("{PREFIX}{sequence:06}{SUFFIX}"));
-    let out = File::create_new(&path).and_then(|file| PcapNgWriter::new(WholeBlocks { file, buffer: Vec::new(), written: 0 }));
+    let out = File::create_new(&path).and_then(|file| PcapNgWriter::new(WholeBlocks::new(file)));
     match out {
         Ok(out) => Ok((path, out)),
         Err(source) => Err(RecordError { operation: "begin", path, source }),
@@ -164,12 +176,45 @@ fn ours(folder: &Path) -> Result<Vec<(u64, PathBuf)>, RecordError> {
     Ok(files)
 }
 
-/// A file to which only whole writes go: each write of the layer above is a block.
+/// A file to which only whole blocks go, on a full disk too: each write of the layer above is a block.
 #[derive(Debug)]
-struct WholeBlocks {
+pub struct WholeBlocks {
     file: File,
     buffer: Vec<u8>,
     written: u64,
+}
+
+impl WholeBlocks {
+    /// Into a file that is empty.
+    #[must_use]
+    pub const fn new(file: File) -> Self {
+        Self { file, buffer: Vec::new(), written: 0 }
+    }
+
+    /// Writes what is held back, and waits until it is on the disk.
+    ///
+    /// # Errors
+    /// When it cannot be written: the file ends with the last block that could.
+    pub fn finish(mut self) -> io::Result<()> {
+        self.flush()?;
+        self.file.sync_all()
+    }
+
+    /// As many of the blocks that are held back as there is room for; the file ends with the last of them.
+    fn salvage(&mut self) -> io::Result<()> {
+        self.file.set_len(self.written)?;
+        self.file.seek(SeekFrom::Start(self.written))?;
+        let mut rest = self.buffer.as_slice();
+        while let Some(length) = rest.get(4..8).and_then(|bytes| bytes.first_chunk().map(|b| u32::from_ne_bytes(*b) as usize)) {
+            let Some((block, behind)) = rest.split_at_checked(length.max(12)) else { break };
+            if self.file.write_all(block).is_err() {
+                return self.file.set_len(self.written);
+            }
+            self.written += block.len() as u64;
+            rest = behind;
+        }
+        Ok(())
+    }
 }
 
 impl Write for WholeBlocks {
@@ -185,8 +230,8 @@ impl Write for WholeBlocks {
         let done = self.file.write_all(&self.buffer);
         match done {
             Ok(()) => self.written += self.buffer.len() as u64,
-            // A part of it may be there: the file ends with the last whole block again.
-            Err(_) => self.file.set_len(self.written)?,
+            // A part of it may be there.
+            Err(_) => self.salvage()?,
         }
         self.buffer.clear();
         done
@@ -265,6 +310,34 @@ mod tests {
         assert!(!folder.join("faultmap-000007.pcapng").exists());
         assert!(folder.join("mine.pcapng").exists() && folder.join("faultmap-x.pcapng").exists());
         assert_eq!(recorded(&folder).last(), Some(&49));
+        let _ = fs::remove_dir_all(&folder);
+    }
+
+    #[test]
+    fn of_what_is_held_back_as_many_blocks_are_kept_as_there_is_room_for() {
+        let folder = folder("full");
+        fs::create_dir_all(&folder).expect("made");
+        let path = folder.join("x.pcapng");
+        let mut out = PcapNgWriter::new(Vec::new()).expect("begun");
+        let interface = out.interface(LinkType::ETHERNET, "eth0").expect("described");
+        for number in 0..10 {
+            out.packet(interface, &packet(number, &[number as u8; 100])).expect("held");
+        }
+        let buffer = out.into_inner().expect("whole");
+        // What a full disk leaves: a part of the blocks, and a part of one.
+        let mut file = File::create_new(&path).expect("made");
+        file.write_all(&buffer[..300]).expect("written");
+        let mut blocks = WholeBlocks { file, buffer, written: 0 };
+        blocks.salvage().expect("salvaged");
+        blocks.buffer.clear();
+        drop(blocks);
+        let bytes = fs::read(&path).expect("read");
+        let mut at = 0;
+        while let Some(length) = bytes.get(at + 4..at + 8) {
+            at += u32::from_ne_bytes(length.try_into().expect("four")) as usize;
+        }
+        assert_eq!(at, bytes.len(), "whole blocks only");
+        assert!(bytes.len() > 1000, "all that was held is there: {}", bytes.len());
         let _ = fs::remove_dir_all(&folder);
     }
 

@@ -166,7 +166,8 @@ impl Report<'_> {
                 return self.at(rule, Some(self.about.party(Side::Server)), reset.seen, text, Some(f64::from(reset.ttl)));
             }
             let rule = rule("tcp.syn-refused", Weight::Fault, Layer::L4, Some("l4.port-closed"));
-            let text = format!("{server} refused the SYN with RST after {after:.1} ms");
+            let shown = if after < 0.1 { format!("{after:.3}") } else { format!("{after:.1}") };
+            let text = format!("{server} refused the SYN with RST after {shown} ms");
             return self.at(rule, Some(self.about.party(Side::Server)), reset.seen, text, Some(after));
         }
         // A damaged SYN is dropped, not unanswered.

@@ -3,16 +3,14 @@
 use crate::cli::CaptureArgs;
 use crate::commands::file::Growing;
 use anyhow::Context as _;
-use faultmap_capture::live::{Counts, Recorder, Rotation};
+use faultmap_capture::live::{Counts, RecordError, Recorder, Rotation, WholeBlocks};
 use faultmap_capture::packet::Captured;
 use faultmap_capture::pcapng::PcapNgWriter;
-use std::fs::File;
-use std::io::BufWriter;
 
 /// Where the packets are kept, if they are.
 pub(super) enum Keep {
     Nowhere,
-    File { writer: Box<PcapNgWriter<BufWriter<File>>>, growing: Growing },
+    File { writer: Box<PcapNgWriter<WholeBlocks>>, growing: Growing },
     Ring(Box<Recorder>),
 }
 
@@ -21,11 +19,11 @@ impl Keep {
         match (&args.ring, &args.write) {
             (Some(folder), _) => {
                 let rotation = Rotation { folder: folder.clone(), files: args.ring_files as usize, size: args.ring_size };
-                Ok(Self::Ring(Box::new(Recorder::start(rotation).context("--ring")?)))
+                Ok(Self::Ring(Box::new(Recorder::start(rotation).map_err(told).context("--ring")?)))
             }
             (None, Some(path)) => {
                 let (growing, out) = Growing::begin(path)?;
-                let writer = Box::new(PcapNgWriter::new(BufWriter::new(out)).with_context(|| growing.cannot())?);
+                let writer = Box::new(PcapNgWriter::new(WholeBlocks::new(out)).with_context(|| growing.cannot())?);
                 Ok(Self::File { writer, growing })
             }
             (None, None) => Ok(Self::Nowhere),
@@ -39,7 +37,7 @@ impl Keep {
                 let written = writer.interface(packet.link, interface).and_then(|number| writer.packet(number, packet));
                 written.with_context(|| growing.cannot())
             }
-            Self::Ring(recorder) => Ok(recorder.packet(interface, packet)?),
+            Self::Ring(recorder) => recorder.packet(interface, packet).map_err(told),
         }
     }
 
@@ -47,7 +45,7 @@ impl Keep {
         match self {
             Self::Nowhere => Ok(()),
             Self::File { writer, growing } => writer.flush().with_context(|| growing.cannot()),
-            Self::Ring(recorder) => Ok(recorder.flush()?),
+            Self::Ring(recorder) => recorder.flush().map_err(told),
         }
     }
 
@@ -55,14 +53,30 @@ impl Keep {
         match self {
             Self::Nowhere => Ok(()),
             Self::File { writer, growing } => {
-                end(*writer).with_context(|| growing.cannot())?;
+                let ended = writer.into_inner().and_then(WholeBlocks::finish);
+                let cannot = growing.cannot();
+                // On a full disk, too: what was written is worth keeping.
+                growing.place()?;
+                ended.with_context(|| cannot)
+            }
+            Self::Ring(recorder) => recorder.finish(counts).map_err(told),
+        }
+    }
+
+    /// It could not be written to the end: what is there is kept, as whole packets.
+    pub(super) fn salvage(self) -> anyhow::Result<()> {
+        match self {
+            Self::File { writer, growing } => {
+                drop(writer);
                 growing.place()
             }
-            Self::Ring(recorder) => Ok(recorder.finish(counts)?),
+            Self::Nowhere | Self::Ring(_) => Ok(()),
         }
     }
 }
 
-fn end(writer: PcapNgWriter<BufWriter<File>>) -> std::io::Result<()> {
-    writer.into_inner()?.into_inner().map_err(std::io::IntoInnerError::into_error)?.sync_all()
+/// Its words hold the reason already.
+fn told(error: RecordError) -> anyhow::Error {
+    let hint = if error.is_full() { "; what was written before is kept" } else { "" };
+    anyhow::anyhow!("{error}{hint}")
 }

@@ -155,7 +155,10 @@ impl Watch<'_> {
             self.reading.errors.push(text);
         }
         let counts = self.live.counts();
-        let ended = ended.and_then(|()| self.keep.finish(counts));
+        let ended = match ended {
+            Ok(()) => self.keep.finish(counts),
+            Err(error) => self.keep.salvage().and(Err(error)),
+        };
         self.reading.errors.extend(ended.err().map(|error| format!("{error:#}")));
         Ok(self.reading)
     }

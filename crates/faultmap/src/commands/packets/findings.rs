@@ -45,12 +45,15 @@ pub(super) fn of(outcome: &Outcome, recording: &Recording, ends: &[Ends], whole:
 /// Rules whose packets say outright what is wrong, and which no other cause shares.
 fn says_outright(finding: &Finding) -> bool {
     let outright = finding.rule.starts_with("icmp.") || finding.rule.starts_with("icmp6.");
-    outright || matches!(finding.rule, "arp.conflict" | "ip.routing-loop" | "tcp.zero-window")
+    // A window that our own side shuts is the check's doing: it reads no more than it needs.
+    let peer_shut = finding.rule == "tcp.zero-window" && matches!(finding.blames, Some(Party::Service(_)));
+    outright || peer_shut || matches!(finding.rule, "arp.conflict" | "ip.routing-loop")
 }
 
 fn first(finding: &Finding, about: &BTreeSet<ObservationId>, whole: bool) -> PacketFinding {
     let weight = match finding.weight {
         Weight::Capture | Weight::Note => PacketWeight::Note,
+        _ if finding.rule == "tcp.zero-window" && matches!(finding.blames, Some(Party::Host(_))) => PacketWeight::Note,
         Weight::Warning => PacketWeight::Warning,
         Weight::Fault => PacketWeight::Fault,
     };

@@ -17,9 +17,10 @@ pub(crate) fn flows(flows: &[&FlowRecord], outcome: &Outcome, terminal: Terminal
     let mut paper = Paper::new(terminal);
     let address = |flow: &FlowRecord| flow.client.to_string().width().max(flow.server.to_string().width());
     let wide = flows.iter().take(MOST).map(|flow| address(flow)).max().unwrap_or(0).clamp(8, 47);
-    head(&mut paper, wide);
+    let columns = Columns::within(terminal.width.saturating_sub(2 * (wide + 1)));
+    head(&mut paper, wide, columns);
     for flow in flows.iter().take(MOST) {
-        row(&mut paper, flow, wide);
+        row(&mut paper, flow, wide, columns);
     }
     paper.end().put(PLAIN, &count(flows.len() as u64, "flow"));
     let left = outcome.totals.flows.saturating_sub(flows.len() as u64) + flows.len().saturating_sub(MOST) as u64;
@@ -30,13 +31,44 @@ pub(crate) fn flows(flows: &[&FlowRecord], outcome: &Outcome, terminal: Terminal
     paper.finish()
 }
 
-fn head(paper: &mut Paper, wide: usize) {
-    paper.cell_right(DIM, "flow", 6).blank(1).cell(DIM, "proto", 5).blank(1).cell(DIM, "client", wide + 1).cell(DIM, "server", wide + 1);
-    paper.cell(DIM, "app", 9).cell_right(DIM, "packets", 8).cell_right(DIM, "bytes", 9).cell_right(DIM, "rtt", 9);
-    paper.cell_right(DIM, "wait", 9).cell_right(DIM, "again", 6).blank(1).put(DIM, "end").end();
+/// The columns that there is room for; the last of them are missed least.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Columns {
+    app: bool,
+    packets: bool,
+    bytes: bool,
+    times: bool,
+    again: bool,
 }
 
-fn row(paper: &mut Paper, flow: &FlowRecord, wide: usize) {
+impl Columns {
+    /// Beside the addresses: number and protocol always, and room for how it ended.
+    const fn within(room: usize) -> Self {
+        Self { bytes: room >= 31, app: room >= 40, again: room >= 46, packets: room >= 54, times: room >= 66 }
+    }
+}
+
+fn head(paper: &mut Paper, wide: usize, columns: Columns) {
+    paper.cell_right(DIM, "flow", 6).blank(1).cell(DIM, "proto", 5).blank(1).cell(DIM, "client", wide + 1).cell(DIM, "server", wide + 1);
+    if columns.app {
+        paper.cell(DIM, "app", 9);
+    }
+    if columns.packets {
+        paper.cell_right(DIM, "packets", 8);
+    }
+    if columns.bytes {
+        paper.cell_right(DIM, "bytes", 9);
+    }
+    if columns.times {
+        paper.cell_right(DIM, "rtt", 9).cell_right(DIM, "wait", 9);
+    }
+    if columns.again {
+        paper.cell_right(DIM, "again", 6);
+    }
+    paper.blank(1).put(DIM, "end").end();
+}
+
+fn row(paper: &mut Paper, flow: &FlowRecord, wide: usize, columns: Columns) {
     let protocol = match flow.protocol {
         Protocol::Tcp => "tcp".to_owned(),
         Protocol::Udp => "udp".to_owned(),
@@ -53,17 +85,29 @@ fn row(paper: &mut Paper, flow: &FlowRecord, wide: usize) {
     let milliseconds = |ms: Option<f64>| ms.map_or_else(String::new, time);
     paper.cell_right(BOLD, &flow.id.to_string(), 6).cell(style, tag, 1).cell(PLAIN, &protocol, 6);
     paper.cell(PLAIN, &flow.client.to_string(), wide).blank(1).cell(PLAIN, &flow.server.to_string(), wide).blank(1);
-    paper.cell(PLAIN, flow.app.unwrap_or(""), 9);
-    paper.cell_right(PLAIN, &(flow.packets.client.saturating_add(flow.packets.server)).to_string(), 8);
-    paper.cell_right(PLAIN, &bytes(flow.bytes.client.saturating_add(flow.bytes.server)), 9);
-    paper.cell_right(PLAIN, &milliseconds(flow.tcp.as_ref().and_then(|tcp| tcp.handshake.rtt_ms())), 9);
-    paper.cell_right(PLAIN, &milliseconds(flow.exchanges.worst_wait_ms), 9);
-    paper.cell_right(if again > 0 { YELLOW } else { DIM }, &again.to_string(), 6).blank(1);
+    if columns.app {
+        paper.cell(PLAIN, flow.app.unwrap_or(""), 9);
+    }
+    if columns.packets {
+        paper.cell_right(PLAIN, &(flow.packets.client.saturating_add(flow.packets.server)).to_string(), 8);
+    }
+    if columns.bytes {
+        paper.cell_right(PLAIN, &bytes(flow.bytes.client.saturating_add(flow.bytes.server)), 9);
+    }
+    if columns.times {
+        paper.cell_right(PLAIN, &milliseconds(flow.tcp.as_ref().and_then(|tcp| tcp.handshake.rtt_ms())), 9);
+        paper.cell_right(PLAIN, &milliseconds(flow.exchanges.worst_wait_ms), 9);
+    }
+    if columns.again {
+        paper.cell_right(if again > 0 { YELLOW } else { DIM }, &again.to_string(), 6);
+    }
+    paper.blank(1);
     let mut words = if flow.protocol == Protocol::Tcp { flow.state.words().to_owned() } else { String::new() };
     let found: Vec<&str> = flow.findings.iter().filter(|found| found.weight >= Weight::Warning).map(|found| found.rule).take(3).collect();
     if !found.is_empty() {
         let separator = if words.is_empty() { "" } else { "; " };
         words = format!("{words}{separator}{}", found.join(", "));
     }
+    let words = paper.cut(&words, paper.room().max(12));
     paper.put(style, &words).end();
 }
