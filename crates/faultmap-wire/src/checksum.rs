@@ -28,6 +28,11 @@ impl Sum {
         Sum(self.0 + u64::from(word))
     }
 
+    /// Adds two words, the upper one first.
+    fn with_quad(self, quad: u32) -> Sum {
+        Sum(self.0 + u64::from(quad >> 16) + u64::from(quad & 0xffff))
+    }
+
     /// The checksum: the folded sum's complement.
     pub fn finish(self) -> u16 {
         !self.fold()
@@ -49,9 +54,9 @@ pub fn of(bytes: &[u8]) -> u16 {
 
 /// The sum of the pseudo header that TCP, UDP and ICMPv6 are protected with.
 pub fn pseudo_header(src: IpAddr, dst: IpAddr, proto: u8, len: usize) -> Sum {
-    let sum = Sum::default().with_word(u16::from(proto)).with(&(len as u32).to_be_bytes());
+    let sum = Sum::default().with_word(u16::from(proto)).with_quad(len as u32);
     match (src, dst) {
-        (IpAddr::V4(src), IpAddr::V4(dst)) => sum.with(&src.octets()).with(&dst.octets()),
+        (IpAddr::V4(src), IpAddr::V4(dst)) => sum.with_quad(src.into()).with_quad(dst.into()),
         (src, dst) => sum.with(&to_v6(src)).with(&to_v6(dst)),
     }
 }

@@ -3,6 +3,13 @@
 /// UTF-8 kept, control and direction characters shown as escapes, cut to `most` characters. Reads no more of `bytes` than it shows.
 #[must_use]
 pub fn printable(bytes: &[u8], most: usize) -> String {
+    // What most text is: each byte is a character, and all of them may be shown.
+    if bytes.len() <= most
+        && bytes.iter().all(|byte| matches!(byte, b' '..=b'~'))
+        && let Ok(plain) = std::str::from_utf8(bytes)
+    {
+        return plain.to_owned();
+    }
     // A character has at most four bytes: no more than these can be shown.
     let shown = bytes.get(..most.saturating_mul(4).saturating_add(4)).unwrap_or(bytes);
     let mut out = String::new();

@@ -42,10 +42,12 @@ impl Checksums {
 /// Computes the checksums of a packet.
 #[must_use]
 pub fn checksums(packet: &Packet<'_>) -> Checksums {
-    Checksums { header: header(packet), transport: transport(packet) }
+    Checksums { header: header_checksum(packet), transport: transport_checksum(packet) }
 }
 
-fn header(packet: &Packet<'_>) -> Verdict {
+/// Whether the IPv4 header's checksum holds.
+#[must_use]
+pub fn header_checksum(packet: &Packet<'_>) -> Verdict {
     if packet.ip.src.is_ipv6() {
         return Verdict::None;
     }
@@ -58,7 +60,9 @@ fn header(packet: &Packet<'_>) -> Verdict {
     }
 }
 
-fn transport(packet: &Packet<'_>) -> Verdict {
+/// Whether the checksum of TCP, UDP, ICMP or ICMPv6 holds.
+#[must_use]
+pub fn transport_checksum(packet: &Packet<'_>) -> Verdict {
     let ip = &packet.ip;
     let (protocol, stated) = match packet.transport {
         Transport::Tcp(tcp, _) => (proto::TCP, tcp.checksum),

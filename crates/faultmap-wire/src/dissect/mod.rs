@@ -5,12 +5,13 @@
 //! bounded by [`MOST_HEADERS`]. Lengths stated by headers only ever shrink what the headers inside may claim, so that padding is never payload.
 
 mod checksums;
+mod everyday;
 mod link;
 mod network;
 mod transport;
 mod tunnel;
 
-pub use checksums::{Checksums, Verdict, checksums};
+pub use checksums::{Checksums, Verdict, checksums, header_checksum, transport_checksum};
 
 use crate::arp::Arp;
 use crate::error::WireError;
@@ -282,6 +283,15 @@ impl<'a> Cursor<'a> {
 
 /// Takes a frame apart. `wire_len` is its length before the capture cut it.
 pub fn dissect(link: LinkType, bytes: &[u8], wire_len: usize) -> Frame<'_> {
+    if link == LinkType::ETHERNET
+        && let Some(frame) = everyday::frame(bytes)
+    {
+        return frame;
+    }
+    the_long_way(link, bytes, wire_len)
+}
+
+fn the_long_way(link: LinkType, bytes: &[u8], wire_len: usize) -> Frame<'_> {
     let mut frame = Frame { spans: Spans::new(), macs: None, realm: 0, tunnels: 0, network: Network::Other(0), problem: None };
     let mut cursor = Cursor { bytes, at: 0, wire_end: wire_len.max(bytes.len()), realm: 0, tunnels: 0 };
     let mut next = link::first(link, &mut frame, &mut cursor);
