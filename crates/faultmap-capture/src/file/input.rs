@@ -1,5 +1,6 @@
 //! The bytes of one file in a buffer: unpacked if they are compressed, held until the record in them has been used. Knows no format of captures.
 
+use super::ahead::Ahead;
 use super::decompress;
 use std::io::{self, Read};
 use std::ops::Range;
@@ -44,7 +45,14 @@ impl Input {
     }
 
     /// Makes `bytes` bytes available, if the file has so many.
+    #[inline]
     pub(crate) fn need(&mut self, bytes: usize) -> io::Result<bool> {
+        // Twice for each packet, and nearly always there is enough.
+        if self.end - self.start >= bytes { Ok(true) } else { self.fetch(bytes) }
+    }
+
+    #[cold]
+    fn fetch(&mut self, bytes: usize) -> io::Result<bool> {
         while self.end - self.start < bytes {
             if self.exhausted || bytes > MOST_RECORD {
                 return Ok(false);
@@ -91,7 +99,10 @@ impl Input {
         let begin = self.buffer.get(..self.end).unwrap_or_default();
         let Some(kind) = decompress::Kind::of(begin) else { return Ok(()) };
         let file = std::mem::replace(&mut self.source, Box::new(io::empty()));
-        self.source = kind.decoder(Box::new(io::Cursor::new(begin.to_vec()).chain(file)));
+        let unpacked = kind.decoder(Box::new(io::Cursor::new(begin.to_vec()).chain(file)));
+        // Unpacking costs more than all that is done with the packets. With a core of its own it costs no time.
+        let alone = std::thread::available_parallelism().is_ok_and(|cores| cores.get() == 1);
+        self.source = if alone { unpacked } else { Box::new(Ahead::of(unpacked)?) };
         self.compressed = true;
         self.end = 0;
         self.exhausted = false;

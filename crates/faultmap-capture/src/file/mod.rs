@@ -1,6 +1,7 @@
 //! Packets out of capture files: pcap and pcapng, plain or compressed, one file after another or the standard input, in a buffer that does not
 //! grow with the file. What stands in the packets is not looked at here. A damaged file gives everything before the damage, and then says where it is.
 
+mod ahead;
 mod decompress;
 mod error;
 mod input;
@@ -51,6 +52,8 @@ pub struct Files {
     current: Option<Current>,
     number: u64,
     last: Stamp,
+    /// That of the last packet: one that can be read.
+    link: Option<LinkType>,
     notes: Notes,
     done: u64,
     size: Option<u64>,
@@ -83,7 +86,7 @@ impl Files {
     pub fn new(paths: &[PathBuf]) -> Self {
         let size = paths.iter().map(|path| size_of(path)).sum();
         let waiting = paths.iter().cloned().collect();
-        Self { waiting, current: None, number: 0, last: Stamp::default(), notes: Notes::default(), done: 0, size }
+        Self { waiting, current: None, number: 0, last: Stamp::default(), link: None, notes: Notes::default(), done: 0, size }
     }
 
     /// Reads a capture from `source`, called `name` in errors.
@@ -109,7 +112,7 @@ impl Files {
             match current.record(&mut self.notes) {
                 Ok(Some(record)) => {
                     self.number = self.number.saturating_add(1);
-                    if !link::is_known(record.link) {
+                    if self.link != Some(record.link) && !link::is_known(record.link) {
                         current.count_unknown(record.link);
                         self.notes.unreadable = self.notes.unreadable.saturating_add(1);
                         continue;
@@ -128,8 +131,11 @@ impl Files {
                 }
             }
         };
-        if self.notes.links.len() < MOST_LINKS {
-            self.notes.links.insert(record.link.0);
+        if self.link != Some(record.link) {
+            self.link = Some(record.link);
+            if self.notes.links.len() < MOST_LINKS {
+                self.notes.links.insert(record.link.0);
+            }
         }
         self.last = record.at.unwrap_or(self.last);
         let bytes = self.current.as_ref().map_or(&[][..], |current| current.input.at(record.place));

@@ -56,9 +56,9 @@ impl Reader {
                 have => Err(Problem::Truncated { what: "a record's header", have: have as u64, want: self.record_header as u64 }),
             };
         }
-        let header = input.available();
-        let (seconds, fraction) = (u32_at(header, 0, self.big), u32_at(header, 4, self.big));
-        let (mut kept, mut wire_len) = (u32_at(header, 8, self.big), u32_at(header, 12, self.big));
+        let Some(header) = input.available().first_chunk::<16>() else { return Ok(None) };
+        let field = |at: usize| u32_at(header, at, self.big);
+        let (seconds, fraction, mut kept, mut wire_len) = (field(0), field(4), field(8), field(12));
         // Before version 2.4 the two lengths were written in either order (libpcap, sf-pcap.c).
         if self.minor < 3 || (self.minor == 3 && kept > wire_len) {
             (kept, wire_len) = (wire_len, kept);
