@@ -48,9 +48,12 @@ impl Records {
         Self { kept: Vec::new(), least: BinaryHeap::new(), most, let_go: 0 }
     }
 
-    fn keep(&mut self, record: FlowRecord) {
-        let volume = record.packets.client.saturating_add(record.packets.server);
-        let telling = (record.worst(), record.exchanges.failing > 0, volume, Reverse(record.id));
+    /// Whether one that tells so much would be kept. Where a million flows end, most records need not be made.
+    fn has_room(&self, telling: Telling) -> bool {
+        self.kept.len() < self.most || self.least.peek().is_some_and(|least| telling > least.0.0)
+    }
+
+    fn keep(&mut self, record: FlowRecord, telling: Telling) {
         if self.kept.len() < self.most {
             self.least.push(Reverse((telling, self.kept.len())));
             self.kept.push(record);
@@ -66,6 +69,12 @@ impl Records {
             least.0 = (telling, place);
         }
     }
+}
+
+fn telling(flow: &Flow) -> Telling {
+    let worst = flow.findings.iter().map(|found| found.weight).max();
+    let failing = flow.exchanges.as_ref().is_some_and(|exchanges| exchanges.failing > 0);
+    (worst, failing, flow.packets.client.saturating_add(flow.packets.server), Reverse(flow.id))
 }
 
 impl Core {
@@ -91,11 +100,17 @@ impl Core {
             let packets = flow.packets.client.saturating_add(flow.packets.server);
             self.totals.applications.entry(app).or_default().join(Volume { packets, bytes: flow.wire_bytes });
         }
-        let record = record(flow, how, now);
+        let telling = telling(&flow);
+        if self.sink.is_none() && !self.records.has_room(telling) {
+            self.records.let_go = self.records.let_go.saturating_add(1);
+            return self.spare.keep(flow.body);
+        }
+        let record = record(&mut flow, how, now);
+        self.spare.keep(flow.body);
         if let Some(sink) = &mut self.sink {
             sink(&record);
         }
-        self.records.keep(record);
+        self.records.keep(record, telling);
     }
 
     /// What went to a station that does not have the address any more.
@@ -254,7 +269,8 @@ impl Core {
         self.bounds_hit.findings = self.book.left_out;
         self.bounds_hit.waiting_bytes = self.room.let_go;
         let mut flows = self.records.kept;
-        flows.sort_by_key(|record| record.id);
+        // Records are large: each moves once.
+        flows.sort_by_cached_key(|record| record.id);
         let rules = std::mem::take(&mut self.book.rules);
         Outcome {
             totals: self.totals,
@@ -357,7 +373,7 @@ fn of_flow(
     }
 }
 
-fn record(mut flow: Flow, end: End, now: Stamp) -> FlowRecord {
+fn record(flow: &mut Flow, end: End, now: Stamp) -> FlowRecord {
     let ends = flow.ends();
     flow.findings.sort_by(|a, b| b.weight.cmp(&a.weight).then(a.rule.cmp(b.rule)));
     let state = flow.state();
@@ -372,7 +388,7 @@ fn record(mut flow: Flow, end: End, now: Stamp) -> FlowRecord {
         server: ends.server,
         realm: flow.key.realm,
         app: flow.app,
-        server_name: flow.server_name,
+        server_name: flow.server_name.take(),
         hello_bytes: flow.hello_bytes,
         first_packet: flow.first_packet.0,
         first: flow.first,
@@ -382,8 +398,8 @@ fn record(mut flow: Flow, end: End, now: Stamp) -> FlowRecord {
         state,
         end,
         tcp,
-        exchanges: flow.exchanges.map(|exchanges| *exchanges).unwrap_or_default(),
+        exchanges: flow.exchanges.take().map(|exchanges| *exchanges).unwrap_or_default(),
         searching: flow.ttl < SEARCHING_TTL,
-        findings: flow.findings,
+        findings: std::mem::take(&mut flow.findings),
     }
 }

@@ -2,8 +2,8 @@
 //! packets that a routing loop brings back. Bounded memory: the last packets only, in a table that forgets by overwriting.
 
 use crate::packet::Stamp;
-use foldhash::fast::RandomState;
-use std::hash::{BuildHasher, Hasher};
+use foldhash::fast::FixedState;
+use std::hash::BuildHasher;
 
 /// Packets remembered: those of 10 ms at 800,000 a second. More would not stay in the processor's cache, and cost more than all other rules.
 const SLOTS: usize = 1 << 13;
@@ -44,21 +44,30 @@ struct Slot {
 /// The last packets.
 pub(super) struct Copies {
     slots: Vec<Slot>,
-    seed: RandomState,
+    seeds: Option<Seeds>,
 }
+
+/// A packet without what routers change.
+struct Essence {
+    hash: u64,
+    ttl: u8,
+    /// It bears a mark of its own.
+    unique: bool,
+}
+
+/// Two numbers for each 16 bytes that are looked at, drawn from the first packet and its moment: the same capture is judged alike each time, and who sends
+/// packets cannot choose which ones look alike.
+struct Seeds([(u64, u64); (HEAD + TAIL) / 16]);
 
 impl Copies {
     pub(super) fn new() -> Self {
-        Self { slots: vec![Slot::default(); SLOTS], seed: RandomState::default() }
+        Self { slots: vec![Slot::default(); SLOTS], seeds: None }
     }
 
     /// Compares an IP packet with those before it and remembers it. `way` tells the direction on the medium, 0 if that is not known.
     pub(super) fn look(&mut self, packet: &[u8], at: Stamp, way: u32) -> Likeness {
-        let Some((essence, ttl, unique)) = essence(packet) else { return Likeness::New };
-        let mut hasher = self.seed.build_hasher();
-        hasher.write(&essence);
-        hasher.write_u32(packet.len() as u32);
-        let hash = hasher.finish();
+        let seeds = self.seeds.get_or_insert_with(|| Seeds::draw(packet, at));
+        let Some(Essence { hash, ttl, unique }) = seeds.essence(packet) else { return Likeness::New };
         let Some(slot) = self.slots.get_mut(hash as usize % SLOTS) else { return Likeness::New };
         let age = at.since(Stamp(slot.at)).max(Stamp(slot.at).since(at));
         let fresh = Slot { hash, at: at.0, way, ttl, falls: 0, looped: false, used: true };
@@ -81,29 +90,44 @@ impl Copies {
     }
 }
 
-/// The beginning of a packet without what routers change, its TTL, and whether it bears a mark of its own.
-fn essence(packet: &[u8]) -> Option<([u8; HEAD + TAIL], u8, bool)> {
-    let mut head = [0; HEAD + TAIL];
-    if let Some(whole) = packet.first_chunk::<HEAD>() {
-        let (begin, end) = head.split_first_chunk_mut::<HEAD>()?;
-        *begin = *whole;
-        end.copy_from_slice(packet.last_chunk::<TAIL>()?);
-    } else {
-        head.get_mut(..packet.len())?.copy_from_slice(packet);
+impl Seeds {
+    fn draw(packet: &[u8], at: Stamp) -> Self {
+        let state = FixedState::default();
+        Self(std::array::from_fn(|number| (state.hash_one((packet, at, number, 0)), state.hash_one((packet, at, number, 1)))))
     }
-    match head[0] >> 4 {
-        4 => {
-            let ttl = std::mem::take(&mut head[8]);
-            (head[10], head[11]) = (0, 0);
-            let id = u16::from_be_bytes([head[4], head[5]]);
-            Some((head, ttl, id != 0))
+
+    /// What of a packet is compared: its beginning and its end, in one number. Every packet passes here, so that nothing is copied on the way.
+    fn essence(&self, packet: &[u8]) -> Option<Essence> {
+        match (packet.first_chunk::<HEAD>(), packet.last_chunk::<TAIL>()) {
+            (Some(head), Some(tail)) => self.of(head, tail, packet.len()),
+            _ => {
+                let mut head = [0; HEAD];
+                head.get_mut(..packet.len())?.copy_from_slice(packet);
+                self.of(&head, &[0; TAIL], packet.len())
+            }
         }
-        6 => {
-            let hop_limit = std::mem::take(&mut head[7]);
-            Some((head, hop_limit, false))
-        }
-        _ => None,
     }
+
+    fn of(&self, head: &[u8; HEAD], tail: &[u8; TAIL], len: usize) -> Option<Essence> {
+        // TTL and header checksum of IPv4, or the hop limit of IPv6, are what routers change.
+        let (ttl, unique, mut kept) = match head[0] >> 4 {
+            4 => (head[8], head[4] != 0 || head[5] != 0, !(0xffff_00ff_u128 << 64)),
+            6 => (head[7], false, !(0xff_u128 << 56)),
+            _ => return None,
+        };
+        let mut sum = len as u64;
+        for (piece, (a, b)) in head.as_chunks::<16>().0.iter().chain([tail]).zip(self.0) {
+            let bits = u128::from_le_bytes(*piece) & std::mem::replace(&mut kept, u128::MAX);
+            sum = sum.rotate_left(5) ^ folded(bits as u64 ^ a, (bits >> 64) as u64 ^ b);
+        }
+        Some(Essence { hash: folded(sum ^ self.0[0].0, self.0[1].1 | 1), ttl, unique })
+    }
+}
+
+/// Both halves of the product, over each other: each bit of the two numbers changes many (as in wyhash and foldhash).
+const fn folded(a: u64, b: u64) -> u64 {
+    let product = (a as u128).wrapping_mul(b as u128);
+    product as u64 ^ (product >> 64) as u64
 }
 
 #[cfg(test)]

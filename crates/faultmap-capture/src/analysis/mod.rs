@@ -28,7 +28,7 @@ pub use place::{Mark, Place};
 
 use crate::app::Sink;
 use crate::finding::{Cited, Finding, Party, Weight};
-use crate::flow::following::Flow;
+use crate::flow::following::{Flow, Spare};
 use crate::flow::stream::Room;
 use crate::flow::table::{Class, Table};
 use crate::flow::{FlowKey, FlowRecord};
@@ -39,8 +39,8 @@ use copies::{Copies, Likeness};
 use early::Early;
 use errors::IcmpError;
 use faultmap_model::Layer;
-use faultmap_wire::dissect::{Frame, Network, Packet, Transport, Verdict, dissect};
-use faultmap_wire::{Mac, checksum, icmpv6};
+use faultmap_wire::dissect::{Frame, Network, Packet, Transport, Verdict, dissect, header_checksum};
+use faultmap_wire::{Mac, icmpv6};
 use foldhash::fast::RandomState;
 use fragments::Fragments;
 use hosts::Hosts;
@@ -96,6 +96,7 @@ struct Core {
     /// The realm in which a SYN went by, by the ends of its connection.
     realms: HashMap<FlowKey, u32, RandomState>,
     room: Room,
+    spare: Spare,
     /// What conversations give, used again for each.
     said: Sink,
 }
@@ -143,6 +144,7 @@ impl Analysis {
             looped: HashSet::default(),
             realms: HashMap::default(),
             room,
+            spare: Spare::default(),
             said: Sink::default(),
         };
         Self { table: Table::new(), core }
@@ -162,9 +164,9 @@ impl Analysis {
         if frame.problem.is_some() && captured.bytes.len() >= captured.wire_len as usize {
             self.core.malformed(captured);
         }
-        match frame.network {
-            Network::Arp(message) => self.core.neighbors.arp(&message, frame.macs, captured.number, captured.at, &mut self.core.book),
-            Network::Ip(packet) => self.ip(captured, &frame, &packet),
+        match &frame.network {
+            Network::Arp(message) => self.core.neighbors.arp(message, frame.macs, captured.number, captured.at, &mut self.core.book),
+            Network::Ip(packet) => self.ip(captured, &frame, packet),
             Network::Other(faultmap_wire::ethernet::ARP) => self.core.neighbors.unreadable(),
             Network::Other(_) => {}
         }
@@ -206,7 +208,7 @@ impl Analysis {
 
     fn ip(&mut self, captured: &Captured<'_>, frame: &Frame<'_>, packet: &Packet<'_>) {
         // No host takes a packet whose header is damaged (RFC 1122 §3.2.1.2); where its bytes went wrong they say nothing of anybody.
-        if checksum_of_header(packet) == Verdict::Bad {
+        if header_checksum(packet) == Verdict::Bad {
             return self.core.malformed(captured);
         }
         let way = frame.macs.filter(|_| frame.tunnels == 0).map_or(0, way);
@@ -305,19 +307,6 @@ impl Analysis {
             self.core.close(flow, Why::CaptureEnded);
         }
         self.core.finish()
-    }
-}
-
-/// Whether the IPv4 header's checksum holds; 0 stands for one that the network card fills in.
-fn checksum_of_header(packet: &Packet<'_>) -> Verdict {
-    let len = packet.bytes.first().map_or(0, |first| usize::from(first & 0x0f) * 4);
-    match packet.bytes.get(..len) {
-        Some(header) if packet.ip.src.is_ipv4() => match (checksum::of(header), header.get(10..12)) {
-            (0, _) => Verdict::Good,
-            (_, Some([0, 0])) => Verdict::Offloaded,
-            _ => Verdict::Bad,
-        },
-        _ => Verdict::None,
     }
 }
 

@@ -11,7 +11,7 @@ use crate::flow::table::Class;
 use crate::flow::tcp::Segment;
 use crate::flow::{FlowId, FlowKey, Protocol, Side};
 use crate::packet::{Captured, PacketNo, Stamp};
-use faultmap_wire::dissect::{Frame, Network, Packet, Transport, Verdict, checksums};
+use faultmap_wire::dissect::{Frame, Network, Packet, Transport, Verdict, transport_checksum};
 use faultmap_wire::{Tcp, icmp, icmpv6};
 use std::net::SocketAddr;
 
@@ -112,8 +112,11 @@ impl Analysis {
         core.volume(flow, side, captured, frame, packet);
         core.place = Some(Place { flow: flow.id, from: side, mark });
         core.early_segment(flow, side, mark, captured.at);
-        let class = match &flow.body {
-            Body::Tcp(body) if body.tcp.is_over() => Class::Over,
+        let class = match &mut flow.body {
+            Body::Tcp(body) if body.tcp.is_over() => {
+                body.rest();
+                Class::Over
+            }
             Body::Tcp(body) if body.tcp.is_attempt() => Class::Attempt,
             _ => Class::Connection,
         };
@@ -161,7 +164,7 @@ impl Analysis {
             self.push_out();
         }
         self.core.flows = self.core.flows.saturating_add(1);
-        let mut flow = Flow::new(FlowId(self.core.flows), key, low_sends, opener, (captured.number, captured.at));
+        let mut flow = Flow::new(FlowId(self.core.flows), key, low_sends, opener, (captured.number, captured.at), &mut self.core.spare);
         flow.looped = !self.core.looped.is_empty() && self.core.looped.contains(&key);
         self.table.insert(&key, flow, class, self.core.now)
     }
@@ -185,7 +188,7 @@ impl Analysis {
         let side = flow.side(low_sends);
         core.volume(flow, side, captured, frame, packet);
         core.place = Some(Place { flow: flow.id, from: side, mark: Mark::Plain });
-        if packet.ip.fragment.is_none() && !payload.is_empty() && checksums(packet).transport == Verdict::Bad {
+        if packet.ip.fragment.is_none() && !payload.is_empty() && transport_checksum(packet) == Verdict::Bad {
             core.malformed(captured);
         } else if packet.ip.fragment.is_none() && !payload.is_empty() {
             core.datagram(flow, side, captured, packet, payload);
@@ -295,7 +298,7 @@ impl Core {
                 body.skip_to(side, missed, when, port, &mut self.room, &mut self.said);
             }
         }
-        body.tcp.checksum(segment, checksums(packet).transport);
+        body.tcp.checksum(segment, transport_checksum(packet));
         let took = body.tcp.segment(segment)?;
         let whole = packet.ip.fragment.is_none();
         if took.on_syn {

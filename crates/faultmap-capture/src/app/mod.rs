@@ -192,6 +192,10 @@ pub trait Conversation: Send {
         let _ = from;
         true
     }
+    /// Nothing is under way: were the flow over now, [`Conversation::end`] would have nothing to tell. May say no where that is so.
+    fn is_settled(&self) -> bool {
+        false
+    }
     /// So many bytes of one side will never come: the capture lost them, or a bound was hit.
     fn gap(&mut self, from: Side, missing: u64, sink: &mut Sink);
     /// The flow is over. `at` is the last moment of the capture, or of the time after which the flow was forgotten: what waited until then waited

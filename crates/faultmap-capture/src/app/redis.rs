@@ -257,6 +257,10 @@ impl Conversation for Redis {
         }
     }
 
+    fn is_settled(&self) -> bool {
+        self.pairing.is_empty()
+    }
+
     fn end(&mut self, how: End, at: Stamp, below: &Below, sink: &mut Sink) {
         self.pairing.end(how, at, below, sink);
     }

@@ -62,6 +62,14 @@ impl Talk {
         matches!(self.state, State::Given)
     }
 
+    /// The connection is over, and nothing in it waits: what the conversation kept is let go. Should bytes come all the same, they are looked at as those of
+    /// a connection whose beginning was not seen.
+    pub(crate) fn rest(&mut self) {
+        if matches!(&self.state, State::Known { inner, .. } if inner.is_settled()) {
+            *self = Self::new(self.ends, false);
+        }
+    }
+
     fn listen(&mut self, chunk: Chunk<'_>, below: &Below, sink: &mut Sink) {
         let State::Unknown { pieces, client, server, skipped } = &mut self.state else { return };
         // Where it is clear at once, nothing is copied.

@@ -1,6 +1,7 @@
 //! Text from packets, made fit to be shown: printable, bounded, and without what may be a secret.
 
 pub(crate) use faultmap_wire::printable;
+use std::borrow::Cow;
 
 /// Longest text that a conversation keeps of anything said, in characters.
 pub(super) const LONGEST: usize = 160;
@@ -11,7 +12,7 @@ pub(super) fn path(target: &str) -> String {
     let (scheme, rest) = shown.split_once("://").map_or(("", shown), |(scheme, rest)| (scheme, rest));
     let (authority, tail) = if scheme.is_empty() { ("", rest) } else { rest.split_at(rest.find('/').unwrap_or(rest.len())) };
     let host = authority.rsplit_once('@').map_or(authority, |(_, host)| host);
-    let whole = if scheme.is_empty() { tail.to_owned() } else { format!("{scheme}://{host}{tail}") };
+    let whole = if scheme.is_empty() { Cow::Borrowed(tail) } else { Cow::Owned(format!("{scheme}://{host}{tail}")) };
     let mut out = printable(whole.as_bytes(), LONGEST);
     if shown.len() < target.len() {
         out.push_str("?…");

@@ -62,6 +62,30 @@ pub(crate) struct TcpBody {
     pub(crate) streams: PerSide<Stream>,
 }
 
+/// The memory of connections that are over, for those to come: where thousands begin and end in a second, that spares the allocator most of its work.
+#[derive(Default)]
+#[allow(clippy::vec_box, reason = "the boxes themselves are what is used again")]
+pub(crate) struct Spare(Vec<Box<TcpBody>>);
+
+/// Connections whose memory waits to be used again.
+const MOST_SPARE: usize = 64;
+
+impl Spare {
+    fn take(&mut self) -> Box<TcpBody> {
+        self.0.pop().unwrap_or_default()
+    }
+
+    /// The flow is over.
+    pub(crate) fn keep(&mut self, body: Body) {
+        if let Body::Tcp(mut body) = body
+            && self.0.len() < MOST_SPARE
+        {
+            *body = TcpBody::default();
+            self.0.push(body);
+        }
+    }
+}
+
 /// Who of two ends asked, where no SYN tells: services have the lower ports.
 fn first_is_client(from: SocketAddr, to: SocketAddr) -> bool {
     let (from, to) = (from.port(), to.port());
@@ -81,11 +105,18 @@ fn first_is_client(from: SocketAddr, to: SocketAddr) -> bool {
 
 impl Flow {
     /// A flow of which this is the first packet. `opener` where a SYN tells who opened it.
-    pub(crate) fn new(id: FlowId, key: FlowKey, low_sends: bool, opener: Option<bool>, packet: (PacketNo, Stamp)) -> Self {
+    pub(crate) fn new(
+        id: FlowId,
+        key: FlowKey,
+        low_sends: bool,
+        opener: Option<bool>,
+        packet: (PacketNo, Stamp),
+        spare: &mut Spare,
+    ) -> Self {
         let (from, to) = if low_sends { (key.low, key.high) } else { (key.high, key.low) };
         let by_client = opener.unwrap_or_else(|| first_is_client(from, to));
         let body = match key.protocol {
-            Protocol::Tcp => Body::Tcp(Box::default()),
+            Protocol::Tcp => Body::Tcp(spare.take()),
             Protocol::Udp => Body::Datagrams { talk: None, looked: false },
             _ => Body::Plain,
         };
@@ -201,6 +232,17 @@ impl TcpBody {
         let below = self.below(server_port);
         let Some(talk) = &mut self.talk else { return };
         self.streams.of_mut(from).skip_to(offset, when.0, when.1, room, &mut |piece| tell(talk, from, piece, true, &below, sink));
+    }
+
+    /// Both sides have closed. Thousands of such flows may wait for late packets: they keep no conversation whose every byte has come.
+    pub(crate) fn rest(&mut self) {
+        let whole = |side: Side| self.tcp.closed_at(side).is_some_and(|fin| self.streams.of(side).has_all_before(fin));
+        if whole(Side::Client)
+            && whole(Side::Server)
+            && let Some(talk) = &mut self.talk
+        {
+            talk.rest();
+        }
     }
 
     /// The flow is over: what waited comes out.

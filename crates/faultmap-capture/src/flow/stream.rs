@@ -122,6 +122,11 @@ impl Stream {
         }
     }
 
+    /// Every byte before the FIN that ends at `end` came out.
+    pub(crate) fn has_all_before(&self, end: i64) -> bool {
+        self.waiting.is_empty() && self.next.is_some_and(|next| next.saturating_add(1) >= end)
+    }
+
     /// Nobody wants the bytes any more.
     pub(crate) fn clear(&mut self, room: &mut Room) {
         room.used = room.used.saturating_sub(self.bytes);

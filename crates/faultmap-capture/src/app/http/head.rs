@@ -5,8 +5,9 @@ use super::portal;
 use super::proxy::Word;
 use crate::app::text;
 use foldhash::fast::FixedState;
-use httparse::{EMPTY_HEADER, Header, Status};
+use httparse::{Header, Status};
 use std::hash::BuildHasher;
+use std::mem::MaybeUninit;
 
 /// Header fields that are read; a head with more is let go.
 const MOST_FIELDS: usize = 128;
@@ -96,12 +97,12 @@ pub(super) enum Unread {
 
 /// Reads the head of a request.
 pub(super) fn request(bytes: &[u8]) -> Result<RequestHead, Unread> {
-    let mut fields = [EMPTY_HEADER; MOST_FIELDS];
-    let mut read = httparse::Request::new(&mut fields);
-    done(read.parse(bytes))?;
+    let mut fields = [const { MaybeUninit::uninit() }; MOST_FIELDS];
+    let mut read = httparse::Request::new(&mut []);
+    done(read.parse_with_uninit_headers(bytes, &mut fields))?;
     let (method, target) = (read.method.unwrap_or_default(), read.path.unwrap_or_default());
     let mut head = RequestHead {
-        question: format!("{} {}", text::printable(method.as_bytes(), 20), text::path(target)),
+        question: [text::printable(method.as_bytes(), 20).as_str(), " ", &text::path(target)].concat(),
         method: match method {
             "HEAD" => Method::Head,
             "CONNECT" => Method::Connect,
@@ -132,9 +133,9 @@ pub(super) fn request(bytes: &[u8]) -> Result<RequestHead, Unread> {
 
 /// Reads the head of a response. Whether it has a body depends on the request, too.
 pub(super) fn response(bytes: &[u8]) -> Result<ResponseHead, Unread> {
-    let mut fields = [EMPTY_HEADER; MOST_FIELDS];
-    let mut read = httparse::Response::new(&mut fields);
-    done(read.parse(bytes))?;
+    let mut fields = [const { MaybeUninit::uninit() }; MOST_FIELDS];
+    let mut read = httparse::Response::new(&mut []);
+    done(httparse::ParserConfig::default().parse_response_with_uninit_headers(&mut read, bytes, &mut fields))?;
     let framing = Framing::of(read.headers);
     let mut head = ResponseHead {
         status: read.code.unwrap_or_default(),

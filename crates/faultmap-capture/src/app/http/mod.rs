@@ -49,7 +49,8 @@ pub(super) struct Http {
     asking: Half,
     answering: Half,
     open: VecDeque<Request>,
-    current: Option<Response>,
+    /// Apart, for connections with an answer under way are few among those that are remembered.
+    current: Option<Box<Response>>,
     answered: u64,
     last_answer: Option<Stamp>,
     asked: u64,
@@ -218,6 +219,10 @@ impl Http {
         if self.open.len() >= MOST_OPEN {
             return self.lose(Side::Client);
         }
+        if self.open.capacity() == 0 {
+            // Most connections have one at a time.
+            self.open.reserve_exact(1);
+        }
         self.open.push_back(Request { head, asked, done });
     }
 
@@ -264,7 +269,7 @@ impl Http {
         if response.head.status != 400 {
             self.judge(&response, sink);
         }
-        self.current = Some(response);
+        self.current = Some(Box::new(response));
         match body {
             None | Some(Body::Length(0)) => self.finish(began.at, below, sink),
             Some(body) => self.answering.phase = Phase::Body(body),
@@ -379,7 +384,7 @@ impl Http {
         }
         self.answered += 1;
         self.last_answer = Some(at);
-        sink.exchanges.push(exchange(&response, Some(at), ""));
+        sink.exchanges.push(exchange(*response, Some(at), ""));
     }
 
     /// Lets go of what can no longer be paired.
@@ -420,6 +425,10 @@ impl Conversation for Http {
         }
     }
 
+    fn is_settled(&self) -> bool {
+        self.open.is_empty() && self.current.is_none() && self.inner.is_none()
+    }
+
     fn gap(&mut self, from: Side, missing: u64, sink: &mut Sink) {
         let followed = match &mut self.half(from).phase {
             Phase::Body(body) => body.skip(missing),
@@ -445,7 +454,7 @@ impl Conversation for Http {
             if response.head.status == 400 {
                 self.judge_bad_request(&response, below, sink);
             }
-            sink.exchanges.push(exchange(&response, whole.then_some(at), if whole { "" } else { ", broken off" }));
+            sink.exchanges.push(exchange(*response, whole.then_some(at), if whole { "" } else { ", broken off" }));
         }
         let open = std::mem::take(&mut self.open);
         for (index, request) in open.iter().enumerate() {
@@ -462,12 +471,12 @@ impl Conversation for Http {
     }
 }
 
-fn exchange(response: &Response, at: Option<Stamp>, suffix: &str) -> Exchange {
+fn exchange(response: Response, at: Option<Stamp>, suffix: &str) -> Exchange {
     let asked = response.request.as_ref().map_or(response.began, |request| request.asked);
     Exchange {
         protocol: "http",
-        question: response.request.as_ref().map(|request| request.head.question.clone()).unwrap_or_default(),
-        answer: format!("{}{suffix}", response.head.status),
+        question: response.request.map(|request| request.head.question).unwrap_or_default(),
+        answer: response.head.status.to_string() + suffix,
         asked: asked.at,
         asked_in: asked.packet.0,
         wait_ms: response.wait_ms,

@@ -320,6 +320,11 @@ impl Tcp {
         self.reset.is_some() || (closed(&self.halves.client) && closed(&self.halves.server))
     }
 
+    /// The end of a side's FIN.
+    pub(crate) fn closed_at(&self, side: Side) -> Option<i64> {
+        self.halves.of(side).fin_end
+    }
+
     /// Only SYNs so far.
     pub(crate) fn is_attempt(&self) -> bool {
         self.handshake.syn.is_some() && !self.halves.server.seen && !self.halves.client.spoke
