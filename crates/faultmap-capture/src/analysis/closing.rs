@@ -142,6 +142,10 @@ impl Core {
     /// Attempts that failed wait until it is clear that they are no scan.
     fn tell(&mut self, flow: &Flow, finding: Finding) {
         self.early.meet(flow);
+        let finding = match self.instead(flow, &finding) {
+            Some(finding) => return self.book.add(finding),
+            None => finding,
+        };
         if !matches!(finding.rule, "tcp.syn-refused" | "tcp.syn-unanswered" | "tcp.synack-retransmit" | "tcp.handshake-incomplete") {
             return self.book.add(finding);
         }
@@ -149,6 +153,15 @@ impl Core {
         if let Some(finding) = self.scans.failed(ends.client.ip(), ends.server, finding) {
             self.book.add(finding);
         }
+    }
+
+    /// A connection that failed is told by what it was for, where that is known.
+    fn instead(&self, flow: &Flow, finding: &Finding) -> Option<Finding> {
+        let failed = matches!(finding.rule, "tcp.syn-refused" | "tcp.syn-unanswered" | "tcp.rst-forged");
+        if !failed || flow.ends().server.port() != 53 {
+            return None;
+        }
+        self.lookups.tcp_failed(&flow.ends(), finding)
     }
 
     /// Ends the conversation. How the flow ended.

@@ -33,6 +33,8 @@ struct Partial {
 pub(super) struct Fragments {
     open: HashMap<Key, Partial, RandomState>,
     order: VecDeque<(Stamp, Key)>,
+    /// UDP packets that came in part only: from whom, to whom, when.
+    lost: VecDeque<(IpAddr, IpAddr, Stamp)>,
 }
 
 impl Fragments {
@@ -72,12 +74,25 @@ impl Fragments {
         partial.complete |= partial.is_whole();
     }
 
+    /// Of a UDP packet between these since then some fragments came, and the rest did not within the time that a network takes.
+    pub(super) fn lost_between(&self, src: IpAddr, dst: IpAddr, since: Stamp) -> bool {
+        let here = |(from, to, protocol, _): &Key| *from == src && *to == dst && *protocol == faultmap_wire::proto::UDP;
+        let waits = |(key, partial): (&Key, &Partial)| here(key) && !partial.complete && partial.first >= since;
+        self.open.iter().any(waits) || self.lost.iter().any(|(from, to, at)| *from == src && *to == dst && *at >= since)
+    }
+
     /// Tells of those whose time is over.
     pub(super) fn expire(&mut self, now: Stamp, book: &mut Book) {
         while let Some((since, key)) = self.order.front().copied().filter(|(since, _)| now.since(*since) > PATIENCE_NS) {
             self.order.pop_front();
             if let Some(partial) = self.open.remove(&key).filter(|partial| !partial.complete) {
                 incomplete(&partial, key, since, book);
+                if self.lost.len() >= MOST {
+                    self.lost.pop_front();
+                }
+                if key.2 == faultmap_wire::proto::UDP {
+                    self.lost.push_back((key.0, key.1, since));
+                }
             }
         }
     }

@@ -13,6 +13,7 @@ mod fragments;
 mod hosts;
 mod leases;
 mod limits;
+mod lookups;
 mod neighbors;
 mod now;
 mod outcome;
@@ -45,6 +46,7 @@ use foldhash::fast::RandomState;
 use fragments::Fragments;
 use hosts::Hosts;
 use leases::Leases;
+use lookups::Lookups;
 use neighbors::Neighbors;
 use scans::Scans;
 use std::collections::{HashMap, HashSet};
@@ -87,6 +89,7 @@ struct Core {
     hosts: Hosts,
     neighbors: Neighbors,
     leases: Leases,
+    lookups: Lookups,
     fragments: Fragments,
     scans: Scans,
     book: Book,
@@ -136,6 +139,7 @@ impl Analysis {
             hosts: Hosts::default(),
             neighbors: Neighbors::default(),
             leases: Leases::default(),
+            lookups: Lookups::default(),
             fragments: Fragments::default(),
             scans: Scans::default(),
             book: Book::new(limits.max_findings),
@@ -295,6 +299,7 @@ impl Analysis {
         core.neighbors.expire(now, false, &core.hosts, &mut core.book);
         core.fragments.expire(now, &mut core.book);
         core.leases.expire(now, &mut core.book);
+        core.lookups.expire(now);
         self.overdue();
     }
 

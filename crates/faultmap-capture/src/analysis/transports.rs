@@ -1,10 +1,11 @@
 //! From a packet to its flow: TCP, UDP and ICMP, each with what it needs of the packet. And the count of packets by protocol.
 
 use super::errors::{self, Beside, Says};
+use super::lookups::Silence;
 use super::{Analysis, Core, Mark, Place, Totals, Volume, leases};
 use crate::analysis::book::Subject;
 use crate::analysis::closing::Why;
-use crate::finding::{Cited, Finding, Party};
+use crate::finding::{Cited, Finding, Party, Weight};
 use crate::flow::following::{Body, Flow};
 use crate::flow::stream::Payload;
 use crate::flow::table::Class;
@@ -394,6 +395,10 @@ impl Core {
             flow.server_name = Some(name);
         }
         flow.hello_bytes = self.said.hello_bytes.take().or(flow.hello_bytes);
+        if flow.app == Some("dns") && flow.key.protocol == Protocol::Udp {
+            self.join_lookups(flow);
+        }
+        self.said.lookups.clear();
         for exchange in self.said.exchanges.drain(..) {
             flow.exchanges.get_or_insert_default().add(exchange);
         }
@@ -405,6 +410,42 @@ impl Core {
             flow.note(crate::flow::record::RuleCount { rule: finding.rule, count: finding.cited.count.max(1), weight: finding.weight });
             self.book.add(finding);
         }
+    }
+
+    /// Joins the tries of one question that are in several flows.
+    fn join_lookups(&mut self, flow: &Flow) {
+        let (ends, id) = (flow.ends(), flow.id);
+        let Self { said, lookups, book, fragments, .. } = self;
+        for word in said.lookups.drain(..) {
+            lookups.word(&ends, id, word, book);
+        }
+        let mut own = Vec::with_capacity(said.exchanges.len());
+        for exchange in &said.exchanges {
+            let packet = exchange.answered_in.unwrap_or(exchange.asked_in);
+            let of_it = |finding: &&mut Finding| finding.cited.packets.contains(&packet);
+            let cut = said.findings.iter_mut().filter(of_it).find(|finding| finding.rule == "dns.truncated");
+            if let Some(cut) = &cut {
+                lookups.truncated(&ends, &exchange.question, cut.last, PacketNo(packet));
+            }
+            let truncated = cut.is_some();
+            let silent = said.findings.iter_mut().position(|finding| {
+                exchange.answer.is_empty()
+                    && matches!(finding.rule, "dns.timeout" | "dns.unanswered")
+                    && finding.cited.packets.first() == Some(&packet)
+            });
+            if let Some(finding) = silent.and_then(|at| said.findings.get_mut(at)) {
+                let lost = fragments.lost_between(ends.server.ip(), ends.client.ip(), exchange.asked);
+                match lookups.silent(&ends, id, exchange, finding, lost) {
+                    Silence::AsTold => {}
+                    Silence::ToldElsewhere => (finding.rule, finding.weight, finding.cause) = ("dns.next-try", Weight::Note, None),
+                    Silence::Instead(instead) => *finding = *instead,
+                }
+            }
+            own.push(lookups.ended(&ends, id, exchange, truncated, book));
+            lookups.learned(&ends, exchange, book);
+        }
+        let mut own = own.into_iter();
+        said.exchanges.retain(|_| own.next().unwrap_or(true));
     }
 
     /// The number of a packet and its moment where a flow ends.

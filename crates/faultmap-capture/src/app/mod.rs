@@ -168,6 +168,31 @@ pub struct Exchange {
     pub ok: bool,
 }
 
+/// What was said of DNS, for who follows questions across flows.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum DnsWord {
+    /// A question was asked, or asked again.
+    Asked {
+        /// Type and name, as in [`Exchange::question`].
+        question: String,
+        /// When.
+        at: Stamp,
+        /// In which packet.
+        packet: PacketNo,
+    },
+    /// A name without a dot got a public address.
+    Dotless {
+        /// The name.
+        name: String,
+        /// Equal for equal sets of addresses.
+        content: u64,
+        /// When.
+        at: Stamp,
+        /// In which packet.
+        packet: PacketNo,
+    },
+}
+
 /// Where a conversation puts what it has.
 #[derive(Debug, Default)]
 pub struct Sink {
@@ -181,6 +206,8 @@ pub struct Sink {
     pub server_name: Option<String>,
     /// Length of its ClientHello with the headers of records, bytes.
     pub hello_bytes: Option<u32>,
+    /// What was said of DNS over datagrams.
+    pub lookups: Vec<DnsWord>,
 }
 
 /// One protocol in one flow. Memory is bounded: each conversation says in its file how much it may keep.

@@ -164,7 +164,8 @@ fn finding(one: &Weighed) -> CaptureFinding {
         confidence: problem.confidence,
         breaks: one.breaks,
         // A finding is of packets that were sent and seen: it holds whatever others were answered. Only what was guessed from silence gives way.
-        despite_answers: problem.proven,
+        // Small datagrams that were answered say nothing of large ones.
+        despite_answers: problem.proven || problem.rule == "dns.large-answer-lost",
         side: side(problem.cause.layer, problem.party),
         at: words(problem.party),
         summary: sentence(one),
@@ -273,7 +274,7 @@ impl Group {
             filter: filter::of(problem.rule, problem.cause.id, problem.party, udp),
             who: problem.party,
             parties: BTreeSet::from([problem.party]),
-            times: problem.times.max(problem.flows.len() as u64),
+            times: problem.times.max(problem.flows.len() as u64).max(tries(problem)),
         };
         if group.cited.packets.is_empty() {
             explained.iter().for_each(|one| join(&mut group.cited, &one.problem.cited));
@@ -309,6 +310,11 @@ impl Group {
         let failed = self.severity > Severity::Degraded;
         (failed, root && failed, self.times.checked_ilog2().unwrap_or(0), self.severity, std::cmp::Reverse(self.verdict.layer))
     }
+}
+
+/// A question without an answer concerns as many packets as it had tries, though it is one.
+fn tries(problem: &super::problem::Problem) -> u64 {
+    if problem.rule == "dns.timeout" { problem.cited.count } else { 0 }
 }
 
 /// The same problem at many services of one host is one of the host.

@@ -179,6 +179,8 @@ fn candidates(finding: &Finding, outcome: &Outcome, census: &Census) -> Vec<(&'s
         "icmp.admin-prohibited" => vec![("l4.firewall-reject", 0.5), ("l3.admin-prohibited", 0.45)],
         "tcp.rto" => vec![("l4.retransmissions", 0.5), ("l3.remote-blackhole", 0.4), ("l2.remote-neighbor-unresolved", 0.25)],
         "tcp.idle-blackhole" | "tcp.keepalive-dead" => vec![("l4.nat-idle-timeout", 0.6), ("l3.remote-blackhole", 0.35)],
+        "dns.large-answer-lost" => vec![("l3.fragments-dropped", 0.7), ("l7.dns-timeout", 0.35)],
+        "dns.answer-not-taken" => vec![("l7.dns-timeout", 0.5), ("l4.local-firewall", 0.35)],
         // Nobody serves, or what is asked or said does not get through.
         "dhcp.no-offer" | "dhcp.request-unanswered" => {
             vec![("l7.service-mute", 0.5), ("l4.udp-filtered", 0.4), ("l3.remote-blackhole", 0.2)]

@@ -70,7 +70,9 @@ fn one(problem: Problem, together: u64, outcome: &Outcome, census: &Census) -> O
     let breaks = match problem.weight {
         Weight::Fault if known < ACCIDENT && many => return None,
         // A datagram is lost now and then, and the client asks again.
-        Weight::Fault if super::problem::is_silence(problem.rule) && !problem.rule.starts_with("tcp") => known >= MOSTLY,
+        Weight::Fault if super::problem::is_silence(problem.rule) && !problem.rule.starts_with("tcp") => {
+            known >= MOSTLY || (known >= BREAKS && no_accident(&problem))
+        }
         Weight::Fault => known >= BREAKS,
         _ if is_about_the_question(problem.cause.id) && known.max(all) < MOSTLY => return None,
         // A client that goes away has its own reasons, unless it always does.
@@ -79,6 +81,11 @@ fn one(problem: Problem, together: u64, outcome: &Outcome, census: &Census) -> O
         _ => false,
     };
     Some(Weighed { problem, breaks, share })
+}
+
+/// Three tries of one question are not lost by accident, where others were answered.
+fn no_accident(problem: &Problem) -> bool {
+    problem.rule == "dns.timeout" && problem.cited.count >= problem.times.saturating_mul(3)
 }
 
 /// What keeps a host from its address is no share of anything.

@@ -40,6 +40,8 @@ pub(super) struct Message {
     pub(super) least_ttl: Option<u32>,
     /// Of the data of all answers, whatever their order.
     pub(super) content: u64,
+    /// An answer is an IPv4 address of the public internet.
+    pub(super) public: bool,
     pub(super) start_of_authority: bool,
     pub(super) referral: bool,
     pub(super) edns: bool,
@@ -74,6 +76,7 @@ pub(super) fn read(bytes: &[u8]) -> Result<Message, Unread> {
         wanted: 0,
         least_ttl: None,
         content: 0,
+        public: false,
         start_of_authority: false,
         referral: false,
         edns: false,
@@ -129,6 +132,7 @@ impl Message {
                 // Compressed names within may differ between equal answers; addresses never hold any.
                 if matches!(kind, A | AAAA) {
                     self.content ^= FixedState::default().hash_one(data);
+                    self.public |= is_public(data);
                 }
             }
             (1, SOA) => self.start_of_authority = true,
@@ -146,6 +150,13 @@ impl Message {
     pub(super) fn question(&self) -> String {
         format!("{} {}", type_name(self.qtype), if self.name.is_empty() { "." } else { &self.name })
     }
+}
+
+fn is_public(data: &[u8]) -> bool {
+    let Some(ip) = data.first_chunk::<4>().filter(|_| data.len() == 4).map(|octets| std::net::Ipv4Addr::from(*octets)) else {
+        return false;
+    };
+    !(ip.is_private() || ip.is_loopback() || ip.is_link_local() || ip.is_unspecified() || ip.is_documentation())
 }
 
 fn extended_error(mut options: &[u8]) -> Option<u16> {

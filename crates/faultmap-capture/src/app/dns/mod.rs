@@ -10,7 +10,7 @@ mod tests;
 
 use super::gather::{Gather, Gathered};
 use super::tell::{Mark, SLOW_MS, tell};
-use super::{Below, Chunk, Conversation, End, Ends, Exchange, Sink, text};
+use super::{Below, Chunk, Conversation, DnsWord, End, Ends, Exchange, Sink, text};
 use crate::finding::{Finding, Weight};
 use crate::flow::Side;
 use crate::packet::Stamp;
@@ -29,6 +29,10 @@ const MOST_HELD: usize = 8;
 const PATIENCE_MS: f64 = 3000.0;
 /// An answer in less costs nobody anything, cached or not, in milliseconds.
 const FREE_MS: f64 = 20.0;
+/// The same question again after less than this is a copy of it, not a try, in milliseconds.
+const AGAIN_MS: f64 = 100.0;
+/// Answers under ids that nobody asked with, from which on they are told.
+const MOST_STRAYED: u32 = 3;
 /// Answers later than this after the last question are no answers any more, in milliseconds.
 const FORGET_MS: f64 = 30_000.0;
 
@@ -42,6 +46,7 @@ pub(super) struct Dns {
     answered: VecDeque<Query>,
     held: Vec<Held>,
     malformed: bool,
+    strayed: u32,
 }
 
 struct Query {
@@ -52,8 +57,11 @@ struct Query {
     asked: Mark,
     last: Mark,
     tries: u32,
+    /// It was sent more than once, so that more than one answer is due.
+    doubled: bool,
     edns: bool,
-    /// What came as the answer, once it came.
+    /// What came as the answer, once it came, and when.
+    answered: Stamp,
     content: u64,
     rcode: u16,
 }
@@ -81,6 +89,7 @@ impl Dns {
             answered: VecDeque::new(),
             held: Vec::new(),
             malformed: false,
+            strayed: 0,
         }
     }
 
@@ -111,10 +120,19 @@ impl Dns {
 
     fn question(&mut self, message: Message, mark: Mark, sink: &mut Sink) {
         if let Some(query) = self.open.iter_mut().find(|query| query.is(&message)) {
-            query.tries = query.tries.saturating_add(1);
-            query.last = mark;
+            query.doubled = true;
+            // What waited in a queue leaves it twice at once; who asks again has waited for an answer.
+            if mark.at.ms_since(query.last.at) >= AGAIN_MS {
+                query.tries = query.tries.saturating_add(1);
+                query.last = mark;
+                self.asked(message.question(), mark, sink);
+            }
             return;
         }
+        if self.not_taken(&message, mark, sink) {
+            return;
+        }
+        self.asked(message.question(), mark, sink);
         while self.open.len() >= MOST_OPEN || self.open.front().is_some_and(|query| mark.at.ms_since(query.last.at) > FORGET_MS) {
             if let Some(query) = self.open.pop_front() {
                 self.unanswered(&query, mark.at, sink);
@@ -128,7 +146,9 @@ impl Dns {
             asked: mark,
             last: mark,
             tries: 1,
+            doubled: false,
             edns: message.edns,
+            answered: mark.at,
             content: 0,
             rcode: 0,
         });
@@ -138,7 +158,7 @@ impl Dns {
         let Some(index) = self.open.iter().position(|query| query.is(message)) else { return self.again(message, mark, sink) };
         let Some(mut query) = self.open.remove(index) else { return };
         let wait = mark.at.ms_since(query.asked.at);
-        (query.content, query.rcode) = (message.content, message.rcode);
+        (query.answered, query.content, query.rcode) = (mark.at, message.content, message.rcode);
         self.settle(&query, message);
         self.judge(&query, message, mark, wait, sink);
         sink.exchanges.push(query.exchange(Some((mark, answer_text(message), message.rcode == 0))));
@@ -150,9 +170,9 @@ impl Dns {
 
     /// A second answer to one question.
     fn again(&mut self, message: &Message, mark: Mark, sink: &mut Sink) {
-        let Some(query) = self.answered.iter().rev().find(|query| query.is(message)) else { return };
+        let Some(query) = self.answered.iter().rev().find(|query| query.is(message)) else { return self.not_asked(message, mark, sink) };
         // Who asked twice is answered twice.
-        if query.tries > 1 {
+        if query.doubled {
             return;
         }
         let service = self.ends.service();
@@ -166,6 +186,45 @@ impl Dns {
             tell("dns.conflicting-answers", Weight::Warning, Layer::L7, mark, text).for_cause("l7.dns-disagreement")
         };
         sink.findings.push(finding.and(query.asked).on(service));
+    }
+
+    /// An answer under an id that nobody used, to a question that was asked under another: who answers so does not see the question.
+    fn not_asked(&mut self, message: &Message, mark: Mark, sink: &mut Sink) {
+        let known = |query: &Query| message.qtype != 0 && query.qtype == message.qtype && query.name == message.name;
+        if self.over_tcp || self.strayed >= MOST_STRAYED || !(self.open.iter().chain(&self.answered).any(known)) {
+            return;
+        }
+        self.strayed += 1;
+        // One may be late from an earlier use of the port; several are guesses (RFC 5452 §4).
+        if self.strayed == MOST_STRAYED {
+            let text = format!(
+                "{}: {MOST_STRAYED} answers under ids that were not asked: somebody guesses, to answer in the server's name",
+                message.question()
+            );
+            let finding = tell("dns.wrong-id", Weight::Warning, Layer::L7, mark, text).for_cause("l7.dns-disagreement");
+            sink.findings.push(finding.on(self.ends.service()));
+        }
+    }
+
+    /// A question that was answered is asked again under its id, though nothing else waits: its client did not take the answer.
+    fn not_taken(&mut self, message: &Message, mark: Mark, sink: &mut Sink) -> bool {
+        let again = |query: &&Query| query.is(message) && (AGAIN_MS * 2.0..FORGET_MS).contains(&mark.at.ms_since(query.answered));
+        let Some(query) = self.answered.iter().rev().find(again).filter(|_| self.open.is_empty() && !self.over_tcp) else { return false };
+        let waited = mark.at.ms_since(query.asked.at);
+        let text = format!(
+            "{}: asked again {} after it was answered: the client did not take the answer",
+            query.question,
+            text::time(mark.at.ms_since(query.answered))
+        );
+        let finding = tell("dns.answer-not-taken", Weight::Fault, Layer::L7, mark, text).and(query.asked);
+        sink.findings.push(finding.on(self.ends.service()).worth(waited));
+        true
+    }
+
+    fn asked(&self, question: String, mark: Mark, sink: &mut Sink) {
+        if !self.over_tcp {
+            sink.lookups.push(DnsWord::Asked { question, at: mark.at, packet: mark.packet });
+        }
     }
 
     /// A name that has something is not missing, whatever its other types, and the names of a search list that were tried before it, say.
@@ -237,6 +296,7 @@ impl Dns {
             let finding = tell("dns.nodata", weight, Layer::L7, mark, text).for_cause("l7.dns-no-address").and(query.asked).on(service);
             return self.hold(query, finding, sink);
         }
+        self.beyond_doubt(query, message, mark, sink);
         // What a local table serves cannot be cached and need not be; a cache that counts down passes 0, too.
         let local = message.authoritative && message.recursion_available;
         if message.least_ttl == Some(0) && matches!(query.qtype, A | AAAA) {
@@ -244,6 +304,26 @@ impl Dns {
             let text = format!("{question}: the answer may not be cached (TTL 0)");
             let finding = tell("dns.ttl0", weight, Layer::L7, mark, text).for_cause("l7.dns-ttl-zero").on(service);
             sink.findings.push(finding.worth(0.0));
+        }
+    }
+
+    /// Answers that no name should have.
+    fn beyond_doubt(&self, query: &Query, message: &Message, mark: Mark, sink: &mut Sink) {
+        if query.qtype != A || message.wanted == 0 {
+            return;
+        }
+        if query.name.ends_with(".invalid") {
+            let text = format!(
+                "{}: has an address, and no such name can exist (RFC 6761): this resolver answers for what does not exist",
+                query.question
+            );
+            let finding = tell("dns.nxdomain-rewritten", Weight::Warning, Layer::L7, mark, text).for_cause("l7.dns-disagreement");
+            return sink.findings.push(finding.and(query.asked).on(self.ends.service()));
+        }
+        let letters = query.name.len() >= 7 && query.name.bytes().all(|byte| byte.is_ascii_lowercase());
+        if letters && message.public && !self.over_tcp {
+            let name = query.name.clone();
+            sink.lookups.push(DnsWord::Dotless { name, content: message.content, at: mark.at, packet: mark.packet });
         }
     }
 

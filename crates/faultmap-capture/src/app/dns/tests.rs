@@ -78,7 +78,7 @@ fn a_second_answer_is_a_copy_or_a_contradiction() {
     let (question, one, other) = (ask(1, "shop.test"), give(1, "shop.test", 9, 60), give(1, "shop.test", 66, 60));
     check(&[(C, 0, &question), (S, 30, &one), (S, 31, &one)], 900, &["dns.duplicate-response note -"]);
     check(&[(C, 0, &question), (S, 30, &one), (S, 31, &other)], 900, &["dns.conflicting-answers warning l7.dns-disagreement"]);
-    check(&[(C, 0, &question), (C, 20, &question), (S, 30, &one), (S, 31, &other)], 900, &["dns.retry warning l7.dns-slow"]);
+    check(&[(C, 0, &question), (C, 500, &question), (S, 530, &one), (S, 531, &other)], 900, &["dns.retry warning l7.dns-slow"]);
 }
 
 #[test]
@@ -106,4 +106,39 @@ fn over_tcp_messages_have_their_length_before_them() {
 #[test]
 fn questions_to_a_whole_group_are_not_followed() {
     assert_eq!(told_of_datagrams(5353, &[(C, 0, &ask(0, "printer.local"))], 60_000).exchanges, []);
+}
+
+#[test]
+fn what_left_a_queue_twice_at_once_is_one_question() {
+    let question = ask(1, "shop.test");
+    check(&[(C, 0, &question), (C, 1, &question), (S, 3, &give(1, "shop.test", 9, 60)), (S, 4, &give(1, "shop.test", 8, 60))], 900, &[]);
+}
+
+#[test]
+fn answers_under_ids_that_nobody_asked_with_are_guesses_from_the_third_on() {
+    let (question, answer) = (ask(1, "shop.test"), give(1, "shop.test", 9, 60));
+    let guesses: Vec<Vec<u8>> = (10..13).map(|id| give(id, "shop.test", 66, 60)).collect();
+    let mut lines: Vec<Line<'_>> = vec![(C, 0, &question), (S, 30, &answer), (S, 31, &guesses[0])];
+    check(&lines, 900, &[]);
+    lines.extend([(S, 32, &guesses[1][..]), (S, 33, &guesses[2])]);
+    check(&lines, 900, &["dns.wrong-id warning l7.dns-disagreement"]);
+}
+
+#[test]
+fn a_client_that_asks_again_after_an_answer_did_not_take_it() {
+    let (question, answer, other) = (ask(1, "shop.test"), give(1, "shop.test", 9, 60), ask(2, "www.test"));
+    check(&[(C, 0, &question), (S, 3, &answer), (C, 1000, &question)], 1100, &["dns.answer-not-taken fault -"]);
+    // The other question of the pair has no answer yet: both are asked again.
+    let pair = [(C, 0, &question[..]), (C, 0, &other), (S, 3, &answer), (C, 5000, &question), (C, 5000, &other)];
+    let told = rules(&told_of_datagrams(53, &pair, 5100));
+    assert!(!told.iter().any(|rule| rule.starts_with("dns.answer-not-taken")), "{told:?}");
+}
+
+#[test]
+fn a_resolver_that_knows_an_invalid_name_answers_for_what_does_not_exist() {
+    let question = ask(1, "a1b2.invalid");
+    let rewritten = ["dns.nxdomain-rewritten warning l7.dns-disagreement"];
+    check(&[(C, 0, &question), (S, 30, &give(1, "a1b2.invalid", 9, 60))], 900, &rewritten);
+    let told = told_of_datagrams(53, &[(C, 0, &question), (S, 30, &say(1, "a1b2.invalid", 3))], 900);
+    assert_eq!(rules(&told), ["dns.nxdomain warning l7.dns-nxdomain"]);
 }
