@@ -84,6 +84,13 @@ pub fn ip_in_counts(v6: bool) -> Option<(u64, u64, u64)> {
     if v6 { in_counts_v6(&counters) } else { in_counts_v4(&counters) }
 }
 
+/// TCP segments of this network namespace that came with a smaller TTL than their socket accepts (`IP_MINTTL`), since boot.
+#[must_use]
+pub fn min_ttl_drops() -> Option<u64> {
+    let text = procfs::read(&format!("{}/netstat", procfs::NET), FILE_LIMIT).ok()?;
+    paired_counters(&text).into_iter().find(|(name, _)| name == "TcpExt.TCPMinTTLDrop").map(|(_, count)| count)
+}
+
 fn in_counts_v4(counters: &BTreeMap<String, u64>) -> Option<(u64, u64, u64)> {
     let sum = sum_of(
         counters,

@@ -25,7 +25,7 @@ mod snapshot;
 mod sock_diag;
 mod tables;
 
-pub use counters::ip_in_counts;
+pub use counters::{ip_in_counts, min_ttl_drops};
 pub use error::HostError;
 pub use flows::flows;
 pub use listeners::{Listener, Program, Visitors, listeners, program_of, visitors};

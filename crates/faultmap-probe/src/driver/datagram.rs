@@ -12,6 +12,10 @@ use std::time::{Duration, Instant};
 use tokio::io::AsyncReadExt;
 
 const UDP_WAIT: Duration = Duration::from_millis(2_500);
+/// A resolution of an address that nobody has fails after three solicitations, a second apart; its end is reported.
+const REPORTED_MISSING: Duration = Duration::from_millis(3_400);
+/// The first packet to an address leaves before the others.
+const AHEAD: Duration = Duration::from_millis(30);
 /// A refusing or crashing server closes at once; one that waits for us to speak first does nothing.
 const LISTEN: Duration = Duration::from_millis(60);
 
@@ -58,9 +62,29 @@ impl Check<'_> {
             wait: self.within(Duration::from_millis(3_400)),
         };
         let answer = echo(&ask).await;
-        let answered = self.keep(asked, answer).is_some_and(|echo| echo.received > 0);
+        let echo = self.keep(asked, answer);
+        let answered = echo.as_ref().is_some_and(|echo| echo.received > 0);
         if !answered && !self.is_local(to) {
-            self.split_datagram(SocketAddr::new(to, split::CONTROL_UDP_PORT), Role::Control).await;
+            let control = SocketAddr::new(to, split::CONTROL_UDP_PORT);
+            // A datagram waits in the place of the echo request: a host that is gone is reported after three seconds, to the first few packets
+            // that wait for it.
+            let wait = self.within(REPORTED_MISSING);
+            let waiting = async {
+                if echo.is_none() {
+                    self.rec.ask(udp(control, Role::Control, &[0], 1, wait, wait)).await;
+                }
+            };
+            tokio::pin!(waiting);
+            let mut waited = false;
+            tokio::select! {
+                biased;
+                () = &mut waiting => waited = true,
+                () = tokio::time::sleep(AHEAD) => {}
+            }
+            self.split_datagram(control, Role::Control).await;
+            if !waited && !self.host_answered(to) {
+                waiting.await;
+            }
             let asked = Instant::now();
             let ask = WalkAsk {
                 to: SocketAddr::new(to, 0),

@@ -1,7 +1,7 @@
 //! Every address of every family is connected; the first good one in the order of Happy Eyeballs (RFC 8305) carries the conversation.
 
 use super::Check;
-use crate::questions::{ConnectAsk, connect};
+use crate::questions::{ConnectAsk, answer_ttl, connect};
 use crate::recorder::ms;
 use crate::sock::AnswerTap;
 use faultmap_model::observation::{ConnectOutcome, IcmpMeaning, Role, TcpConnect};
@@ -94,8 +94,8 @@ impl Check<'_> {
             }
         };
         self.pending.borrow_mut().retain(|(pending, _)| *pending != to);
-        if answer.outcome.reset() && self.raw && !self.is_local(to.ip()) {
-            answer.answer_ttl = self.ttl_of_answer(to).await;
+        if answer.outcome.reset() && !self.is_local(to.ip()) {
+            answer.answer_ttl = self.ttl_of_answer(to, asked.elapsed()).await;
         }
         let outcome = answer.outcome.clone();
         self.rec.note(asked, answer);
@@ -118,8 +118,12 @@ impl Check<'_> {
         }
     }
 
-    /// Connects once more under a raw listener that reads the TTL of the answer. (A listener on every connect would cost milliseconds.)
-    pub(super) async fn ttl_of_answer(&self, to: SocketAddr) -> Option<u8> {
+    /// Connects once more under a raw listener that reads the TTL of the answer, or a few times more where we may have none. (A listener on
+    /// every connect would cost milliseconds.)
+    pub(super) async fn ttl_of_answer(&self, to: SocketAddr, round_trip: Duration) -> Option<u8> {
+        if !self.raw {
+            return answer_ttl(to, round_trip, self.within(Duration::from_millis(400))).await;
+        }
         let mut tap = AnswerTap::open(to.ip())?;
         let ask = ConnectAsk::new(to, Role::Target, self.within(Duration::from_millis(500)));
         let (again, _) = connect(&ask).await;

@@ -8,7 +8,8 @@ use crate::questions::{ConnectAsk, EchoAsk, WalkAsk, ack_probe, arp_probe, conne
 use crate::sock::AnswerTap;
 use faultmap_host::drops::{DropWatch, Scope};
 use faultmap_model::observation::{
-    ConnectOutcome, HopSaid, IcmpMeaning, IngressGap, LocalDrops, NeighborState, RecordType, Role, RouteOutcome, Transport, WalkProtocol,
+    ConnectOutcome, HopSaid, IcmpMeaning, IngressGap, LocalDrops, NeighborState, RecordType, Role, RouteOutcome, TcpConnect, Transport,
+    WalkProtocol,
 };
 use faultmap_model::{Observation, Seen};
 use futures_util::future::join_all;
@@ -149,6 +150,7 @@ impl Check<'_> {
         if outcome.reset() {
             let wait = Duration::from_millis(350);
             tokio::join!(self.controls(to, wait), self.walks_of_reset(to), self.fresh_arp(ip, Duration::from_millis(60)));
+            self.own_ttl(to).await;
         } else if outcome.errno() == Some("ECONNRESET") {
             // The handshake was completed, and reset before connect() returned: by the host, or by somebody in its name?
             tokio::join!(self.controls(to, Duration::from_millis(300)), self.interposition(to));
@@ -188,6 +190,34 @@ impl Check<'_> {
         if matches!((reached(Role::Target), reached(Role::Control)), (Some(reset), Some(host)) if reset < host) {
             let udp = SocketAddr::new(to.ip(), CONTROL_UDP_PORT);
             self.walk(udp, WalkProtocol::Udp, Role::Control, (from, 1)).await;
+        }
+    }
+
+    /// With which TTL does the host itself answer? The discard port (RFC 863) is nobody's: neither forwarded nor worth a rule of its own.
+    async fn own_ttl(&self, to: SocketAddr) {
+        let (known, reference) = self.rec.look(|seen| {
+            let known = seen.iter().any(|o| match &o.seen {
+                Seen::Echo(echo) => echo.to == to.ip() && echo.reply_ttl.is_some(),
+                Seen::TcpConnect(connect) => connect.to.ip() == to.ip() && connect.to != to && connect.answer_ttl.is_some(),
+                _ => false,
+            });
+            let closed = SocketAddr::new(to.ip(), CONTROL_PORTS[3]);
+            let answered = seen.iter().rev().find_map(|o| match &o.seen {
+                Seen::TcpConnect(connect) if connect.to == closed && connect.outcome.reset() => Some((connect.clone(), o.took_ms)),
+                _ => None,
+            });
+            (known, answered)
+        });
+        let Some((connect, took_ms)) = reference else { return };
+        // On our own segment nothing takes from a TTL, so that one of TCP is compared with one of TCP.
+        let routed = matches!(self.approach(to.ip(), Role::Target), RouteOutcome::Found { gateway: Some(_), .. });
+        if (known && routed) || connect.to == to {
+            return;
+        }
+        let asked = Instant::now();
+        let round_trip = Duration::from_secs_f64((took_ms / 1e3).clamp(0.0, 1.0));
+        if let Some(ttl) = self.ttl_of_answer(connect.to, round_trip).await {
+            self.rec.note(asked, TcpConnect { answer_ttl: Some(ttl), ..connect });
         }
     }
 

@@ -3,6 +3,7 @@
 //! Every question is drop-safe (dropping the future closes its sockets), spawns nothing and ends within the wait that it is given.
 
 mod ack;
+mod answer_ttl;
 mod arp;
 mod connect;
 mod echo;
@@ -16,6 +17,7 @@ mod walk;
 mod tests;
 
 pub use ack::ack_probe;
+pub use answer_ttl::answer_ttl;
 pub use arp::arp_probe;
 pub use connect::{ConnectAsk, connect};
 pub use echo::{EchoAsk, echo};

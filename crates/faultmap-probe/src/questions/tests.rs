@@ -267,3 +267,19 @@ async fn no_neighbour_is_asked_for_where_there_are_none() {
         assert!(arp_probe(at, "no-such-iface", 1, SHORT).await.is_err());
     }
 }
+
+#[tokio::test]
+async fn the_ttl_of_an_answer_is_found_without_a_raw_socket() {
+    // Before Linux 2.6.34 nobody counted.
+    if faultmap_host::min_ttl_drops().is_none() {
+        return;
+    }
+    let default = std::fs::read_to_string("/proc/sys/net/ipv4/ip_default_ttl").unwrap();
+    for at in loopbacks().into_iter().filter(IpAddr::is_ipv4) {
+        for peer in [Peer::Listening, Peer::Closed] {
+            let (to, _held) = start(&peer, at);
+            let found = answer_ttl(to, Duration::from_millis(1), LONG).await;
+            assert_eq!(found, default.trim().parse().ok());
+        }
+    }
+}

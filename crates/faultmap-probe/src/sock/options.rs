@@ -54,6 +54,16 @@ pub(crate) fn set_ttl(socket: &Socket, family: Family, ttl: u8) -> io::Result<()
     }
 }
 
+/// Lets the kernel discard segments that arrive with a smaller TTL (hop limit); it counts them as `TCPMinTTLDrop` (ip(7), `IP_MINTTL`).
+pub(crate) fn set_least_ttl(fd: &impl AsFd, family: Family, least: u8) -> io::Result<()> {
+    // linux/in6.h; libc has no name for it.
+    const IPV6_MINHOPCOUNT: libc::c_int = 73;
+    match family {
+        Family::V4 => set_int(fd, libc::IPPROTO_IP, libc::IP_MINTTL, libc::c_int::from(least)),
+        Family::V6 => set_int(fd, libc::IPPROTO_IPV6, IPV6_MINHOPCOUNT, libc::c_int::from(least)),
+    }
+}
+
 /// Lets the TTL (hop limit) of received packets come with them as a control message.
 pub(crate) fn report_ttl(fd: &impl AsFd, family: Family) -> io::Result<()> {
     match family {

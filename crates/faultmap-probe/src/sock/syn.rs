@@ -20,6 +20,8 @@ use tokio::time::{Instant, sleep, timeout_at};
 pub(crate) struct SynOptions {
     pub(crate) ttl: Option<u8>,
     pub(crate) max_seg: Option<u32>,
+    /// Answers with a smaller TTL are not heard.
+    pub(crate) least_ttl: Option<u8>,
     /// What an ICMP error means that the kernel kept as a soft one.
     pub(crate) soft: SoftError,
 }
@@ -95,6 +97,9 @@ fn open(to: SocketAddr, how: SynOptions) -> io::Result<(Socket, Option<i32>)> {
     options::report_errors(&socket, family, true)?;
     if let Some(ttl) = how.ttl {
         options::set_ttl(&socket, family, ttl)?;
+    }
+    if let Some(least) = how.least_ttl {
+        options::set_least_ttl(&socket, family, least)?;
     }
     if let Some(bytes) = how.max_seg {
         socket.set_tcp_mss(bytes)?;

@@ -152,7 +152,7 @@ fn issued(issuer: &CertificateDer<'_>, certificate: &CertificateDer<'_>) -> bool
 ///
 /// A missing intermediate and an unknown private root look alike when the server sends its leaf alone. The chain is called `Incomplete` when
 /// something says that an intermediate exists: the leaf names where its issuer can be fetched (AIA caIssuers), a trusted root is of the same
-/// organisation as the leaf's issuer, or the server sent other certificates that do not belong to the leaf. Otherwise, and whenever the
+/// organisation as the leaf's issuer, that issuer calls itself an intermediate, or the server sent other certificates that do not belong to the leaf. Otherwise, and whenever the
 /// leaf's issuer was sent, it is the issuer that is unknown.
 fn distrust(sent: &[CertificateDer<'_>], certificates: &[Certificate], store: &TrustStore, error: &Error) -> (Trust, String) {
     let Some((leaf, seen)) = sent.first().zip(certificates.first()) else { return (Trust::Invalid, "no certificate was sent".to_owned()) };
@@ -207,9 +207,18 @@ fn missing(leaf: &CertificateDer<'_>, seen: &Certificate, sent: &[CertificateDer
     if sent.len() > 1 {
         return Some("the other certificates sent do not belong to it".to_owned());
     }
+    if calls_itself_intermediate(&seen.issuer) {
+        return Some("by its name that is an intermediate CA, and no root".to_owned());
+    }
     let organization = issuer_organization(leaf)?;
     let ours = |roots: &Roots| roots.certificates.iter().any(|root| subject_organization(root).as_ref() == Some(&organization));
     (ours(store.given()) || ours(store.system())).then(|| format!("a trusted root is of the same organisation, {organization}"))
+}
+
+/// Names that are given to a CA below a root, which a client is not expected to have.
+fn calls_itself_intermediate(issuer: &str) -> bool {
+    let issuer = issuer.to_ascii_lowercase();
+    ["intermediate", "issuing", "subordinate", "sub ca", "sub-ca", "subca"].iter().any(|word| issuer.contains(word))
 }
 
 fn words(error: &Error) -> String {

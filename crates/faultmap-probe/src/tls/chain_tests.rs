@@ -48,6 +48,7 @@ fn a_chain_as_sent_leads_to_its_trust() {
     let foreign = chain(theirs.issue(leaf(), NAMES, false));
     let foreign_direct = chain(theirs.issue(leaf(), NAMES, true));
     let linked = chain(theirs.issue(with_issuer_url(leaf(), "http://ca.test/intermediate.der"), NAMES, false));
+    let named = chain(Authority::with_middle("theirs", "Issuing CA 2", (2000, 2100)).issue(leaf(), NAMES, false));
     let mut client_only = leaf();
     client_only.extended_key_usages = vec![ExtendedKeyUsagePurpose::ClientAuth];
     let mut ca_leaf = leaf();
@@ -65,6 +66,8 @@ fn a_chain_as_sent_leads_to_its_trust() {
         ("leaf alone, of a trusted organisation", sound[..1].to_vec(), Incomplete),
         ("leaf and root without what is between", vec![sound[0].clone(), ours.root.clone()], Incomplete),
         ("leaf alone that tells where its issuer is", linked[..1].to_vec(), Incomplete),
+        ("leaf alone, of an issuer that is no root by its name", named[..1].to_vec(), Incomplete),
+        ("the same with its issuer, whose root is unknown", named.clone(), UnknownIssuer),
         ("complete, but of an unknown root", foreign.clone(), UnknownIssuer),
         ("with its unknown root", [foreign.clone(), vec![theirs.root.clone()]].concat(), UnknownIssuer),
         ("unknown root that signs leaves itself", foreign_direct, UnknownIssuer),

@@ -139,12 +139,17 @@ pub(crate) fn params(organization: &str, name: &str, years: (i32, i32)) -> Certi
 
 impl Authority {
     pub(crate) fn new(organization: &str, intermediate_years: (i32, i32)) -> Self {
+        Self::with_middle(organization, "ca 1", intermediate_years)
+    }
+
+    /// The name of what signs leaves is the caller's.
+    pub(crate) fn with_middle(organization: &str, name: &str, intermediate_years: (i32, i32)) -> Self {
         let mut root = params(organization, "root", (2000, 2100));
         root.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
         let key = KeyPair::generate().unwrap();
         let made = root.self_signed(&key).unwrap();
         let root_issuer = Issuer::new(root, key);
-        let mut middle = params(organization, "intermediate", intermediate_years);
+        let mut middle = params(organization, name, intermediate_years);
         middle.is_ca = IsCa::Ca(BasicConstraints::Constrained(0));
         let key = KeyPair::generate().unwrap();
         let intermediate = middle.signed_by(&key, &root_issuer).unwrap().der().clone();

@@ -2,12 +2,16 @@
 
 use crate::causes::peer::Refusal;
 use crate::causes::{Cause, Claim, Tool};
-use crate::observation::{ArpProbe, Link, Neighbor};
+use crate::observation::{
+    ArpProbe, Dialogue, DialogueOutcome, DnsOutcome, DnsQuery, HttpExchange, HttpOutcome, Link, Neighbor, Role, TcpHealth, TlsHandshake,
+    TlsOutcome,
+};
 use crate::verdict::Where;
 use crate::{Evidence, Layer, ObservationId};
+use std::net::{IpAddr, Ipv4Addr};
 
 /// `l2.duplicate-address`
-pub(super) static CAUSE: Cause = Cause {
+pub(in crate::causes) static CAUSE: Cause = Cause {
     id: "l2.duplicate-address",
     layer: Layer::L2,
     title: "two stations claim one address",
@@ -31,11 +35,28 @@ fn claim(ev: &Evidence<'_>) -> Option<Claim> {
     }
     let Some((id, place, words)) = by_arp(ev).or_else(|| by_entry(ev)).or_else(|| own_address(ev)) else { return wrong_gateway(ev) };
     let summary = format!("Two stations claim the address {place}: {words}.");
-    let claim = match ev.failure() {
-        Some(failure) => Claim::proven(0.95, Where::Path, place, summary).citing([failure.id, id]),
+    let lost = ev.failure().map(|failure| failure.id).or_else(|| lost_meanwhile(ev));
+    let claim = match lost {
+        // Now one of them gets our packets, now the other: what did pass proves nothing for the rest.
+        Some(lost) => Claim::proven(0.95, Where::Path, place, summary).citing([lost, id]).despite_answers(),
         None => Claim::degrades(0.96, Where::Path, place, summary).citing([id]),
     };
     Some(claim)
+}
+
+/// Something was answered, and then packets were lost: a conversation whose segments nobody acknowledges any more, or questions for the name
+/// that stayed without an answer, or were refused by a router, until none was found.
+fn lost_meanwhile(ev: &Evidence<'_>) -> Option<ObservationId> {
+    let stuck = |tcp: &Option<TcpHealth>| tcp.as_ref().is_some_and(|tcp| tcp.unacked > 0 && tcp.backoff > 0);
+    let http = ev.all::<HttpExchange>().find(|(_, http)| matches!(http.outcome, HttpOutcome::Silent { .. }) && stuck(&http.tcp));
+    let tls = || ev.all::<TlsHandshake>().find(|(_, tls)| matches!(tls.outcome, TlsOutcome::Silent { .. }) && stuck(&tls.tcp));
+    let spoken = || ev.all::<Dialogue>().find(|(_, talk)| matches!(talk.outcome, DialogueOutcome::Silent { .. }) && stuck(&talk.tcp));
+    let unresolved = || {
+        let lost = |query: &DnsQuery| query.role == Role::Resolver && !matches!(query.outcome, DnsOutcome::Answer(_));
+        ev.first::<DnsQuery>(lost).filter(|_| ev.sought_literal().is_none() && ev.name_unresolved())
+    };
+    let said = http.map(|(id, _)| id).or_else(|| tls().map(|(id, _)| id)).or_else(|| spoken().map(|(id, _)| id));
+    said.or_else(|| unresolved().map(|(id, _)| id))
 }
 
 /// A host on our own segment sent no reset, says the witness on it, and we got one in its name: another station has the address, or a filter in
@@ -60,8 +81,21 @@ fn answered_in_its_name(ev: &Evidence<'_>) -> Option<Claim> {
 /// Whoever answered ARP for the gateway passes nothing on and says nothing, not even of an expired packet, as every router does. Without an ARP
 /// request of our own we cannot know whether another station would have answered too.
 fn wrong_gateway(ev: &Evidence<'_>) -> Option<Claim> {
-    let failure = ev.failure().filter(|failure| failure.silent() && failure.ip.is_ipv4())?;
+    let failure = ev.failure().filter(|failure| failure.ip.is_ipv4())?;
     let gateway = ev.gateway(failure.ip)?;
+    if let Some(icmp) = failure.icmp().filter(|icmp| not_the_gateway(ev, failure.ip, icmp.from)) {
+        let summary =
+            format!("{} refuses in the place of the gateway {gateway}: it may be a station that has taken its address.", icmp.from);
+        let claim = Claim::likely(0.4, Where::Path, gateway.to_string(), summary).citing([failure.id]);
+        return Some(claim.decided_by(
+            format!("sudo arping -D -c 3 {gateway}"),
+            "here",
+            "answers from two MACs: two stations have the gateway's address",
+        ));
+    }
+    if !failure.silent() {
+        return None;
+    }
     let asked = ev.first::<ArpProbe>(|probe| probe.address == gateway).is_some();
     if asked || ev.last_router(failure.ip).is_some() || ev.host_answers(failure.ip).is_some() {
         return None;
@@ -75,6 +109,20 @@ fn wrong_gateway(ev: &Evidence<'_>) -> Option<Claim> {
         "here",
         "answers from two MACs: two stations have the gateway's address",
     ))
+}
+
+/// An ICMP error came from a station on our own segment that has another address than the gateway, and nobody asked who has the gateway's.
+pub(in crate::causes) fn not_the_gateway(ev: &Evidence<'_>, to: IpAddr, from: IpAddr) -> bool {
+    let (Some(gateway), IpAddr::V4(station)) = (ev.gateway(to), from) else { return false };
+    if from == gateway || ev.is_self(from) || ev.first::<ArpProbe>(|probe| probe.address == gateway).is_some() {
+        return false;
+    }
+    let near = |text: &String| {
+        let (own, bits) = text.split(' ').next().and_then(|text| text.split_once('/'))?;
+        let (own, bits) = (own.parse::<Ipv4Addr>().ok()?, bits.parse::<u32>().ok()?);
+        Some((own.to_bits() ^ station.to_bits()).leading_zeros() >= bits)
+    };
+    ev.link_toward(to).is_some_and(|(_, link)| link.addresses.iter().filter_map(near).any(|near| near))
 }
 
 fn by_arp(ev: &Evidence<'_>) -> Option<(ObservationId, String, String)> {
@@ -101,9 +149,9 @@ fn own_address(ev: &Evidence<'_>) -> Option<(ObservationId, String, String)> {
 mod tests {
     use super::*;
     use crate::Seen;
-    use crate::causes::tests_support::{connect, connected, route_on_link};
-    use crate::observation::Role;
-    use crate::testkit::{claims, recording};
+    use crate::causes::tests_support::{connect, connected, route_on_link, route_via};
+    use crate::observation::RecordType;
+    use crate::testkit::{claims, exchange, found, query, recording, unanswered};
 
     #[test]
     fn two_macs_in_one_answer_are_two_stations() {
@@ -115,5 +163,34 @@ mod tests {
         };
         check(&["02:00:00:00:00:01", "02:00:00:00:00:02"], Some((0.96, false)));
         check(&["02:00:00:00:00:01"], None);
+    }
+
+    fn two_macs(address: &str) -> Seen {
+        let macs = ["02:00:00:00:00:01", "02:00:00:00:00:02"].map(str::to_owned).to_vec();
+        Seen::ArpProbe(ArpProbe { address: address.parse().expect("ip"), iface: "eth0".to_owned(), sent: 1, macs, entry_mac: None })
+    }
+
+    #[test]
+    fn a_connection_that_dies_under_way_between_two_gateways_is_theirs() {
+        let check = |unacked, expect| {
+            let outcome = HttpOutcome::Silent { waited_ms: 9_000.0, received_bytes: 0 };
+            let tcp = Some(TcpHealth { unacked, backoff: unacked * 5, ..TcpHealth::default() });
+            let stalled = Seen::HttpExchange(HttpExchange { tcp, ..exchange("default", outcome) });
+            let seen = vec![route_via("10.2.0.10"), connect("10.2.0.10:80", Role::Target, connected()), stalled, two_macs("10.1.0.1")];
+            assert_eq!(claims(&CAUSE, &recording("http://10.2.0.10/", seen)), expect);
+        };
+        check(1, Some((0.95, true)));
+        // What the peer acknowledged has arrived: one host may have two interfaces on the segment.
+        check(0, Some((0.96, false)));
+    }
+
+    #[test]
+    fn answers_between_losses_do_not_clear_two_gateways() {
+        let seen = vec![
+            Seen::DnsQuery(query("10.0.0.53:53", RecordType::A, unanswered())),
+            Seen::DnsQuery(query("10.0.0.53:53", RecordType::Aaaa, found(&[]))),
+            two_macs("10.1.0.1"),
+        ];
+        assert_eq!(claims(&CAUSE, &recording("http://shop.test/", seen)), Some((0.95, true)));
     }
 }

@@ -1,6 +1,6 @@
 //! Causes of layer 2, data link: frames, MAC addresses, ARP and neighbour discovery.
 
-mod duplicate_address;
+pub(in crate::causes) mod duplicate_address;
 mod mtu_mismatch;
 mod neighbor_table_full;
 mod remote_neighbor_unresolved;

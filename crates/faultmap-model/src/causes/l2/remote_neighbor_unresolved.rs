@@ -2,9 +2,9 @@
 
 use crate::causes::{Cause, Claim, Tool};
 use crate::evidence::Failure;
-use crate::observation::{DnsOutcome, DnsQuery, HopSaid, IcmpError, IcmpMeaning, PeerReport, TcpConnect};
+use crate::observation::{DnsOutcome, DnsQuery, Echo, HopSaid, IcmpError, IcmpMeaning, PeerReport, TcpConnect, UdpOutcome, UdpProbe};
 use crate::verdict::Where;
-use crate::{Evidence, Layer};
+use crate::{Evidence, Layer, ObservationId};
 use std::net::IpAddr;
 
 /// A router that reports after a failed resolution takes about three seconds; one that reports within this has a rule or a route that says so.
@@ -70,6 +70,12 @@ pub(in crate::causes) fn reported_at_once(ev: &Evidence<'_>, ip: IpAddr) -> Opti
     let queries = ev.all::<DnsQuery>().filter(|(_, query)| query.resolver.ip() == ip);
     let refused = queries.filter(|(_, query)| matches!(query.outcome, DnsOutcome::Failed { icmp: Some(icmp), .. } if unreachable(icmp)));
     let reports = connects.map(|(id, _)| id).chain(refused.map(|(id, _)| id));
+    // Datagrams and echo requests are sent again and again: only a report that comes long after the last of them tells how long it took.
+    let datagrams = ev.all::<UdpProbe>().filter(|(_, udp)| udp.to.ip() == ip);
+    let datagrams = datagrams.filter(|(_, udp)| matches!(udp.outcome, UdpOutcome::Failed { icmp: Some(icmp), .. } if unreachable(icmp)));
+    let echoes = ev.all::<Echo>().filter(|(_, echo)| echo.to == ip && echo.received == 0 && echo.icmp.is_some_and(unreachable));
+    let late = |id: &ObservationId| ev.get(*id).is_some_and(|report| report.took_ms >= BEFORE_ANY_FAILURE_MS);
+    let reports = reports.chain(datagrams.map(|(id, _)| id).chain(echoes.map(|(id, _)| id)).filter(late));
     let waits: Vec<f64> = reports.filter_map(|id| ev.get(id)).map(|report| report.took_ms).collect();
     let walked = ev.walks(ip).filter_map(|(id, walk)| Some((ev.get(id)?, walk)));
     let early = walked.filter(|(seen, _)| seen.at_ms + seen.took_ms < BEFORE_ANY_FAILURE_MS).flat_map(|(_, walk)| &walk.hops);

@@ -82,13 +82,15 @@ fn claim(ev: &Evidence<'_>, gateway: bool) -> Option<Claim> {
 }
 
 fn unresolved<'a>(ev: &Evidence<'a>, failure: &Failure<'_>) -> Option<(ObservationId, &'a Neighbor)> {
+    let (id, neighbor) = ev.next_hop_neighbor(failure.ip)?;
     // Solicitations go out for three seconds; an entry that is incomplete before that says nothing yet.
+    let watched_ms = ev.get(id).map_or(0.0, |watched| watched.took_ms);
     let tried_long = match failure.how {
-        How::Silent { waited_ms } => waited_ms >= SOLICITED_MS,
+        How::Silent { waited_ms } => waited_ms.max(watched_ms) >= SOLICITED_MS,
         _ => true,
     };
-    let dead = |state| state == NeighborState::Failed || (state == NeighborState::Incomplete && tried_long);
-    ev.next_hop_neighbor(failure.ip).filter(|(_, neighbor)| dead(neighbor.after))
+    let dead = neighbor.after == NeighborState::Failed || (neighbor.after == NeighborState::Incomplete && tried_long);
+    dead.then_some((id, neighbor))
 }
 
 /// Somebody answers our own request: the entry failed for another reason.

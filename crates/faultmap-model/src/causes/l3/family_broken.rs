@@ -5,6 +5,7 @@ use crate::evidence::Failure;
 use crate::observation::{Echo, Link, RouteOutcome};
 use crate::verdict::Where;
 use crate::{Evidence, Layer};
+use std::net::IpAddr;
 
 /// `l3.ipv6-broken`
 pub(super) static V6: Cause = Cause {
@@ -51,8 +52,13 @@ fn claim(ev: &Evidence<'_>, v4: bool) -> Option<Claim> {
 
 /// This host has no address of the family beyond its own link: it does not use the family, and misses nothing.
 fn family_absent(ev: &Evidence<'_>, failed: &[Failure<'_>], v4: bool) -> bool {
-    let unrouted =
-        failed.iter().all(|failure| matches!(ev.route(failure.ip).map(|(_, route)| &route.outcome), Some(RouteOutcome::NoRoute)));
+    // A source of the own link alone reaches nobody beyond it, and is chosen last (RFC 6724 5, rule 2).
+    let own_link_only = |source: &IpAddr| matches!(source, IpAddr::V6(source) if source.is_unicast_link_local());
+    let unrouted = failed.iter().all(|failure| match ev.route(failure.ip).map(|(_, route)| &route.outcome) {
+        Some(RouteOutcome::NoRoute) => true,
+        Some(RouteOutcome::Found { source: Some(source), .. }) => own_link_only(source),
+        _ => false,
+    });
     let global = |address: &String| {
         address.contains('.') == v4 && !address.starts_with("fe80") && !address.starts_with("127.") && !address.starts_with("::1")
     };
@@ -77,6 +83,25 @@ mod tests {
     fn silence_over_one_family_alone_is_that_familys_fault() {
         check(vec![connect("[fd00:2::10]:443", Role::Target, silent())], Some((0.94, false)));
         check(vec![connect("[fd00:2::10]:443", Role::Target, connected())], None);
+    }
+
+    #[test]
+    fn an_address_of_the_own_link_alone_is_no_ipv6() {
+        let check = |source: &str, expect| {
+            let outcome = RouteOutcome::Found {
+                iface: "eth0".to_owned(),
+                gateway: Some("fd00:1::1".parse().expect("ip")),
+                source: Some(source.parse().expect("ip")),
+                local: false,
+                learned_mtu: None,
+                mtu_expires_s: None,
+            };
+            let to = "fd00:2::10".parse().expect("ip");
+            let routed = Seen::Route(crate::observation::Route { to, role: Role::Target, outcome });
+            self::check(vec![routed, connect("[fd00:2::10]:443", Role::Target, silent())], expect);
+        };
+        check("fe80::2", None);
+        check("fd00:1::2", Some((0.94, false)));
     }
 
     #[test]

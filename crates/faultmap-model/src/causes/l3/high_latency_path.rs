@@ -2,7 +2,7 @@
 
 use crate::causes::{Cause, Claim, Tool};
 use crate::compare;
-use crate::observation::{Baseline, ConnectOutcome, Echo, Facts, Walk};
+use crate::observation::{Baseline, ConnectOutcome, Dialogue, Echo, Facts, HttpExchange, TlsHandshake, Walk};
 use crate::verdict::Where;
 use crate::{Evidence, Layer, ObservationId};
 use std::net::IpAddr;
@@ -37,7 +37,12 @@ fn claim(ev: &Evidence<'_>) -> Option<Claim> {
         _ => None,
     })?;
     let echoed = ev.all::<Echo>().filter(|(_, echo)| echo.to == main.ip()).flat_map(|(_, echo)| echo.rtts_ms.iter().copied());
-    let smallest = echoed.fold(rtt, f64::min);
+    // The first packet to a neighbour waits until its address is resolved; those of the conversation do not.
+    let http = ev.all::<HttpExchange>().filter(|(_, http)| http.to == main).filter_map(|(_, http)| http.tcp.as_ref());
+    let tls = ev.all::<TlsHandshake>().filter(|(_, tls)| tls.to == main).filter_map(|(_, tls)| tls.tcp.as_ref());
+    let spoken = ev.all::<Dialogue>().filter(|(_, talk)| talk.to == main).filter_map(|(_, talk)| talk.tcp.as_ref());
+    let acknowledged = http.chain(tls).chain(spoken).map(|tcp| tcp.min_rtt_ms).filter(|rtt| *rtt > 0.0);
+    let smallest = echoed.chain(acknowledged).fold(rtt, f64::min);
     if let Some(claim) = detour(ev, main.ip(), id) {
         return Some(claim);
     }

@@ -16,7 +16,7 @@ mod routing_loop;
 mod rp_filter;
 
 use super::Cause;
-use crate::observation::{HopSaid, IcmpMeaning, NeighborState, Walk};
+use crate::observation::{HopSaid, IcmpMeaning, Link, NeighborState, RouteOutcome, Walk};
 use crate::{Evidence, ObservationId};
 use std::net::IpAddr;
 
@@ -132,6 +132,14 @@ fn is_first_of_segment(ip: IpAddr) -> bool {
         IpAddr::V4(ip) => ip.octets()[3] == 1,
         IpAddr::V6(ip) => ip.octets()[8..] == [0, 0, 0, 0, 0, 0, 0, 1],
     }
+}
+
+/// We send from an address that the link toward the gateway does not have (a loopback's, another link's): even the gateway needs a route back.
+fn source_is_foreign(ev: &Evidence<'_>, ip: IpAddr) -> bool {
+    let Some((_, route)) = ev.route(ip) else { return false };
+    let RouteOutcome::Found { iface, gateway: Some(_), source: Some(source), .. } = &route.outcome else { return false };
+    let own = |address: &String| address.split(['/', ' ']).next().and_then(|text| text.parse().ok()) == Some(*source);
+    ev.first::<Link>(|link| link.iface == *iface).is_some_and(|(_, link)| !link.addresses.iter().any(own))
 }
 
 /// The two addresses share all but the last byte.

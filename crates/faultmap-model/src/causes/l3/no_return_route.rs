@@ -41,6 +41,7 @@ fn claim(ev: &Evidence<'_>) -> Option<Claim> {
     let (confidence, ids) = match path.sibling {
         Sibling::RoadIsGood(id) => (0.6, vec![id]),
         Sibling::GoesFurther(_) => return None,
+        Sibling::StopsToo(id) if path.last.is_none() && super::source_is_foreign(ev, path.ip) => (0.6, vec![id]),
         Sibling::StopsToo(_) if path.last.is_none() => return None,
         Sibling::StopsToo(id) => (0.35, vec![id]),
         Sibling::Unknown => (0.3, vec![]),
@@ -60,7 +61,7 @@ fn claim(ev: &Evidence<'_>) -> Option<Claim> {
 mod tests {
     use super::*;
     use crate::Seen;
-    use crate::causes::tests_support::{connect, reset, route_via, silent};
+    use crate::causes::tests_support::{connect, own_link, reset, route_via, silent};
     use crate::observation::{Hop, Role, Walk, WalkProtocol};
     use crate::testkit::{claims, recording};
 
@@ -77,5 +78,21 @@ mod tests {
         assert_eq!(claims(&CAUSE, &recording("tcp://10.2.0.10:80", silent.clone())), Some((0.3, true)));
         let alive = [silent, vec![connect("10.2.0.10:22", Role::Control, reset())]].concat();
         assert_eq!(claims(&CAUSE, &recording("tcp://10.2.0.10:80", alive)), None);
+    }
+
+    #[test]
+    fn the_gateway_itself_needs_a_route_to_a_source_that_is_not_of_its_link() {
+        let unanswered = |to: &str, role| {
+            let hops = vec![Hop { ttl: 1, sent: 3, answers: vec![] }];
+            Seen::Walk(Walk { to: to.parse().expect("addr"), role, protocol: WalkProtocol::Tcp, hops, reached_ttl: None })
+        };
+        let seen = |link| {
+            let walks = [unanswered("10.2.0.10:80", Role::Target), unanswered("10.2.0.11:33434", Role::Control)];
+            let base = vec![link, route_via("10.2.0.10"), connect("10.2.0.10:80", Role::Target, silent())];
+            recording("tcp://10.2.0.10:80", [base, walks.to_vec()].concat())
+        };
+        // The packets leave with 10.1.0.2.
+        assert_eq!(claims(&CAUSE, &seen(own_link("10.77.0.2"))), Some((0.6, true)));
+        assert_eq!(claims(&CAUSE, &seen(own_link("10.1.0.2"))), None);
     }
 }

@@ -48,6 +48,8 @@ fn claim(ev: &Evidence<'_>) -> Option<Claim> {
         // The first router needs no route back to us: it is on our own link.
         // ... unless its entry was written by hand, and the packets never got there.
         _ if path.last.is_none() && by_hand(ev, path.ip) => (0.35, "not even the first router answers"),
+        // ... or we do not send from an address of that link.
+        _ if path.last.is_none() && super::source_is_foreign(ev, path.ip) => (0.35, "not even the first router answers"),
         Sibling::StopsToo(_) if path.last.is_none() => (0.84, "a neighbouring address ends there too"),
         Sibling::StopsToo(_) => (0.62, "a neighbouring address ends there too"),
         Sibling::Unknown if path.last.is_some() => (0.6, "no port and no protocol passes"),

@@ -1,6 +1,6 @@
 //! A router on the path has no route to the destination, and says so.
 
-use crate::causes::l2::reported_at_once;
+use crate::causes::l2::{duplicate_address, reported_at_once};
 use crate::causes::{Cause, Claim, Tool};
 use crate::observation::IcmpMeaning;
 use crate::verdict::Where;
@@ -31,7 +31,7 @@ fn claim(ev: &Evidence<'_>) -> Option<Claim> {
     if ev.is_self(icmp.from) || ev.host_answers(failure.ip).is_some() {
         return None;
     }
-    let (confidence, words) = match icmp.meaning() {
+    let (confidence, words): (f64, _) = match icmp.meaning() {
         IcmpMeaning::NoRoute => (0.95, "has no route to"),
         IcmpMeaning::HostUnreachable => match reported_at_once(ev, failure.ip) {
             Some(true) => (0.85, "rejects by an unreachable route"),
@@ -42,7 +42,9 @@ fn claim(ev: &Evidence<'_>) -> Option<Claim> {
     };
     let summary = format!("The router {} {words} {} (ICMP {}/{}).", icmp.from, failure.ip, icmp.icmp_type, icmp.code);
     let at = icmp.from.to_string();
-    let claim = if confidence > 0.5 {
+    let claim = if duplicate_address::not_the_gateway(ev, failure.ip, icmp.from) {
+        Claim::likely(confidence.min(0.6), Where::Path, at, summary)
+    } else if confidence > 0.5 {
         Claim::proven(confidence, Where::Path, at, summary)
     } else {
         Claim::likely(confidence, Where::Path, at, summary)
@@ -56,6 +58,18 @@ mod tests {
     use crate::causes::tests_support::{connect, icmp_from, own_link, reset, route_via};
     use crate::observation::Role;
     use crate::testkit::{claims, recording};
+
+    #[test]
+    fn a_station_of_our_segment_that_is_not_the_gateway_may_have_taken_its_place() {
+        let check = |from, expect| {
+            let seen = vec![own_link("10.1.0.2"), route_via("10.2.0.10"), connect("10.2.0.10:80", Role::Target, icmp_from(from, 3, 0))];
+            let recording = recording("tcp://10.2.0.10:80", seen);
+            assert_eq!([&CAUSE, &duplicate_address::CAUSE].map(|cause| claims(cause, &recording)), expect, "{from}");
+        };
+        // Or it is the own address of one of two routers that share the gateway's (VRRP).
+        check("10.1.0.4", [Some((0.6, true)), Some((0.4, true))]);
+        check("10.1.0.1", [Some((0.95, true)), None]);
+    }
 
     #[test]
     fn network_unreachable_from_a_router_names_the_router() {

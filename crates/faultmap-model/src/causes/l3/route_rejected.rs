@@ -1,9 +1,11 @@
 //! A local route says no: unreachable, prohibit, blackhole, throw.
 
 use crate::causes::{Cause, Claim, Tool};
+use crate::evidence::{Failure, Protocol};
 use crate::observation::RouteOutcome;
 use crate::verdict::Where;
-use crate::{Evidence, Layer};
+use crate::{Evidence, Layer, ObservationId};
+use std::net::IpAddr;
 
 /// `l3.route-rejected`
 pub(super) static CAUSE: Cause = Cause {
@@ -25,9 +27,46 @@ pub(super) static CAUSE: Cause = Cause {
 fn claim(ev: &Evidence<'_>) -> Option<Claim> {
     let failure = ev.failure()?;
     let (id, route) = ev.route(failure.ip)?;
-    let RouteOutcome::Rejected { route_type, errno } = &route.outcome else { return None };
+    let RouteOutcome::Rejected { route_type, errno } = &route.outcome else { return by_rule(ev, &failure, id, &route.outcome) };
     let summary = format!("A local {route_type} route rejects {} ({errno}).", failure.ip);
     Some(Claim::proven(0.97, Where::Local, "routing table of this host", summary).citing([failure.id, id]))
+}
+
+/// The kernel found a route for the address, and none for our packet: a rule looks at more than the address (protocol, port, user, mark) and
+/// sends it to another table. The errors are those of the types of routes (`fib_props`, net/ipv4/fib_semantics.c); no filter answers with them.
+fn by_rule(ev: &Evidence<'_>, failure: &Failure<'_>, id: ObservationId, found: &RouteOutcome) -> Option<Claim> {
+    let errno = failure.errno()?;
+    let route_type = match errno {
+        "EINVAL" => "blackhole",
+        "EACCES" => "prohibit",
+        _ => return None,
+    };
+    // A connect to a group or to all hosts is refused with the same errors, whatever the routes say.
+    if !matches!(found, RouteOutcome::Found { local: false, .. }) || ev.header.cut_short || is_group(failure.ip) {
+        return None;
+    }
+    let protocol = match failure.protocol {
+        Protocol::Tcp => "TCP",
+        Protocol::Udp => "UDP",
+        Protocol::Icmp => "ICMP",
+    };
+    let summary = format!(
+        "A routing rule of this host sends {protocol} to {} to a {route_type} route ({errno} at once), although the address itself is routed.",
+        failure.ip
+    );
+    let claim = Claim::proven(0.88, Where::Local, "routing rules of this host", summary).citing([failure.id, id]);
+    Some(claim.decided_by(
+        "ip rule; ip route show table all",
+        "here",
+        "a rule by protocol, port, user or mark, and the table that it names",
+    ))
+}
+
+fn is_group(ip: IpAddr) -> bool {
+    match ip {
+        IpAddr::V4(ip) => ip.is_multicast() || ip.is_broadcast() || ip.is_unspecified() || ip.octets()[3] == 255,
+        IpAddr::V6(ip) => ip.is_multicast() || ip.is_unspecified(),
+    }
 }
 
 #[cfg(test)]
@@ -47,6 +86,18 @@ mod tests {
             assert_eq!(claims(&CAUSE, &recording("tcp://10.2.0.10:80", seen)), expect);
         };
         check(rejected, Some((0.97, true)));
-        check(route_via("10.2.0.10"), None);
+    }
+
+    #[test]
+    fn a_rule_by_protocol_rejects_what_the_address_alone_would_not() {
+        let check = |name, expect| {
+            let seen = vec![route_via("10.2.0.10"), connect("10.2.0.10:80", Role::Target, errno(name))];
+            assert_eq!(claims(&CAUSE, &recording("tcp://10.2.0.10:80", seen)), expect, "{name}");
+        };
+        check("EINVAL", Some((0.88, true)));
+        check("EACCES", Some((0.88, true)));
+        // A filter's, and an unanswered ARP request's.
+        check("EPERM", None);
+        check("EHOSTUNREACH", None);
     }
 }

@@ -81,6 +81,10 @@ fn by_bare_ack(ev: &Evidence<'_>) -> Option<Claim> {
         return None;
     }
     let at = failure.place();
+    // SYNs to this port are seen no further than a router that others pass: they never come to a queue.
+    if super::stopped_before(ev, failure.ip).is_some() {
+        return None;
+    }
     if let Some(id) = ev.ack_answers(failure.ip) {
         let summary = format!("Packets reach the listener at {at}, but it answers no SYN: a listen queue there is full.");
         let claim = Claim::likely(0.62, Where::Remote, at, summary).citing([failure.id, id]);
@@ -88,7 +92,7 @@ fn by_bare_ack(ev: &Evidence<'_>) -> Option<Claim> {
     }
     let asked = ev.first::<crate::observation::AckProbe>(|ack| ack.to.ip() == failure.ip && ack.sent > 0);
     let control = ev.host_answers(failure.ip).filter(|_| asked.is_none() && !ev.is_local(failure.ip))?;
-    if super::stopped_before(ev, failure.ip).is_some() || failure.protocol != crate::evidence::Protocol::Tcp {
+    if failure.protocol != crate::evidence::Protocol::Tcp {
         return None;
     }
     let summary = format!(

@@ -93,7 +93,14 @@ pub(super) fn forged_reset(ev: &Evidence<'_>, failure: &Failure<'_>) -> Option<(
     if let Some((id, ttl)) = ev.reset_before_host(failure.ip) {
         return Some((id, format!("the RST came with TTL {ttl}, where other packets to the host find a router")));
     }
-    let reset = hops_of(reset_ttl(ev, failure)?);
+    let ttl = reset_ttl(ev, failure)?;
+    if let Some((id, own)) = other_stack(ev, failure, ttl) {
+        return Some((
+            id,
+            format!("the RST came with TTL {ttl}, the host's own TCP answers with {own}, and no router is between us and it"),
+        ));
+    }
+    let reset = hops_of(ttl);
     let (id, own) = host_ttl(ev, failure)?;
     // From farther away it is no filter's before the host: the host forwards the port to somebody behind it.
     (reset < hops_of(own)).then(|| (id, format!("the RST has travelled {reset} hops, the host's own answers {}", hops_of(own))))
@@ -116,12 +123,26 @@ fn reset_ttl(ev: &Evidence<'_>, failure: &Failure<'_>) -> Option<u8> {
     ev.all::<TcpConnect>().find(|(id, _)| *id == failure.id).and_then(|(_, connect)| connect.answer_ttl)
 }
 
-/// TTL of an answer that is surely the host's: an open port's SYN-ACK, or an echo reply.
+/// TTL of an answer that is surely the host's: an open port's SYN-ACK, an echo reply, or the RST of the discard port, which nobody forwards.
 fn host_ttl(ev: &Evidence<'_>, failure: &Failure<'_>) -> Option<(ObservationId, u8)> {
-    let open = ev.control_connects(failure.ip).filter(|(_, connect)| connect.outcome.connected());
-    let open = open.filter_map(|(id, connect)| connect.answer_ttl.map(|ttl| (id, ttl))).next();
     let echoed = || ev.first::<Echo>(|echo| echo.to == failure.ip && echo.reply_ttl.is_some());
-    open.or_else(|| echoed().and_then(|(id, echo)| echo.reply_ttl.map(|ttl| (id, ttl))))
+    tcp_ttl(ev, failure, |connect| connect.outcome.connected())
+        .or_else(|| echoed().and_then(|(id, echo)| echo.reply_ttl.map(|ttl| (id, ttl))))
+        .or_else(|| tcp_ttl(ev, failure, |connect| connect.to.port() == DISCARD))
+}
+
+/// RFC 863.
+const DISCARD: u16 = 9;
+
+/// TTL with which another port of the host answered.
+fn tcp_ttl(ev: &Evidence<'_>, failure: &Failure<'_>, fits: impl Fn(&TcpConnect) -> bool) -> Option<(ObservationId, u8)> {
+    let others = ev.control_connects(failure.ip).filter(|(_, connect)| connect.to.port() != failure.port && fits(connect));
+    others.filter_map(|(id, connect)| connect.answer_ttl.map(|ttl| (id, ttl))).next()
+}
+
+/// On our own segment no router takes from a TTL: one TCP answers with one TTL.
+fn other_stack(ev: &Evidence<'_>, failure: &Failure<'_>, reset: u8) -> Option<(ObservationId, u8)> {
+    tcp_ttl(ev, failure, |_| true).filter(|(_, own)| ev.on_link(failure.ip) && *own != reset)
 }
 
 /// Hops travelled, from the usual initial values 64, 128 and 255.
@@ -132,7 +153,7 @@ fn hops_of(ttl: u8) -> u8 {
 
 #[cfg(test)]
 mod tests {
-    use super::super::tests_support::{connect, icmp_from, reset, route_via};
+    use super::super::tests_support::{connect, icmp_from, reset, route_on_link, route_via};
     use super::*;
     use crate::Seen;
     use crate::observation::{Hop, HopAnswer, HopSaid, Role, Walk, WalkProtocol};
@@ -215,5 +236,28 @@ mod tests {
         let refused = Seen::TcpConnect(TcpConnect { answer_ttl: Some(62), ..refused });
         check(vec![refused.clone(), echo(63)], None);
         check(vec![refused, echo(61)], Some((0.92, true)));
+    }
+
+    fn answered_with(port: u16, role: Role, ttl: u8) -> Seen {
+        let Seen::TcpConnect(refused) = connect(&format!("10.2.0.10:{port}"), role, reset()) else { panic!("a connect") };
+        Seen::TcpConnect(TcpConnect { answer_ttl: Some(ttl), ..refused })
+    }
+
+    #[test]
+    fn a_reset_from_nearer_than_the_discard_port_is_no_hosts() {
+        let seen = |target, discard| {
+            vec![route_via("10.2.0.10"), answered_with(80, Role::Target, target), answered_with(DISCARD, Role::Control, discard)]
+        };
+        check(seen(63, 62), Some((0.92, true)));
+        check(seen(62, 62), None);
+        // Another port may be forwarded to a host behind.
+        check(vec![route_via("10.2.0.10"), answered_with(80, Role::Target, 63), answered_with(443, Role::Control, 62)], None);
+    }
+
+    #[test]
+    fn on_our_own_segment_one_tcp_has_one_ttl() {
+        let seen = |ttl| vec![route_on_link("10.2.0.10"), answered_with(80, Role::Target, ttl), answered_with(DISCARD, Role::Control, 64)];
+        check(seen(255), Some((0.92, true)));
+        check(seen(64), None);
     }
 }

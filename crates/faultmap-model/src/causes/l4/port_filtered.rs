@@ -5,7 +5,7 @@ use crate::causes::{Cause, Claim, Tool};
 use crate::evidence::{Failure, Protocol};
 use crate::observation::{AckProbe, ArpProbe, Flows, NeighborState};
 use crate::verdict::Where;
-use crate::{Evidence, Layer};
+use crate::{Evidence, Layer, ObservationId};
 
 /// `l4.port-filtered`
 pub(super) static CAUSE: Cause = Cause {
@@ -45,9 +45,6 @@ fn claim(ev: &Evidence<'_>) -> Option<Claim> {
     if ev.is_local(failure.ip) {
         return None;
     }
-    if let Some(id) = ev.ack_answers(failure.ip) {
-        return Some(Claim::contradicted(vec![id], format!("a bare ACK to port {} is answered: packets reach the listener", failure.port)));
-    }
     if let Some(id) = queue_signs(ev, failure.ip) {
         return Some(Claim::contradicted(vec![id], "some connects to the port pass"));
     }
@@ -68,6 +65,9 @@ fn claim(ev: &Evidence<'_>) -> Option<Claim> {
         Some((_, router)) => format!("between {router} and {}", failure.ip),
         None => format!("at {}", failure.ip),
     };
+    if let Some(id) = ev.ack_answers(failure.ip) {
+        return Some(only_openings(&failure, at, id));
+    }
     let summary = format!("A firewall drops the port: {}", place(&at));
     let acked = ev.first::<AckProbe>(|ack| ack.to.ip() == failure.ip && ack.to.port() == failure.port && ack.sent > 0);
     let claim = match acked {
@@ -80,6 +80,19 @@ fn claim(ev: &Evidence<'_>) -> Option<Claim> {
         ),
     };
     Some(claim.citing([failure.id, control]))
+}
+
+/// A bare ACK passes, and no SYN is answered: mostly a listener's queue. But a filter without states lets pass what looks established.
+fn only_openings(failure: &Failure<'_>, at: String, id: ObservationId) -> Claim {
+    let summary = format!(
+        "Packets to port {} that open no connection are answered, those that do are not: a filter may drop SYNs only.",
+        failure.port
+    );
+    Claim::likely(0.14, Where::Remote, at, summary).citing([failure.id, id]).decided_by(
+        format!("tcpdump -ni any 'tcp port {} and tcp[13] & 2 != 0'", failure.port),
+        failure.ip.to_string(),
+        "SYNs that arrive blame the listener's queue; none arriving blames a filter before it",
+    )
 }
 
 /// The host is there by its neighbour entry, or its segment is reached, and it answers nothing at all: it may drop everything.
@@ -137,8 +150,8 @@ mod tests {
     }
 
     #[test]
-    fn an_answered_bare_ack_refutes_it() {
-        check([silent_with_control(), vec![ack(2)]].concat(), None);
+    fn an_answered_bare_ack_leaves_only_a_filter_of_syns() {
+        check([silent_with_control(), vec![ack(2)]].concat(), Some((0.14, true)));
     }
 
     #[test]

@@ -46,7 +46,7 @@ fn claim(ev: &Evidence<'_>) -> Option<Claim> {
             let summary = format!("The local listener on port {} drops SYNs: its SYN backlog is full.", failure.port);
             return Some(Claim::proven(0.96, Where::Local, failure.place(), summary).citing([failure.id, id]));
         }
-        if super::accept_queue_full::answers_arrive(ev) {
+        if super::accept_queue_full::answers_arrive(ev) || super::stopped_before(ev, failure.ip).is_some() {
             return None;
         }
         if let Some(id) = ev.ack_answers(failure.ip) {
@@ -55,8 +55,7 @@ fn claim(ev: &Evidence<'_>) -> Option<Claim> {
         }
         let asked = ev.first::<crate::observation::AckProbe>(|ack| ack.to.ip() == failure.ip && ack.sent > 0);
         let tcp = failure.protocol == crate::evidence::Protocol::Tcp && asked.is_none();
-        let control =
-            ev.host_answers(failure.ip).filter(|_| tcp && !ev.is_local(failure.ip) && super::stopped_before(ev, failure.ip).is_none())?;
+        let control = ev.host_answers(failure.ip).filter(|_| tcp && !ev.is_local(failure.ip))?;
         let summary = format!("{} answers otherwise, but no SYN to port {} is answered.", failure.ip, failure.port);
         return Some(Claim::likely(0.12, Where::Remote, failure.place(), summary).citing([failure.id, control]));
     }

@@ -41,7 +41,8 @@ fn claim(ev: &Evidence<'_>) -> Option<Claim> {
 fn closed_each_time(ev: &Evidence<'_>) -> Option<Claim> {
     let answer = usable(ev)?;
     let header = answer.response.header("connection").is_some_and(|value| value.to_ascii_lowercase().contains("close"));
-    let tried = ev.all::<SessionReuse>().last().filter(|(_, reuse)| reuse.announced_close);
+    // Announced or not: the connection was gone before it could be used again.
+    let tried = ev.all::<SessionReuse>().last().filter(|(_, reuse)| reuse.announced_close || reuse.ended_before);
     let (ids, cost_ms) = cost(ev, answer.http.to);
     if (!(header && answer.http.version == "HTTP/1.1") && tried.is_none()) || cost_ms < DEAR_MS {
         return None;

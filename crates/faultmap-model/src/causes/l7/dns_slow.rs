@@ -4,12 +4,14 @@ use super::answer::spoken;
 use super::dns_search as search;
 use super::lookup::{Questions, capital, of_resolvers, of_target};
 use crate::causes::{Cause, Claim, Tool};
-use crate::observation::{DnsOutcome, RecordType, Role, SystemLookup};
+use crate::observation::{DnsOutcome, DnsQuery, RecordType, Role, SystemLookup};
 use crate::verdict::Where;
 use crate::{Evidence, Layer, ObservationId};
 
 /// A cached answer takes one round trip; a walk from the root through near servers less than this.
 const SLOW_MS: f64 = 200.0;
+/// Below this, one slow answer alone may be a busy moment's.
+const SURELY_SLOW_MS: f64 = 600.0;
 /// A system lookup from here on has waited for a timeout or a retransmission.
 const VERY_SLOW_MS: f64 = 1_000.0;
 
@@ -60,9 +62,19 @@ fn claim(ev: &Evidence<'_>) -> Option<Claim> {
     let questions = groups.iter().flatten().filter_map(|questions| slowest_question(ev, questions));
     let system = slow_lookup(ev);
     let slowest = questions.chain(system).max_by(|a, b| a.took_ms.total_cmp(&b.took_ms)).filter(|slowest| slowest.took_ms > SLOW_MS)?;
+    if slowest.took_ms < SURELY_SLOW_MS && !again(ev, slowest.id) {
+        return None;
+    }
     let waited = if slowest.took_ms >= VERY_SLOW_MS { ": somebody waited for a timeout or a lost datagram" } else { "" };
     let summary = capital(&format!("{} took {}{waited}.", slowest.what, spoken(slowest.took_ms)));
     Some(Claim::degrades(0.9, Where::Remote, place(ev), summary).citing([slowest.id]))
+}
+
+/// Another question or lookup was slow too: one alone may have met a busy moment, of this host or of the way.
+fn again(ev: &Evidence<'_>, slowest: ObservationId) -> bool {
+    let timed = ev.all::<DnsQuery>().filter(|(_, query)| matches!(query.outcome, DnsOutcome::Answer(_))).map(|(id, _)| id);
+    let timed = timed.chain(ev.all::<SystemLookup>().map(|(id, _)| id)).filter(|id| *id != slowest);
+    timed.filter_map(|id| ev.get(id)).any(|other| other.took_ms > SLOW_MS)
 }
 
 fn silent(questions: &Questions<'_>) -> bool {
@@ -107,7 +119,6 @@ fn place(ev: &Evidence<'_>) -> String {
 mod tests {
     use super::*;
     use crate::Recording;
-    use crate::observation::DnsQuery;
     use crate::testkit::{OTHER_RESOLVER, claims, healthy_dns, healthy_https, plus, query, took, unanswered};
 
     fn check(recording: &Recording, expect: Option<(f64, bool)>) {
@@ -120,6 +131,20 @@ mod tests {
         check(&took::<SystemLookup>(healthy_https(), 5_010.0), Some((0.9, false)));
         check(&took::<DnsQuery>(healthy_dns(), 260.0), Some((0.9, false)));
         check(&took::<DnsQuery>(healthy_https(), 190.0), None);
+    }
+
+    #[test]
+    fn one_slow_moment_is_not_a_slow_resolver() {
+        let once = |took_ms| {
+            let mut recording = healthy_https();
+            let query = recording.observations.iter_mut().find(|o| matches!(&o.seen, crate::Seen::DnsQuery(_)));
+            if let Some(query) = query {
+                query.took_ms = took_ms;
+            }
+            recording
+        };
+        check(&once(260.0), None);
+        check(&once(1_300.0), Some((0.9, false)));
     }
 
     #[test]

@@ -4,12 +4,15 @@ use super::answer::{answer, answered_by, drips, exchange, small_segments_pass, s
 use super::clients::with_clients;
 use super::speech::well;
 use crate::causes::{Cause, Claim, Tool};
-use crate::observation::{ConnectOutcome, Dialogue, Spoken, TcpHealth};
+use crate::observation::{BodyEnd, ConnectOutcome, Dialogue, Spoken, TcpHealth};
 use crate::verdict::Where;
 use crate::{Evidence, Layer, ObservationId};
 
 /// A time to first byte beyond the network's round trip that users call slow.
 const SLOW_MS: f64 = 1_000.0;
+/// A body read for so long, and fewer bytes a second than a modem of 1985 carried.
+const TRICKLE_MS: f64 = 3_500.0;
+const TRICKLE_BYTES: f64 = 120.0;
 
 /// `l7.service-slow`
 pub(super) static CAUSE: Cause = Cause {
@@ -36,7 +39,7 @@ pub(super) static CAUSE: Cause = Cause {
 };
 
 fn claim(ev: &Evidence<'_>) -> Option<Claim> {
-    in_http(ev).or_else(|| dripping(ev)).or_else(|| in_dialogue(ev))
+    in_http(ev).or_else(|| trickling(ev)).or_else(|| dripping(ev)).or_else(|| in_dialogue(ev))
 }
 
 /// The answer comes, so slowly that nobody gets it.
@@ -49,6 +52,27 @@ fn dripping(ev: &Evidence<'_>) -> Option<Claim> {
     let took = ev.get(id).map_or(0.0, |observation| observation.took_ms);
     let summary = format!("{} drips its answer: {bytes} bytes in {}, and no end in sight.", http.to, spoken(took));
     Some(Claim::proven(0.85, Where::Remote, http.to.to_string(), summary).citing([id]).despite_answers())
+}
+
+/// The head came well, and the body, whose end is known, comes as a trickle. (One without a declared length may be a stream of events.)
+fn trickling(ev: &Evidence<'_>) -> Option<Claim> {
+    let answer = answer(ev).filter(|answer| wanted(ev, answer.response))?;
+    let body = &answer.response.body;
+    let declared: u64 = answer.response.header("content-length")?.trim().parse().ok()?;
+    let per_second = body.wire_bytes as f64 / (body.took_ms / 1e3).max(0.001);
+    if body.end != BodyEnd::Limit || body.wire_bytes >= declared || body.took_ms < TRICKLE_MS || per_second > TRICKLE_BYTES {
+        return None;
+    }
+    if repaired(ev, answer.http.tcp.as_ref(), answer.http.to) || small_segments_pass(ev) {
+        return None;
+    }
+    let summary = format!(
+        "{} sends its answer as a trickle: {} of {declared} bytes in {}.",
+        answered_by(&answer),
+        body.wire_bytes,
+        spoken(body.took_ms)
+    );
+    Some(Claim::degrades(0.85, Where::Remote, answer.http.to.to_string(), summary).citing([answer.id]))
 }
 
 fn in_http(ev: &Evidence<'_>) -> Option<Claim> {

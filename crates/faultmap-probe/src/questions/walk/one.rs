@@ -26,7 +26,7 @@ pub(super) fn may_ping(to: IpAddr) -> Result<(), PingRefused> {
 }
 
 async fn tcp(ask: &WalkAsk, ttl: u8) -> Probed {
-    let how = SynOptions { ttl: Some(ttl), max_seg: None, soft: SoftError::Ends };
+    let how = SynOptions { ttl: Some(ttl), soft: SoftError::Ends, ..SynOptions::default() };
     let syn = syn::connect(ask.to, how, ask.wait).await;
     let destination = ask.to.ip();
     let answer = match (&syn.end, error_queue::newest(&syn.errors)) {
