@@ -413,6 +413,7 @@ fn record(flow: &mut Flow, end: End, now: Stamp) -> FlowRecord {
         tcp,
         exchanges: flow.exchanges.take().map(|exchanges| *exchanges).unwrap_or_default(),
         searching: flow.ttl < SEARCHING_TTL,
+        fragmented: flow.fragmented,
         findings: std::mem::take(&mut flow.findings),
     }
 }

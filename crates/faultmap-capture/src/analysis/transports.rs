@@ -360,6 +360,7 @@ impl Core {
         flow.last_packet = captured.number;
         if side == Side::Client {
             flow.ttl = flow.ttl.min(packet.ip.hop_limit);
+            flow.fragmented = flow.fragmented.saturating_add(u64::from(packet.ip.fragment.is_some()));
         }
         let Some((station, to)) = frame.macs.filter(|_| frame.tunnels == 0) else { return };
         if side == Side::Client {

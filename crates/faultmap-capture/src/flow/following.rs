@@ -38,6 +38,8 @@ pub(crate) struct Flow {
     pub(crate) icmp_error: bool,
     /// Smallest TTL of the client's packets.
     pub(crate) ttl: u8,
+    /// Datagrams of the client that went out in fragments.
+    pub(crate) fragmented: u64,
     /// The stations on the medium that its sides' packets come from.
     pub(crate) macs: PerSide<Option<Mac>>,
     /// The station that the client's packets go to, and how many have in a row.
@@ -140,6 +142,7 @@ impl Flow {
             looped: false,
             icmp_error: false,
             ttl: u8::MAX,
+            fragmented: 0,
             macs: PerSide::default(),
             to: None,
             to_it: 0,

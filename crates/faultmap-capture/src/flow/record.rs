@@ -226,6 +226,9 @@ pub struct TcpSide {
     /// Its largest segment, bytes of payload.
     #[serde(skip)]
     pub largest_payload: u32,
+    /// Its segments whose checksum the capture cannot judge, for a network card fills it in.
+    #[serde(skip)]
+    pub unchecked: u32,
     /// TTL of its packets.
     #[serde(skip)]
     pub ttl: Option<u8>,
@@ -380,6 +383,9 @@ pub struct FlowRecord {
     /// The client's packets had few hops to go when they passed: it searched the path, as traceroute does.
     #[serde(skip)]
     pub searching: bool,
+    /// Datagrams of the client that went out in fragments.
+    #[serde(skip)]
+    pub fragmented: u64,
     /// Rules that matched, worst first.
     pub findings: Vec<RuleCount>,
 }

@@ -1,5 +1,7 @@
 //! Loss by path: what was sent again between two hosts, of all that was sent, whatever flows it was in. One lost packet is every day's; a share is not.
 
+mod path;
+
 use super::problem::{MOST_FLOWS, Problem};
 use crate::analysis::Outcome;
 use crate::finding::{Cited, Finding, Party, Weight};
@@ -34,6 +36,9 @@ fn explained(flow: &FlowRecord) -> bool {
 /// What one host sent to another.
 #[derive(Default)]
 struct Road {
+    /// Segments that came damaged, and those whose checksum cannot be judged.
+    damaged: u64,
+    unchecked: u64,
     sent: u64,
     repaired: u64,
     before: u64,
@@ -54,7 +59,16 @@ pub(super) fn problems(outcome: &Outcome) -> Vec<Problem> {
             roads.entry((from, to)).or_default().add(flow, side, tcp.sides.of(side));
         }
     }
-    roads.into_iter().filter_map(|((from, to), road)| road.problem(from, to, outcome)).collect()
+    let mut paths = path::losing(outcome);
+    paths.retain(|path| !roads.iter().any(|((from, to), road)| path.is_between(*from, *to) && road.is_damaged()));
+    let told = |from: IpAddr, to: IpAddr| paths.iter().any(|path| path.is_between(from, to));
+    let of_path: Vec<Problem> = paths.iter().flat_map(|path| path.problems(outcome)).collect();
+    let of_road = roads.into_iter().filter_map(|((from, to), road)| match road.is_damaged() {
+        true => road.damage(from, to, outcome),
+        false if told(from, to) => None,
+        false => road.problem(from, to, outcome),
+    });
+    of_road.chain(of_path).collect()
 }
 
 impl Road {
@@ -63,16 +77,47 @@ impl Road {
         self.sent = self.sent.saturating_add(*flow.packets.of(side));
         self.repaired = self.repaired.saturating_add(repaired);
         self.before = self.before.saturating_add(u64::from(tcp.lost_before));
+        self.damaged = self.damaged.saturating_add(u64::from(tcp.bad_checksums));
+        self.unchecked = self.unchecked.saturating_add(u64::from(tcp.unchecked));
         self.after = self.after.saturating_add(u64::from(tcp.lost_after));
         if repaired > 0 && self.flows.len() < MOST_FLOWS {
             self.flows.insert(flow.id);
         }
     }
 
+    /// Of what was sent, that which was sent again.
+    fn share(&self) -> f64 {
+        self.repaired as f64 / self.sent.max(1) as f64
+    }
+
+    fn is_worth_telling(&self) -> bool {
+        (self.repaired >= SOME && self.share() >= WORTH_TELLING) || (self.repaired >= FEW && self.share() >= HEAVY)
+    }
+
+    /// Most of what was sent again had come, with a checksum that is wrong (RFC 9293 §3.1: dropped). Where a network card fills checksums in, a wrong
+    /// one says nothing.
+    fn is_damaged(&self) -> bool {
+        self.damaged >= FEW && self.unchecked == 0 && self.damaged.saturating_mul(2) >= self.repaired && self.is_worth_telling()
+    }
+
+    /// Bits that changed on the way: the loss is their consequence.
+    fn damage(self, from: IpAddr, to: IpAddr, outcome: &Outcome) -> Option<Problem> {
+        let damaged =
+            |finding: &&Finding| finding.rule == "tcp.bad-checksum" && finding.flow.is_some_and(|flow| self.flows.contains(&flow));
+        let mut cited = Cited::default();
+        outcome.findings.iter().filter(damaged).for_each(|finding| super::problem::join(&mut cited, &finding.cited));
+        let (count, repaired, sent, percent) = (self.damaged, self.repaired, self.sent, self.share() * 100.0);
+        let problem = self.problem(from, to, outcome)?;
+        let text = format!(
+            "Packets from {from} to {to} are damaged on the way: {count} came with a wrong checksum and were dropped; {repaired} of {sent} were sent \
+             again ({percent:.1} %)."
+        );
+        Some(Problem { rule: "tcp.damaged", cause: causes::find("l1.bit-errors")?, text, cited, times: count, ..problem })
+    }
+
     fn problem(self, from: IpAddr, to: IpAddr, outcome: &Outcome) -> Option<Problem> {
-        let share = self.repaired as f64 / self.sent.max(1) as f64;
-        let worth_telling = (self.repaired >= SOME && share >= WORTH_TELLING) || (self.repaired >= FEW && share >= HEAVY);
-        if !worth_telling {
+        let share = self.share();
+        if !self.is_worth_telling() {
             return None;
         }
         let of_road = |finding: &&Finding| is_repair(finding) && finding.flow.is_some_and(|flow| self.flows.contains(&flow));

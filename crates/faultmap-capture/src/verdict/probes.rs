@@ -10,7 +10,7 @@ use faultmap_model::Layer;
 use std::net::IpAddr;
 
 /// traceroute(8) asks these UDP ports, from its default on.
-const TRACEROUTE: std::ops::RangeInclusive<u16> = 33_434..=33_534;
+pub(super) const TRACEROUTE: std::ops::RangeInclusive<u16> = 33_434..=33_534;
 
 /// Echo and discard (RFC 862, RFC 863), which nobody offers any more: who asks there asks whether the host is up.
 const UNUSED: [u16; 2] = [7, 9];

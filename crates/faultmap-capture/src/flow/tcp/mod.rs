@@ -413,7 +413,7 @@ impl Tcp {
     pub(crate) fn record(&self, now: Stamp) -> TcpRecord {
         let side = |half: &Half| {
             let mut stats = half.stats;
-            stats.ttl = half.ttl;
+            (stats.ttl, stats.unchecked) = (half.ttl, half.checksums.offloaded);
             stats.zero_window_at_end = half.zero_since.is_some();
             stats.zero_window_ms += half.zero_since.map_or(0.0, |since| self.last.unwrap_or(now).ms_since(since));
             stats
