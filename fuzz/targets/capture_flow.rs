@@ -24,6 +24,14 @@ faultmap_fuzz::target!(|data| {
         let wire_len = bytes.len() as u32 + u32::from(cut);
         analysis.packet(&Captured { number: PacketNo(number), at: Stamp(at), link: LinkType(link.into()), wire_len, bytes });
         assert!(analysis.open_flows() <= 8);
+        // Watched now and then, and told the time.
+        if cut & 1 == 1 {
+            assert!(analysis.flows_now().len() <= 8);
+            let _ = analysis.take_findings();
+        }
+        if cut & 2 == 2 {
+            analysis.clock(Stamp(at.saturating_add(4_000_000_000)));
+        }
     }
     let outcome = analysis.finish();
     assert!(outcome.flows.len() <= 4 && outcome.findings.len() <= 16);

@@ -95,6 +95,12 @@ fn a_question_on_the_medium_is_overdue_after_the_third_time() {
     wire.who_has(3000);
     wire.analysis.clock(at(9000));
     assert_eq!(wire.told(), Vec::<&str>::new(), "once");
+    // Silent again, another day.
+    for ms in [200_000, 201_000, 202_000] {
+        wire.who_has(ms);
+    }
+    wire.analysis.clock(at(202_600));
+    assert_eq!(wire.told(), ["arp.unanswered"]);
 }
 
 #[test]

@@ -90,7 +90,7 @@ pub(crate) enum Command {
     Host(Box<HostArgs>),
     /// Hold two recordings of a target side by side: what changed
     Compare(CompareArgs),
-    /// Name the layer at fault from packets: read a capture file
+    /// Name the layer at fault from packets: of a capture file, or as they pass an interface
     Capture(CaptureArgs),
     /// Teach about a layer or a cause: `explain L4`, `explain l4.port-filtered`
     Explain(ExplainArgs),

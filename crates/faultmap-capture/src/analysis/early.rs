@@ -9,7 +9,7 @@ use crate::flow::{FlowId, FlowKey, Side};
 use crate::packet::{PacketNo, Stamp};
 use faultmap_model::Layer;
 use foldhash::fast::RandomState;
-use std::collections::{HashMap, HashSet, VecDeque};
+use std::collections::{HashMap, VecDeque};
 use std::net::SocketAddr;
 
 /// A SYN or a question without an answer for so long is told: the first SYN is repeated after 1 s and 3 s (RFC 6298 §2), and most resolvers give up
@@ -20,6 +20,9 @@ const QUESTION_PATIENCE_NS: u64 = 5_000_000_000;
 const MOST_WAITING: usize = 16_384;
 const MOST_FOUND: usize = 10_000;
 const MOST_TOLD: usize = 65_536;
+
+/// What is of no flow may happen again: told anew after so long.
+const AGAIN_NS: u64 = 60_000_000_000;
 
 type Told = (&'static str, Option<FlowId>, Option<Party>);
 
@@ -37,7 +40,8 @@ pub struct Fresh {
 pub(super) struct Early {
     watched: bool,
     found: Vec<Finding>,
-    told: HashSet<Told, RandomState>,
+    /// What was told, and when.
+    told: HashMap<Told, Stamp, RandomState>,
     syns: VecDeque<(Stamp, FlowKey)>,
     questions: VecDeque<(Stamp, FlowKey)>,
     /// Ends of the flows that have a finding since the last call.
@@ -67,12 +71,20 @@ impl Early {
         if self.told.len() >= MOST_TOLD {
             self.told.clear();
         }
-        self.told.insert(told(finding))
+        let news = self.is_open(told(finding), finding.last);
+        if news {
+            self.told.insert(told(finding), finding.last);
+        }
+        news
+    }
+
+    fn is_open(&self, what: Told, at: Stamp) -> bool {
+        self.told.get(&what).is_none_or(|known| what.1.is_none() && at.since(*known) >= AGAIN_NS)
     }
 }
 
 impl Analysis {
-    /// Findings since the last call, each once; the first call begins it, and gives none. The outcome holds them, too, but for those that turned out
+    /// Findings since the last call, each once (what is of no flow, again after a minute); the first call begins it, and gives none. The outcome holds them, too, but for those that turned out
     /// to be a part of something else: attempts of a scan, an answer that came late.
     pub fn take_findings(&mut self) -> Vec<Fresh> {
         let core = &mut self.core;
@@ -102,7 +114,9 @@ impl Analysis {
             return;
         }
         let now = core.now;
-        for finding in core.neighbors.overdue(now, &core.hosts) {
+        let early = &core.early;
+        let open = |rule, party, last| early.is_open((rule, None, Some(party)), last);
+        for finding in core.neighbors.overdue(now, &core.hosts, open) {
             core.early.tell(finding);
         }
         while let Some(key) = due(&mut core.early.syns, now, SYN_PATIENCE_NS) {

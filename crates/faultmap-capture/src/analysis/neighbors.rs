@@ -49,6 +49,13 @@ struct Ask {
     last: Stamp,
 }
 
+impl Ask {
+    /// Three requests within ten seconds, on average: somebody wants an answer now.
+    fn is_urgent(&self) -> bool {
+        self.last.since(self.first) <= ASKED_WITHIN_NS.saturating_mul(self.cited.count / ASKED)
+    }
+}
+
 #[derive(Debug, Clone, Copy, Default)]
 struct Burst {
     since: Stamp,
@@ -319,10 +326,11 @@ impl Neighbors {
     }
 
     /// Questions that were asked three times and have had no answer for a while, as findings that nobody is told of yet.
-    pub(super) fn overdue(&self, now: Stamp, hosts: &Hosts) -> Vec<Finding> {
+    pub(super) fn overdue(&self, now: Stamp, hosts: &Hosts, is_news: impl Fn(&'static str, Party, Stamp) -> bool) -> Vec<Finding> {
         let late = |ask: &Ask| ask.cited.count > ASKED || (ask.cited.count == ASKED && now.since(ask.last) >= OVERDUE_NS);
-        let silent = |target: IpAddr, ask: &Ask| !hosts.heard_since(target, ask.first) && now.since(ask.first) <= 2 * ASKED_WITHIN_NS;
+        let silent = |target: IpAddr, ask: &Ask| !hosts.heard_since(target, ask.first) && ask.is_urgent();
         let open = self.asks.iter().filter(|(target, ask)| late(ask) && silent(**target, ask));
+        let open = open.filter(|(target, ask)| is_news(unanswered_rule(**target), Party::Host(**target), ask.last));
         let mut found: Vec<Finding> = open.map(|(target, ask)| asked_in_vain(ask, *target, "nobody answered so far")).collect();
         found.sort_by_key(|finding| (finding.first, finding.blames));
         found
@@ -339,7 +347,7 @@ impl Neighbors {
                 self.order.push_back((since, target));
                 continue;
             }
-            let enough = enough && ask.last.since(ask.first) <= ASKED_WITHIN_NS * (ask.cited.count / ASKED);
+            let enough = enough && ask.is_urgent();
             if enough && !hosts.heard_since(target, ask.first) {
                 unanswered(ask, target, book);
             }
@@ -354,8 +362,12 @@ fn unanswered(ask: &Ask, target: IpAddr, book: &mut Book) {
     book.sight(Subject { rule: finding.rule, flow: None, party: finding.blames }, number, ask.last, || finding);
 }
 
+const fn unanswered_rule(target: IpAddr) -> &'static str {
+    if target.is_ipv4() { "arp.unanswered" } else { "nd.unanswered" }
+}
+
 fn asked_in_vain(ask: &Ask, target: IpAddr, words: &str) -> Finding {
-    let rule = if target.is_ipv4() { "arp.unanswered" } else { "nd.unanswered" };
+    let rule = unanswered_rule(target);
     let party = Some(Party::Host(target));
     let text = format!("{} asked {} times who has {target}; {words}", ask.asker, ask.cited.count);
     let finding = l2(rule, Weight::Fault, Some("l2.neighbor-unresolved"), party, ask.cited.clone(), (ask.first, ask.last), text);
