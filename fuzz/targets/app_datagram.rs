@@ -1,4 +1,4 @@
-//! Datagrams as DNS and QUIC may carry them: every conversation ends without panic, and what it tells is printable and bounded. Each datagram has a byte
+//! Datagrams as DNS, QUIC and NTP may carry them: every conversation ends without panic, and what it tells is printable and bounded. Each datagram has a byte
 //! for its side and one for its length before it.
 #![cfg_attr(fuzzing, no_main)]
 
@@ -15,7 +15,8 @@ faultmap_fuzz::target!(|data| {
         let len = if *len == 255 { rest.len() } else { usize::from(*len).min(rest.len()) };
         let (bytes, tail) = rest.split_at(len);
         script = tail;
-        let (port, from) = (if side & 2 == 0 { 53 } else { 443 }, if side & 1 == 0 { Side::Client } else { Side::Server });
+        let port = [53, 443, 123, 123][usize::from(side >> 1 & 3)];
+        let from = if side & 1 == 0 { Side::Client } else { Side::Server };
         let ends = Ends { server: (ends.server.ip(), port).into(), ..ends };
         let talk = talk.get_or_insert_with(|| datagrams(ends, bytes));
         if let Some((_, talk)) = talk {

@@ -89,7 +89,8 @@ impl Core {
         let found = match &flow.body {
             Body::Tcp(body) => report::findings(&body.tcp, &self.about(&flow, now)),
             Body::Datagrams { .. } => self.unanswered(&flow).into_iter().collect(),
-            Body::Plain => echo_unanswered(&flow).into_iter().collect(),
+            Body::Echo(_) => echoes(&mut flow, now).into_iter().collect(),
+            Body::Plain => Vec::new(),
         };
         for finding in found {
             flow.note(RuleCount { rule: finding.rule, count: finding.cited.count.max(1), weight: finding.weight });
@@ -194,8 +195,8 @@ impl Core {
                 }
                 how
             }
-            Body::Plain if cut => End::Cut,
-            Body::Plain => End::Idle,
+            Body::Echo(_) | Body::Plain if cut => End::Cut,
+            Body::Echo(_) | Body::Plain => End::Idle,
         };
         self.heard_of(flow);
         how
@@ -347,6 +348,25 @@ impl Core {
             value: Some(dropped as f64),
         })
     }
+}
+
+/// What became of echo requests: some answered and others not, or none at all.
+fn echoes(flow: &mut Flow, now: Stamp) -> Option<Finding> {
+    let Body::Echo(echo) = &mut flow.body else { return None };
+    let (loss, packets) = (echo.loss(now, &flow.packets), echo.packets.clone());
+    let Some(loss) = loss.filter(|_| !flow.looped && !flow.icmp_error && flow.ttl >= SEARCHING_TTL) else { return echo_unanswered(flow) };
+    let (client, server) = (flow.ends().client.ip(), flow.ends().server.ip());
+    let share = loss.lost as f64 / loss.asked.max(1) as f64 * 100.0;
+    let rtt = loss.rtt.map_or_else(String::new, |(least, mean, most)| format!("; round trips of {least:.1}/{mean:.1}/{most:.1} ms"));
+    let pattern = if loss.is_outage() { ", all of them in one row" } else { "" };
+    let text = format!("{} of {} echo requests from {client} to {server} got no reply ({share:.0} %){pattern}{rtt}", loss.lost, loss.asked);
+    // An outage is no loss, and one in twenty may be a host that has better to do.
+    let heavy = !loss.is_outage() && loss.lost >= 3 && share >= 5.0;
+    let (weight, cause) = if heavy { (Weight::Warning, Some("l3.packet-loss")) } else { (Weight::Note, None) };
+    let mut found = of_flow(flow, "icmp.echo-lost", weight, (Layer::L3, cause), text, share);
+    found.cited.packets = packets.iter().map(|packet| packet.0).collect();
+    found.cited.count = loss.lost;
+    Some(found)
 }
 
 fn echo_unanswered(flow: &Flow) -> Option<Finding> {

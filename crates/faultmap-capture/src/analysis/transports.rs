@@ -5,6 +5,7 @@ use super::lookups::Silence;
 use super::{Analysis, Core, Mark, Place, Totals, Volume, leases};
 use crate::analysis::book::Subject;
 use crate::analysis::closing::Why;
+use crate::app::Exchange;
 use crate::finding::{Cited, Finding, Party, Weight};
 use crate::flow::following::{Body, Flow};
 use crate::flow::stream::Payload;
@@ -234,6 +235,7 @@ impl Analysis {
         let side = flow.side(low_sends);
         core.volume(flow, side, captured, frame, packet);
         core.place = Some(Place { flow: flow.id, from: side, mark: Mark::Plain });
+        core.echo(flow, asks, packet, captured);
         let now = core.now;
         table.touch(at, Class::Datagram, now);
     }
@@ -313,6 +315,31 @@ impl Core {
         }
         self.heard_of(flow);
         Some(took.mark)
+    }
+
+    /// An echo request or reply is a question or an answer.
+    fn echo(&mut self, flow: &mut Flow, asks: bool, packet: &Packet<'_>, captured: &Captured<'_>) {
+        let rest = match packet.transport {
+            Transport::Icmp(header, _) => header.rest,
+            Transport::Icmpv6(header, _) => header.rest,
+            _ => return,
+        };
+        let Body::Echo(echo) = &mut flow.body else { return };
+        let sequence = u16::from_be_bytes([rest[2], rest[3]]);
+        let Some((wait, asked_in, asked)) = echo.packet(sequence, !asks, captured.at, captured.number) else { return };
+        self.said.exchanges.push(Exchange {
+            protocol: "icmp",
+            question: format!("echo {sequence}"),
+            answer: "reply".to_owned(),
+            asked,
+            asked_in: asked_in.0,
+            wait_ms: Some(wait),
+            think_ms: None,
+            total_ms: Some(wait),
+            answered_in: Some(captured.number.0),
+            ok: true,
+        });
+        self.heard_of(flow);
     }
 
     fn datagram(&mut self, flow: &mut Flow, side: Side, captured: &Captured<'_>, packet: &Packet<'_>, payload: &[u8]) {

@@ -2,6 +2,7 @@
 //! exchanges (a question, its answer, how long each part took) and findings. It never sees packets, and never blocks: what it cannot read it lets go.
 
 mod brokers;
+mod clock;
 pub mod dhcp;
 pub mod dhcp6;
 mod dns;

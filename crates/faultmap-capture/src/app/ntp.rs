@@ -13,6 +13,8 @@ pub struct Ntp {
     pub stratum: u8,
     /// Where the server has its time from; letters if `stratum` is 0 or 1.
     pub reference: [u8; 4],
+    /// Round trip and uncertainty to the reference clock, in 2⁻¹⁶ seconds.
+    pub root: [u32; 2],
     /// Origin, receive and transmit time: seconds since 1900 and 2⁻³² seconds.
     pub times: [u64; 3],
 }
@@ -25,9 +27,11 @@ impl Ntp {
         let (version, mode) = ((first >> 3) & 7, first & 7);
         let word = |at: usize| bytes.get(at..)?.first_chunk::<8>().map(|time| u64::from_be_bytes(*time));
         let times = [word(24)?, word(32)?, word(40)?];
+        let short = |at: usize| bytes.get(at..)?.first_chunk::<4>().map(|time| u32::from_be_bytes(*time));
+        let root = [short(4)?, short(8)?];
         let reference = *bytes.get(12..)?.first_chunk::<4>()?;
         let sane = (1..=4).contains(&version) && (1..=5).contains(&mode);
-        sane.then_some(Ntp { leap: first >> 6, version, mode, stratum: *rest.first()?, reference, times })
+        sane.then_some(Ntp { leap: first >> 6, version, mode, stratum: *rest.first()?, reference, root, times })
     }
 
     /// The word for the mode.
@@ -40,6 +44,13 @@ impl Ntp {
             4 => "server",
             _ => "broadcast",
         }
+    }
+
+    /// How far the time may be off at most (RFC 5905 §11.2: root distance), seconds.
+    #[must_use]
+    pub fn root_distance(&self) -> f64 {
+        let [delay, dispersion] = self.root.map(|time| f64::from(time) / 65_536.0);
+        delay / 2.0 + dispersion
     }
 
     /// The letters of a "kiss of death" (RFC 5905 §7.4), by which a server refuses: `RATE`, `DENY`.

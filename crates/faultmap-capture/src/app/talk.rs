@@ -7,7 +7,8 @@ use super::recognise::{First, Guess, LOOKED_AT, Spoken, recognise};
 use super::strangers::{self, Words};
 use super::tell::{Mark, tell};
 use super::{
-    Below, Chunk, Conversation, End, Ends, Exchange, Sink, brokers, dns, h2, http, lines, mysql, postgres, quic, redis, socks, ssh, tls,
+    Below, Chunk, Conversation, End, Ends, Exchange, Sink, brokers, clock, dns, h2, http, lines, mysql, postgres, quic, redis, socks, ssh,
+    tls,
 };
 use crate::finding::Weight;
 use crate::flow::Side;
@@ -278,6 +279,9 @@ pub fn datagrams(ends: Ends, first: &[u8]) -> Option<(&'static str, Box<dyn Conv
     let group = ends.server.ip().is_multicast() || ports.contains(&5353) || ports.contains(&5355) || ports.contains(&137);
     if !group && (ports.contains(&53) || dns::looks_like(first)) {
         return Some(("dns", Box::new(dns::Dns::new(ends, false))));
+    }
+    if !group && ports.contains(&123) && clock::looks_like(first) {
+        return Some(("ntp", Box::new(clock::Clock::new(ends))));
     }
     quic::opens(first).then(|| ("quic", Box::new(quic::Quic::new(ends)) as Box<dyn Conversation>))
 }

@@ -1,6 +1,7 @@
 //! One flow while it is followed: its ends, its volume, the TCP in it, and the conversation that its bytes are.
 
 use crate::app::{Below, Conversation, Ends, Sink, Talk};
+use crate::flow::echo::Echo;
 use crate::flow::record::{Exchanges, PerSide, RuleCount, State};
 use crate::flow::stream::{Payload, Piece, Room, Stream};
 use crate::flow::tcp::{Segment, Tcp};
@@ -53,6 +54,7 @@ pub(crate) struct Flow {
 pub(crate) enum Body {
     Tcp(Box<TcpBody>),
     Datagrams { talk: Option<Box<dyn Conversation>>, looked: bool },
+    Echo(Box<Echo>),
     Plain,
 }
 
@@ -119,6 +121,7 @@ impl Flow {
         let by_client = opener.unwrap_or_else(|| first_is_client(from, to));
         let body = match key.protocol {
             Protocol::Tcp => Body::Tcp(spare.take()),
+            Protocol::Icmp => Body::Echo(Box::default()),
             Protocol::Udp => Body::Datagrams { talk: None, looked: false },
             _ => Body::Plain,
         };

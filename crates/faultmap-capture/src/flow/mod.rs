@@ -1,5 +1,6 @@
 //! Flows: which packets belong together, in which direction they go, and what becomes of them.
 
+pub(crate) mod echo;
 pub(crate) mod following;
 mod key;
 pub mod record;

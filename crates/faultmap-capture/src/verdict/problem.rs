@@ -296,6 +296,8 @@ pub fn is_shared(cause: &str) -> bool {
 fn certainty(finding: &Finding, cause: &Cause) -> (bool, f64) {
     match finding.weight {
         _ if is_shared(cause.id) => (false, 0.82),
+        // A host that answers as seldom as it likes looks the same.
+        _ if finding.rule == "icmp.echo-lost" => (false, 0.6),
         Weight::Fault => (true, 0.93),
         _ => (true, 0.85),
     }

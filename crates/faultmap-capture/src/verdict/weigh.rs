@@ -88,9 +88,9 @@ fn no_accident(problem: &Problem) -> bool {
     problem.rule == "dns.timeout" && problem.cited.count >= problem.times.saturating_mul(3)
 }
 
-/// What keeps a host from its address is no share of anything.
+/// What keeps a host from its address or its time, and what is a share by itself, is no share of anything else.
 fn is_of_state(rule: &str) -> bool {
-    rule.starts_with("dhcp.")
+    rule.starts_with("dhcp.") || matches!(rule, "ntp.clock-skew" | "icmp.echo-lost")
 }
 
 /// What the problem is a part of: exchanges where it is about answers, else flows. A fault of a host as a whole is no share of anything.

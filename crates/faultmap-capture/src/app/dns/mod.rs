@@ -302,7 +302,7 @@ impl Dns {
         if message.least_ttl == Some(0) && matches!(query.qtype, A | AAAA) {
             let weight = if wait < FREE_MS || local { Weight::Note } else { Weight::Warning };
             let text = format!("{question}: the answer may not be cached (TTL 0)");
-            let finding = tell("dns.ttl0", weight, Layer::L7, mark, text).for_cause("l7.dns-ttl-zero").on(service);
+            let finding = tell("dns.ttl0", weight, Layer::L7, mark, text).for_cause((!local).then_some("l7.dns-ttl-zero")).on(service);
             sink.findings.push(finding.worth(0.0));
         }
     }
