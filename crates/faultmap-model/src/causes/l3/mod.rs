@@ -92,6 +92,14 @@ pub(in crate::causes) fn road_is_good(ev: &Evidence<'_>) -> Option<ObservationId
     }
 }
 
+/// Nothing passes the last router that answers, neither to the target nor to its neighbours: the walk that shows the latter.
+pub(in crate::causes) fn all_stops(ev: &Evidence<'_>) -> Option<ObservationId> {
+    match silent_path(ev)? {
+        SilentPath { last: Some(_), sibling: Sibling::StopsToo(id), .. } => Some(id),
+        _ => None,
+    }
+}
+
 /// A neighbouring address is seen further than the target, or its segment is reached: the target's network is routed from here.
 fn segment_is_routed(ev: &Evidence<'_>) -> bool {
     silent_path(ev).is_some_and(|path| matches!(path.sibling, Sibling::GoesFurther(_) | Sibling::RoadIsGood(_)))

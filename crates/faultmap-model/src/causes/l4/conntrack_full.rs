@@ -64,6 +64,24 @@ fn on_the_path(ev: &Evidence<'_>, failure: &Failure<'_>) -> Option<Claim> {
     if !failure.silent() || ev.host_answers(failure.ip).is_some() {
         return None;
     }
+    by_old_flows(ev, failure).or_else(|| without_old_flows(ev, failure))
+}
+
+/// A full table drops a packet before the router looks at its time to live: from there on nothing new is seen, to no address. Without a flow
+/// from before, a route that swallows everything looks the same, and is more common.
+fn without_old_flows(ev: &Evidence<'_>, failure: &Failure<'_>) -> Option<Claim> {
+    let id = crate::causes::l3::all_stops(ev)?;
+    let (_, router) = ev.last_router(failure.ip)?;
+    let summary = format!("Nothing new passes {router}, to no address behind it: a connection-tracking table there may be full.");
+    let claim = Claim::likely(0.12, Where::Path, format!("after {router}"), summary).citing([failure.id, id]);
+    Some(claim.decided_by(
+        "sysctl net.netfilter.nf_conntrack_count net.netfilter.nf_conntrack_max",
+        format!("the router after {router}"),
+        "count at max: the table is full; else look for a route that swallows the packets",
+    ))
+}
+
+fn by_old_flows(ev: &Evidence<'_>, failure: &Failure<'_>) -> Option<Claim> {
     let (id, flows) = ev.first::<Flows>(|flows| flows.to == Some(failure.ip))?;
     let gateway = ev.gateway(failure.ip);
     let at = match gateway {
@@ -107,7 +125,7 @@ mod tests {
     use super::super::tests_support::{connect, reset, route_via, silent};
     use super::*;
     use crate::Seen;
-    use crate::observation::Role;
+    use crate::observation::{Hop, HopAnswer, HopSaid, IcmpError, Role, Walk, WalkProtocol};
     use crate::testkit::{claims, recording};
 
     fn check(seen: Vec<Seen>, expect: Option<(f64, bool)>) {
@@ -124,6 +142,21 @@ mod tests {
         check(vec![flows(2)], Some((0.93, true)));
         check(vec![flows(0)], Some((0.42, true)));
         check(vec![], None);
+    }
+
+    #[test]
+    fn without_an_old_flow_a_whole_network_that_is_silent_leaves_it_possible() {
+        let walk = |to: &str, role, answers: Vec<HopAnswer>| {
+            let hops = vec![Hop { ttl: 1, sent: 1, answers }, Hop { ttl: 2, sent: 3, answers: vec![] }];
+            Seen::Walk(Walk { to: to.parse().expect("addr"), role, protocol: WalkProtocol::Tcp, hops, reached_ttl: None })
+        };
+        let router = || {
+            let from = "10.1.0.1".parse().expect("ip");
+            vec![HopAnswer { from, said: HopSaid::Icmp(IcmpError { icmp_type: 11, code: 0, from, mtu: None }), rtt_ms: 1.0 }]
+        };
+        let stopped = walk("10.2.0.10:50051", Role::Target, router());
+        check(vec![stopped.clone(), walk("10.2.0.11:33434", Role::Control, vec![])], Some((0.12, true)));
+        check(vec![stopped], None);
     }
 
     #[test]
