@@ -392,6 +392,7 @@ mod tests {
         let lines = [(C, 1, HELLO), (S, 9, &[5, 0][..]), (C, 10, ASK)];
         let asked = ["SOCKS connect to shop.test:443 > "];
         check(1080, &lines, End::HalfClosed(Side::Client), 9000, &["proxy.tunnel-unanswered fault -"], &asked);
+        check(3000, &lines, End::HalfClosed(Side::Client), 9000, &["proxy.tunnel-unanswered fault -"], &asked);
         check(1080, &lines, End::Reset(Side::Server), 40, &["socks.closed fault l5.proxy-refused"], &asked);
         check(1080, &lines, End::Cut, 900, &[], &asked);
     }

@@ -258,6 +258,17 @@ mod tests {
     }
 
     #[test]
+    fn a_page_in_place_of_a_websocket_is_a_refusal() {
+        let ask: &[u8] = b"GET /chat HTTP/1.1\r\nUpgrade: websocket\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n";
+        let page: &[u8] = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nhi";
+        assert_eq!(rules(&told(80, &[(C, 1, ask), (S, 12, page)], End::Closed, 30)), ["ws.not-upgraded fault l7.websocket-refused"]);
+        let good: &[u8] = b"HTTP/1.1 101 X\r\nUpgrade: websocket\r\nSec-WebSocket-Accept: s3pPLMBiTxaQ9kYGzzhZRbK+xOo=\r\n\r\n";
+        assert_eq!(rules(&told(80, &[(C, 1, ask), (S, 12, good)], End::Cut, 30)), [""; 0]);
+        let bad: &[u8] = b"HTTP/1.1 101 X\r\nUpgrade: websocket\r\nSec-WebSocket-Accept: t3pPLMBiTxaQ9kYGzzhZRbK+xOo=\r\n\r\n";
+        assert_eq!(rules(&told(80, &[(C, 1, ask), (S, 12, bad)], End::Cut, 30)), ["ws.wrong-accept fault l7.websocket-refused"]);
+    }
+
+    #[test]
     fn an_accept_belongs_to_its_key() {
         // The example of RFC 6455 §1.3.
         let (key, accept) = (*b"dGhlIHNhbXBsZSBub25jZQ==", *b"s3pPLMBiTxaQ9kYGzzhZRbK+xOo=");

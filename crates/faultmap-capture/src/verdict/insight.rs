@@ -17,8 +17,8 @@ const ONE_SEGMENT: u32 = 1380;
 const NEIGHBOUR_MS: f64 = 4000.0;
 /// So many handshakes that a client broke off after the certificate are no change of mind.
 const REFUSALS: usize = 3;
-/// The usual limits of clients begin here, in milliseconds.
-const MUTE_MS: f64 = 10_000.0;
+/// A silence as long as this is no slowness, in milliseconds: clients give up after it.
+const MUTE_MS: f64 = 5000.0;
 /// Causes of encrypted refusals that only the client could tell apart.
 pub(super) const CERTIFICATE: [(&str, f64); 4] =
     [("l6.cert-untrusted-ca", 0.5), ("l6.cert-wrong-host", 0.4), ("l6.cert-expired", 0.35), ("l6.tls-intercepted", 0.3)];

@@ -153,7 +153,7 @@ pub(super) fn response(bytes: &[u8]) -> Result<ResponseHead, Unread> {
             head.upgrade = Some(upgrade(field.value));
         } else if is(field, "sec-websocket-accept") {
             head.accept = field.value.trim_ascii().first_chunk::<28>().filter(|_| field.value.trim_ascii().len() == 28).copied();
-        } else if is(field, "x-squid-error") || is(field, "proxy-status") {
+        } else if is(field, "x-squid-error") || is(field, "proxy-status") || is(field, "via") {
             head.proxy.take(field.name, field.value);
         } else if is(field, "grpc-status") {
             head.grpc_status = true;

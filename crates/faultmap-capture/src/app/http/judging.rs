@@ -34,6 +34,7 @@ impl Http {
                 None => finding,
             });
         }
+        self.not_upgraded(response, sink);
         if matches!(status, 301 | 302 | 303 | 307 | 308) && response.head.location {
             self.redirected(response, sink);
         }
@@ -133,6 +134,20 @@ impl Http {
             let answered_in = Some(mark.packet.0);
             sink.exchanges.push(Exchange { answer: answer.to_owned(), answered_in, ..super::unanswered(&request) });
         }
+    }
+
+    /// A page in place of a WebSocket: somebody on the way dropped `Upgrade`, or the server knows none there.
+    fn not_upgraded(&self, response: &Response, sink: &mut Sink) {
+        let Some(request) = response.request.as_ref().filter(|request| request.head.key.is_some()) else { return };
+        if request.head.upgrade != Some(Upgrade::Websocket) || !(200..300).contains(&response.head.status) {
+            return;
+        }
+        let text = format!(
+            "{}: {} in place of the change to WebSocket, as if none had been asked for: somebody on the way drops Upgrade, or the server knows none there",
+            request.head.question, response.head.status
+        );
+        let finding = tell("ws.not-upgraded", Weight::Fault, Layer::L7, response.began, text).and(request.asked);
+        sink.findings.push(finding.for_cause("l7.websocket-refused").on(self.ends.service()).worth(response.head.status));
     }
 
     /// Somebody else answered in place of who was asked, and wants something first.

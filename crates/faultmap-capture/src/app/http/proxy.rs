@@ -15,12 +15,16 @@ const REFUSED: &str = "l5.proxy-refused";
 pub(super) struct Word {
     /// Its own error, in short and printable: `ERR_DNS_FAIL`, `dns_error`.
     error: Option<String>,
+    /// A Via: the answer passed it on its way (RFC 9110 §7.6.3).
+    via: bool,
 }
 
 impl Word {
     /// Takes a header field in.
     pub(super) fn take(&mut self, name: &str, value: &[u8]) {
-        if name.eq_ignore_ascii_case("x-squid-error") {
+        if name.eq_ignore_ascii_case("via") {
+            self.via = true;
+        } else if name.eq_ignore_ascii_case("x-squid-error") {
             let code = value.split(|byte| *byte == b' ').next().unwrap_or_default();
             self.error = Some(text::printable(code, 40)).filter(|code| code.starts_with("ERR_"));
         } else if name.eq_ignore_ascii_case("proxy-status") {
@@ -84,7 +88,8 @@ pub(super) fn judge(request: &RequestHead, response: &ResponseHead) -> Option<(J
     }
     match status {
         _ if own => Some((("http.status", Weight::Fault, Layer::L5, Some(REFUSED)), said)),
-        502..=504 => {
+        // Who passes an answer on adds itself to Via, and Squid marks its own errors.
+        502..=504 if !response.proxy.via => {
             Some(((PROXY_STATUS, Weight::Fault, Layer::L5, None), " (the proxy's own word, or the service's behind it)".to_owned()))
         }
         _ => None,
@@ -114,6 +119,7 @@ mod tests {
         check("GET http://shop.test/", "403 Forbidden\r\nX-Squid-Error: ERR_ACCESS_DENIED 0", 30, &refused);
         check("GET http://shop.test/", "502 Bad Gateway\r\nProxy-Status: gate.test; error=connection_refused", 30, &refused);
         check("GET http://shop.test/", "503 Service Unavailable", 30, &["http.proxy-status fault -"]);
+        check("GET http://shop.test/", "503 No\r\nVia: 1.1 gate (squid/5.7)", 30, &["http.status fault l7.http-unavailable"]);
         check("GET http://shop.test/", "404 Not Found", 30, &["http.status warning l7.http-not-found"]);
         check("GET http://shop.test/", "500 Internal Server Error", 30, &["http.status fault l7.http-server-error"]);
         check("GET /", "503 Service Unavailable", 30, &["http.status fault l7.http-unavailable"]);

@@ -44,6 +44,8 @@ pub(super) struct Turns {
     answered: u64,
     /// Lengths of the server's records since the question.
     since: Vec<u16>,
+    /// Lengths of its records before the first question: tickets, or the words of a server that speaks first.
+    before: Vec<u16>,
     /// The client acknowledged SETTINGS: HTTP/2 is spoken, in which the server's first words are SETTINGS, so that what came before was tickets.
     h2: bool,
     /// TLS 1.3: lengths tell what they are, and tickets come as records.
@@ -54,7 +56,7 @@ impl Turns {
     /// A record of the client.
     pub(super) fn client(&mut self, len: u16, mark: Mark, modern: bool, ends: &Ends, below: &Below, sink: &mut Sink) {
         self.modern = modern;
-        self.h2 |= modern && len == HOUSEKEEPING[0] && self.since.iter().any(|len| *len < ANSWER) && self.answered == 0;
+        self.h2 |= modern && len == HOUSEKEEPING[0] && self.before.iter().chain(&self.since).any(|len| *len < ANSWER) && self.answered == 0;
         if len < QUESTION {
             return;
         }
@@ -72,8 +74,9 @@ impl Turns {
 
     /// What came before the first answer was tickets, for sure: several of one length, or what precedes the SETTINGS of HTTP/2.
     fn sure_of_tickets(&self) -> bool {
-        let tickets: Vec<u16> = self.since.iter().copied().take_while(|len| (ANSWER..=TICKET).contains(len)).collect();
-        self.h2 || (tickets.len() > 1 && tickets.iter().all(|len| Some(len) == tickets.first()))
+        let since = self.since.iter().take_while(|len| (ANSWER..=TICKET).contains(*len));
+        let tickets: Vec<u16> = self.before.iter().chain(since).copied().collect();
+        self.h2 || (tickets.len() > 1 && tickets.iter().all(|len| (ANSWER..=TICKET).contains(len) && Some(len) == tickets.first()))
     }
 
     /// Nothing that the server sent since the question can be an answer.
@@ -86,7 +89,7 @@ impl Turns {
         let rest = rest.strip_suffix(&[GOODBYE]).unwrap_or(&rest);
         match (self.modern, tickets, rest) {
             // Its first word of that length may be an alert: a refusal.
-            (_, 0, []) => self.since.is_empty(),
+            (_, 0, []) => self.since.is_empty() || !self.before.is_empty(),
             (true, 1.., []) => self.sure_of_tickets(),
             (true, _, [settings, more @ ..]) if self.h2 => {
                 *settings <= LONGEST_SETTINGS && more.iter().all(|len| HOUSEKEEPING.contains(len))
@@ -97,7 +100,12 @@ impl Turns {
 
     /// A record of the server; `tickets` if it may send tickets.
     pub(super) fn server(&mut self, len: u16, mark: Mark, tickets: bool, ends: &Ends, below: &Below, sink: &mut Sink) {
-        let Some((_, asked)) = self.asked else { return };
+        let Some((_, asked)) = self.asked else {
+            if self.answered == 0 && self.before.len() < MOST_LENGTHS {
+                self.before.push(len);
+            }
+            return;
+        };
         if self.since.len() < MOST_LENGTHS {
             self.since.push(len);
         }

@@ -207,6 +207,12 @@ fn an_encrypted_question_without_an_answer_is_noted_and_no_more() {
     two.push((S, 24, [data(255), data(255)].concat()));
     check(&two, End::Closed, 60, &["tls.closed-without-answer note l5.closed-without-answer"]);
     check(&lines, End::HalfClosed(Side::Client), 9000, &["tls.unanswered note l7.service-mute"]);
+    // One ticket before the question, its twin behind it: as OpenSSL sends them.
+    let mut around: Vec<_> = lines[..2].to_vec();
+    around.extend([(C, 13, [record(20, &[1]), data(69)].concat()), (S, 14, data(250)), (C, 15, data(95)), (S, 16, data(250))]);
+    check(&around, End::Closed, 60, &["tls.closed-without-answer note l5.closed-without-answer"]);
+    around[5].2 = data(260);
+    check(&around, End::Closed, 60, &[]);
 }
 
 #[test]
