@@ -23,6 +23,8 @@ pub fn play(input: &[u8], size: usize) -> (Sink, bool) {
         first_fin: None,
         last_word: Stamp(0),
         server_port: port,
+        server_spoke: None,
+        one_sided: false,
     };
     let (mut talk, mut number) = (Talk::new(ends, from_the_start), 0);
     while let Some((head, rest)) = script.split_first() {

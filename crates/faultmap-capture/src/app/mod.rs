@@ -92,6 +92,10 @@ pub struct Below {
     pub last_word: Stamp,
     /// The server's port.
     pub server_port: u16,
+    /// When the server last sent bytes that were new, whether or not they could be put in order.
+    pub server_spoke: Option<Stamp>,
+    /// One direction only was captured: what the other side said is not known.
+    pub one_sided: bool,
 }
 
 impl Below {

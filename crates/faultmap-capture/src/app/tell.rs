@@ -131,7 +131,13 @@ impl Rules {
 
     /// Tells what it means that a question was not answered when its flow ended.
     pub(super) fn unanswered(&self, ends: &Ends, open: &Open<'_>, how: End, at: Stamp, below: &Below, sink: &mut Sink) {
-        let waited = at.ms_since(open.done.unwrap_or(open.asked.at));
+        let asked = open.done.unwrap_or(open.asked.at);
+        // What was not captured, or could not be read (it waits behind a hole, or its beginning was missed), may be the answer.
+        let unread = self.answers_in_turn() && below.server_spoke.is_some_and(|spoke| spoke > asked);
+        if below.one_sided || unread {
+            return;
+        }
+        let waited = at.ms_since(asked);
         let (question, long) = (open.question, text::time(waited));
         let ended = match how {
             End::Reset(side) | End::HalfClosed(side) => Some(side),
@@ -156,6 +162,11 @@ impl Rules {
             }
         };
         sink.findings.push(finding.on(ends.service()).worth(waited));
+    }
+
+    /// Whether bytes of the server after a question are its answer: several conversations on one connection, and signs of life, are not.
+    fn answers_in_turn(&self) -> bool {
+        !matches!(self.unanswered, "h2.unanswered" | "grpc.unanswered" | "amqp.unanswered" | "mqtt.unanswered")
     }
 
     fn hung_up(&self, open: &Open<'_>, how: End, long: &str) -> Finding {

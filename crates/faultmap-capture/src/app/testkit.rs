@@ -28,6 +28,8 @@ pub(super) fn below(port: u16) -> Below {
         first_fin: None,
         last_word: at(0),
         server_port: port,
+        server_spoke: None,
+        one_sided: false,
     }
 }
 

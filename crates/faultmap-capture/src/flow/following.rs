@@ -204,6 +204,8 @@ impl TcpBody {
             first_fin: self.tcp.first_fin(),
             last_word: self.tcp.last_word(),
             server_port,
+            server_spoke: self.tcp.server_spoke(),
+            one_sided: self.tcp.one_sided().is_some(),
         }
     }
 

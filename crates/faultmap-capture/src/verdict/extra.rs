@@ -3,11 +3,14 @@
 use super::problem::Problem;
 use crate::analysis::Outcome;
 use crate::finding::{Finding, Party, Weight};
+use crate::flow::FlowRecord;
 use faultmap_model::causes;
 use std::net::IpAddr;
 
 /// A scan is every server's background noise; a capture of which it is this share is about it.
 const MOSTLY: f64 = 0.5;
+/// So many flows of others got what they wanted.
+const SERVED: usize = 3;
 /// Length of a MAC address in text.
 const MAC: usize = 17;
 
@@ -36,6 +39,11 @@ fn scan(outcome: &Outcome) -> Option<Problem> {
     let found = outcome.findings.iter().find(|finding| finding.rule == "tcp.scan")?;
     let share = found.cited.count as f64 / outcome.totals.flows.max(1) as f64;
     let Some(Party::Host(scanner)) = found.blames.filter(|_| share >= MOSTLY) else { return None };
+    // Where others are served meanwhile, somebody watches his network, and the capture is about them.
+    let served = |flow: &&FlowRecord| flow.client.ip() != scanner && flow.exchanges.count > flow.exchanges.failing;
+    if outcome.flows.iter().filter(served).count() >= SERVED {
+        return None;
+    }
     let text = format!("{}, not a service that fails.", capital(found.text.trim_end_matches('.')));
     let target = target(outcome, scanner).map_or(Party::Host(scanner), Party::Host);
     one("l4.port-filtered", 0.7, target, &[found], text)

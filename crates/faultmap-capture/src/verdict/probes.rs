@@ -26,7 +26,9 @@ pub(super) fn is_answer_to_probe(problem: &Problem, outcome: &Outcome, census: &
     if problem.cause.id == "l7.captive-portal" {
         return false;
     }
-    if is_for_documents(ip) || (asked.peek().is_some() && asked.all(|flow| is_for_documents(flow.server.ip()))) {
+    let on_medium = problem.rule.starts_with("arp.") || problem.rule.starts_with("nd.");
+    let nobodys = |ip: IpAddr| is_for_documents(ip) && !documents_are_in_use(ip, outcome);
+    if !on_medium && (nobodys(ip) || (asked.peek().is_some() && asked.all(|flow| nobodys(flow.server.ip())))) {
         return true;
     }
     if problem.cause.layer <= Layer::L4 && is_for_comparison(problem, outcome, census) {
@@ -69,12 +71,19 @@ fn is_for_comparison(problem: &Problem, outcome: &Outcome, census: &Census) -> b
     service && asked.peek().is_some() && asked.all(|flow| flow.is_some_and(|flow| census.is_for_comparison(flow)))
 }
 
-/// Addresses of documents (RFC 5737, RFC 3849), which nobody has: who asks there wants to see who else answers.
+/// Addresses of documents (TEST-NET-1 of RFC 5737, RFC 3849), which nobody has: who asks there wants to see who else answers, as `faultmap check` does.
+/// The other two nets for documents stand for a provider's in many a lab and in captures with changed addresses.
 fn is_for_documents(ip: IpAddr) -> bool {
     match ip {
-        IpAddr::V4(ip) => ip.is_documentation(),
+        IpAddr::V4(ip) => ip.octets().starts_with(&[192, 0, 2]),
         IpAddr::V6(ip) => ip.segments().starts_with(&[0x2001, 0xdb8]),
     }
+}
+
+/// Networks that are built of such addresses: somebody asks from one. An answer from one shows nothing, for portals and proxies answer in any name.
+fn documents_are_in_use(ip: IpAddr, outcome: &Outcome) -> bool {
+    let like_it = |other: IpAddr| is_for_documents(other) && other.is_ipv4() == ip.is_ipv4();
+    outcome.flows.iter().any(|flow| like_it(flow.client.ip()))
 }
 
 /// A port that nobody serves, of a host that answers elsewhere.

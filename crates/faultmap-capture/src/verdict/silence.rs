@@ -5,6 +5,7 @@ use super::census::Census;
 use super::problem::{self, Problem};
 use crate::analysis::Outcome;
 use crate::finding::{Finding, Party, Weight};
+use crate::flow::{FlowRecord, Protocol};
 use faultmap_model::causes;
 use faultmap_model::verdict::NextStep;
 use std::collections::BTreeMap;
@@ -44,8 +45,10 @@ fn tells(server: SocketAddr, findings: &[&Finding], census: &Census) -> bool {
 }
 
 /// Where the other direction was not captured, silence is the capture's.
-const fn one_sided(outcome: &Outcome) -> bool {
-    outcome.quality.one_sided_flows > 0 && outcome.quality.one_sided_flows.saturating_mul(2) >= outcome.totals.flows
+pub(super) fn one_sided(outcome: &Outcome) -> bool {
+    let both = |flow: &&FlowRecord| flow.protocol == Protocol::Tcp && flow.packets.client > 0 && flow.packets.server > 0;
+    let both = outcome.flows.iter().filter(both).count() as u64;
+    outcome.quality.one_sided_flows > both
 }
 
 fn explain(server: SocketAddr, dns: bool, findings: &[&Finding], census: &Census) -> Vec<Problem> {

@@ -367,3 +367,6 @@ fn redirects_and_nothing_else_are_a_circle() {
     flows.push(asked(flow(10, SERVER, State::Sf), 1, 0));
     check(&outcome(flows, findings), Status::Healthy, None, 0);
 }
+
+#[path = "tests_beside.rs"]
+mod beside;

@@ -264,14 +264,18 @@ impl Dns {
                 let bogus = matches!(message.extended_error, Some(5..=12));
                 let cause = if bogus { "l7.dns-dnssec-bogus" } else { "l7.dns-servfail" };
                 let why = message.extended_error.map(|code| format!(" (extended error {code})")).unwrap_or_default();
-                sink.findings.push(finding("dns.servfail", Weight::Fault, cause, format!("{question}: SERVFAIL{why}")).worth(code));
+                sink.findings
+                    .push(finding("dns.servfail", weight_of_failure(query), cause, format!("{question}: SERVFAIL{why}")).worth(code));
             }
             3 => {
                 let found =
                     finding("dns.nxdomain", weight_of_missing(query), "l7.dns-nxdomain", format!("{question}: the name does not exist"));
                 self.hold(query, found.worth(code), sink);
             }
-            5 => sink.findings.push(finding("dns.refused", Weight::Fault, "l7.dns-refused", format!("{question}: REFUSED")).worth(code)),
+            5 => {
+                let found = finding("dns.refused", weight_of_failure(query), "l7.dns-refused", format!("{question}: REFUSED"));
+                sink.findings.push(found.worth(code));
+            }
             // A server that knows no EDNS says so by these, and is asked again without (RFC 6891 §7).
             1 | 4 | 16 if query.edns => {
                 let text = format!("{question}: {} to a question with EDNS", rcode_name(message.rcode));
@@ -413,6 +417,11 @@ fn weight_of_missing(query: &Query) -> Weight {
         // An address within the name: a block list (RFC 5782).
         || query.name.split('.').take(4).filter(|label| label.parse::<u8>().is_ok()).count() == 4;
     if by_chance { Weight::Note } else { Weight::Warning }
+}
+
+/// The name of an address is asked for by who writes a log; nothing waits for it, and whose zone it is in has little to do with the service.
+fn weight_of_failure(query: &Query) -> Weight {
+    if query.name.ends_with(".in-addr.arpa") || query.name.ends_with(".ip6.arpa") { Weight::Note } else { Weight::Fault }
 }
 
 fn answer_text(message: &Message) -> String {

@@ -448,7 +448,8 @@ impl Conversation for H2 {
         let streams = std::mem::take(&mut self.streams);
         let mut told = false;
         for stream in &streams {
-            if stream.began.is_none() && !std::mem::replace(&mut told, true) {
+            // In its middle the first header block of a stream may be the answer as well.
+            if stream.began.is_none() && below.from_the_start && !std::mem::replace(&mut told, true) {
                 let rules = if stream.grpc { &GRPC } else { &HTTP };
                 let open = Open { question: &stream.question, asked: stream.asked, done: stream.done, reused: self.answered > 0 };
                 rules.unanswered(&self.ends, &open, how, at, below, sink);

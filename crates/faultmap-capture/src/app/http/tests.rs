@@ -142,3 +142,21 @@ fn a_circle_of_redirects_is_told_once() {
     let told: Vec<String> = rules(&sink).into_iter().filter(|row| !row.starts_with("http.redirect note")).collect();
     assert_eq!(told, ["http.redirect-loop fault l7.http-redirect-loop"]);
 }
+
+#[test]
+fn what_the_server_said_and_nobody_could_read_may_be_the_answer() {
+    use crate::app::tell::{Mark, Open};
+    use crate::app::testkit::{at, below, ends};
+    use crate::packet::PacketNo;
+    let asked = Open { question: "GET /", asked: Mark { at: at(0), packet: PacketNo(1) }, done: None, reused: false };
+    let check = |server_spoke, one_sided, expect: usize| {
+        let below = crate::app::Below { server_spoke, one_sided, ..below(80) };
+        let mut sink = crate::app::Sink::default();
+        super::RULES.unanswered(&ends(80), &asked, End::HalfClosed(C), at(9000), &below, &mut sink);
+        assert_eq!(sink.findings.len(), expect);
+    };
+    // Bytes behind a hole, or of an answer whose beginning was missed; a direction that was not captured; silence.
+    check(Some(at(10)), false, 0);
+    check(None, true, 0);
+    check(None, false, 1);
+}

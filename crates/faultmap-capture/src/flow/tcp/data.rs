@@ -48,6 +48,9 @@ impl Tcp {
         }
         half.data_segments += u64::from(segment.len > 0);
         half.stats.largest_payload = half.stats.largest_payload.max(segment.len);
+        if segment.len > 0 && end > half.nxt {
+            half.last_news = Some(segment.at);
+        }
         let mark = if start >= half.nxt { self.news(segment, start, end, idle_ns) } else { self.again(segment, start, end) };
         let (half, _) = self.pair(segment.from);
         if fin && half.fin_end.is_none() {

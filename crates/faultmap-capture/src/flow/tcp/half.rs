@@ -12,7 +12,7 @@ const FURTHEST: i64 = 1 << 30;
 /// Retransmissions that are remembered until it is known whether they were needed.
 const MOST_RECENT: usize = 4;
 /// Segments of doubtful checksum that are remembered.
-pub(crate) const MOST_DOUBTFUL: usize = 8;
+pub(crate) const MOST_DOUBTFUL: usize = 32;
 /// IP identifications further apart than this say nothing about the order of sending: some hosts draw them at random.
 const NEAR_IDS: u16 = 256;
 
@@ -48,6 +48,8 @@ pub(crate) struct Half {
     pub(crate) sacked_top: i64,
     /// When data of this side last went by.
     pub(crate) last_sent: Stamp,
+    /// When bytes of it that were new last went by.
+    pub(crate) last_news: Option<Stamp>,
     /// Timeouts in a row at `again_at` without progress.
     pub(crate) timeouts_in_a_row: u32,
     pub(crate) again_at: i64,

@@ -346,11 +346,18 @@ impl Tcp {
         self.handshake.syn.is_none() && (self.halves.client.seen || !self.halves.server.syn_seen)
     }
 
+    /// When the server last sent bytes that were new.
+    pub(crate) const fn server_spoke(&self) -> Option<Stamp> {
+        self.halves.server.last_news
+    }
+
     /// One direction only was captured, although the other was there: its ACKs moved, or data flowed on without being sent again.
     pub(crate) fn one_sided(&self) -> Option<Side> {
         let only = |half: &Half, other: &Half| {
             let flowed = half.data_segments >= 4 && half.stats.retransmits.total() == 0;
-            half.seen && !other.seen && self.reset.is_none() && (half.acks_moved || flowed)
+            // After its SYN a side says more only if it was answered.
+            let went_on = half.syn_seen && half.spoke;
+            half.seen && !other.seen && self.reset.is_none() && (half.acks_moved || flowed || went_on)
         };
         let (client, server) = (&self.halves.client, &self.halves.server);
         match (only(client, server), only(server, client)) {
