@@ -151,7 +151,7 @@ def main():
     sys.exit(any(kind is None for rows in differences.values() for *_, kind in rows))
 
 
-# Why the two differ, file by file, in the words of docs/capture-rules.md. Counted by hand, packet by packet.
+# Why the two differ in the captures of the tests, file by file, in the words of docs/capture-rules.md. Other captures have no class here.
 CLASSES = {
     "VLANs": ["zeek-vlan-collisions.pcap"],
     "copies": ["zeek-tcp__ssh-dups.pcap", "lab-l3_routing_loop_tcp.pcap", "chrissanders-nowebaccess3.pcapng"],

@@ -192,7 +192,8 @@ impl Analysis {
         core.place = Some(Place { flow: flow.id, from: side, mark: Mark::Plain });
         if packet.ip.fragment.is_none() && !payload.is_empty() && transport_checksum(packet) == Verdict::Bad {
             core.malformed(captured);
-        } else if packet.ip.fragment.is_none() && !payload.is_empty() {
+        } else if !payload.is_empty() && (packet.ip.fragment.is_none() || flow.app == Some("dns")) {
+            // The first fragment of an answer tells whose it is.
             core.datagram(flow, side, captured, packet, payload);
             core.early_question(flow, captured.at);
         }

@@ -26,6 +26,8 @@ pub(super) struct Message {
     pub(super) opcode: u8,
     pub(super) authoritative: bool,
     pub(super) truncated: bool,
+    /// Records are announced that are not here: the capture cut them off, or they are in another fragment.
+    pub(super) cut: bool,
     pub(super) recursion_available: bool,
     /// With the upper bits of EDNS (RFC 6891 §6.1.3).
     pub(super) rcode: u16,
@@ -68,6 +70,7 @@ pub(super) fn read(bytes: &[u8]) -> Result<Message, Unread> {
         opcode: (flags >> 3) & 15,
         authoritative: flags & 4 != 0,
         truncated: flags & 2 != 0,
+        cut: false,
         recursion_available: more & 0x80 != 0,
         rcode: u16::from(more & 15),
         name: String::new(),
@@ -97,7 +100,7 @@ pub(super) fn read(bytes: &[u8]) -> Result<Message, Unread> {
     // The rest may have been left out (TC) or cut by the capture: what is there counts.
     match message.records(bytes, at, &counts[1..]) {
         Err(Unread::Malformed(why)) => Err(Unread::Malformed(why)),
-        _ => Ok(message),
+        read => Ok(Message { cut: read.is_err(), ..message }),
     }
 }
 

@@ -99,7 +99,18 @@ impl Dns {
             Ok(message) if message.response => self.answer(&message, mark, sink),
             Ok(message) => self.question(message, mark, sink),
             Err(Unread::Malformed(why)) => self.unreadable(bytes, why, mark, sink),
-            Err(Unread::Short) => {}
+            Err(Unread::Short) => self.cut(bytes, mark, sink),
+        }
+    }
+
+    /// The beginning of an answer, the rest of which was not captured or is in other fragments: what it says is not known, but it is no silence.
+    fn cut(&mut self, bytes: &[u8], mark: Mark, sink: &mut Sink) {
+        let &[a, b, flags, code, ..] = bytes else { return };
+        let (id, response) = (u16::from_be_bytes([a, b]), flags & 0x80 != 0);
+        let index = self.open.iter().position(|query| response && !self.over_tcp && query.id == id);
+        if let Some(query) = index.and_then(|index| self.open.remove(index)) {
+            let ok = code & 15 == 0;
+            sink.exchanges.push(query.exchange(Some((mark, rcode_name(u16::from(code & 15)), ok))));
         }
     }
 
@@ -292,7 +303,7 @@ impl Dns {
     fn judge_content(&mut self, query: &Query, message: &Message, mark: Mark, wait: f64, sink: &mut Sink) {
         let service = self.ends.service();
         let question = &query.question;
-        if message.wanted == 0 && !message.truncated && !message.referral {
+        if message.wanted == 0 && !message.truncated && !message.cut && !message.referral {
             let chain = if message.answers > 0 { ", only aliases" } else { "" };
             let soa = if message.start_of_authority { "" } else { ", and no SOA record says so" };
             let text = format!("{question}: no such record{chain}{soa}");

@@ -142,3 +142,13 @@ fn a_resolver_that_knows_an_invalid_name_answers_for_what_does_not_exist() {
     let told = told_of_datagrams(53, &[(C, 0, &question), (S, 30, &say(1, "a1b2.invalid", 3))], 900);
     assert_eq!(rules(&told), ["dns.nxdomain warning l7.dns-nxdomain"]);
 }
+
+#[test]
+fn the_first_fragment_of_an_answer_is_no_silence() {
+    let asked = message(1, "big.test", 16, 0x0100, &[], 0);
+    let mut answer = message(1, "big.test", 16, 0x8180, &[], 0);
+    // One answer is announced, and stands in another fragment.
+    answer[7] = 1;
+    check(&[(C, 0, &asked), (S, 30, &answer)], 9000, &[]);
+    check(&[(C, 0, &asked)], 9000, &["dns.timeout fault l7.dns-timeout"]);
+}
