@@ -30,7 +30,9 @@ fn explained(flow: &FlowRecord) -> bool {
     let rule = |rule: &str, weight: Weight| {
         matches!(rule, "icmp.frag-needed" | "ip.pmtu-blackhole") || (rule == "tcp.rto" && weight == Weight::Fault)
     };
-    flow.findings.iter().any(|found| rule(found.rule, found.weight))
+    // A needless repair (the tail sent again on suspicion, RFC 8985) looks needed where the receiver's words are missing.
+    let one_sided = flow.packets.client == 0 || flow.packets.server == 0;
+    one_sided || flow.findings.iter().any(|found| rule(found.rule, found.weight))
 }
 
 /// What one host sent to another.
@@ -156,4 +158,13 @@ impl Road {
             weighed: true,
         })
     }
+}
+
+/// Without problems of single services that a road's damage tells already.
+pub(super) fn once(problems: Vec<Problem>) -> Vec<Problem> {
+    let is_damage = |problem: &Problem| problem.cause.id == "l1.bit-errors";
+    let of_road = |problem: &&Problem| is_damage(problem) && problem.weighed;
+    let roads: BTreeSet<crate::flow::FlowId> = problems.iter().filter(of_road).flat_map(|problem| problem.flows.iter().copied()).collect();
+    let told = |problem: &Problem| is_damage(problem) && !problem.weighed && problem.flows.is_subset(&roads);
+    problems.into_iter().filter(|problem| !told(problem)).collect()
 }

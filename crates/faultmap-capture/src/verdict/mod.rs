@@ -67,7 +67,7 @@ pub fn judge(outcome: &Outcome) -> Judgement {
     problems.extend(distance::problems(outcome));
     problems.extend(fragments::problems(outcome));
     problems.extend(extra::problems(outcome));
-    let problems = over_tcp::weigh(size::weigh(problems, outcome, &census), outcome);
+    let problems = over_tcp::weigh(size::weigh(loss::once(problems), outcome, &census), outcome);
     let deaf = silence::one_sided(outcome);
     let problems = problems.into_iter().filter(|problem| !(deaf && matches!(problem.rule, "quic.unanswered" | "udp.unanswered"))).collect();
     let weighed = weigh::all(problems, outcome, &census);
