@@ -12,7 +12,7 @@ PACKETS=650000
 MOST_ROUNDS=100
 
 main() {
-    local rounds=${1:-3} program=${2:-} folder kind
+    local rounds=${1:-3} program=${2:-} kind
     case $rounds in
         '' | *[!0-9]*) fail "not a number of rounds: $rounds" ;;
     esac
@@ -26,6 +26,7 @@ main() {
         cargo build --quiet --release --package faultmap
         program=target/release/faultmap
     fi
+    # Not local: the trap runs after this function.
     folder=$(mktemp -d)
     trap 'rm -rf "$folder"' EXIT
     for kind in mixed connections; do
