@@ -91,6 +91,11 @@ impl Frames {
         self.have == 0 && self.head.is_none()
     }
 
+    /// What stands in place of a header is text: as a frame it would have 2 MiB, and the number of a stream that nobody reaches.
+    pub(super) fn is_text(&self) -> bool {
+        self.header.iter().all(|byte| byte.is_ascii_graphic() || byte.is_ascii_whitespace())
+    }
+
     /// Takes one step: what it met, and what is left of `bytes`.
     pub(super) fn step<'a>(&mut self, bytes: &'a [u8]) -> (Step, &'a [u8]) {
         let mut rest = bytes;
@@ -104,7 +109,7 @@ impl Frames {
                     rest = tail;
                 }
                 let head = Head::read(self.header);
-                if !head.plausible() {
+                if !head.plausible() || self.is_text() {
                     return (Step::Broken, rest);
                 }
                 self.payload.clear();

@@ -54,6 +54,8 @@ struct Half {
     block: Vec<u8>,
     block_head: Option<Head>,
     lost: bool,
+    /// A frame of it was whole.
+    spoken: bool,
     /// Because something was not captured: a later chunk may begin with a frame again.
     hole: bool,
 }
@@ -99,7 +101,16 @@ impl Half {
             decoder.set_max_allowed_table_size(LARGEST_TABLE);
             decoder
         });
-        Self { frames: Frames::default(), began: Mark::default(), decoder, block: Vec::new(), block_head: None, lost: false, hole: false }
+        Self {
+            frames: Frames::default(),
+            began: Mark::default(),
+            decoder,
+            block: Vec::new(),
+            block_head: None,
+            lost: false,
+            spoken: false,
+            hole: false,
+        }
     }
 
     /// The fields of a block; `None` if they cannot be read.
@@ -348,6 +359,16 @@ impl H2 {
         sink.findings.push(finding.for_cause(cause(code)).on(self.blamed(from, code)));
     }
 
+    /// Who speaks HTTP/2 at once must know that the server does (RFC 9113 §3.3); this one does not.
+    fn answered_in_http1(&mut self, mark: Mark, sink: &mut Sink) {
+        let text = "HTTP/2 was spoken at once, and the server answers in the text of HTTP/1: it does not know HTTP/2 here".to_owned();
+        let finding = tell("h2.answered-in-http1", Weight::Fault, Layer::L7, mark, text).for_cause("l7.protocol-mismatch");
+        sink.findings.push(finding.on(self.ends.service()));
+        for stream in self.streams.drain(..) {
+            sink.exchanges.push(stream.exchange(None, Some("HTTP/1")));
+        }
+    }
+
     /// An internal error is the sender's own; the others accuse the other side.
     fn blamed(&self, from: Side, code: u32) -> crate::finding::Party {
         let own = matches!(code, 2 | 7 | 8 | 10 | 11 | 13);
@@ -422,11 +443,18 @@ impl Conversation for H2 {
             let (step, tail) = half.frames.step(rest);
             rest = tail;
             match step {
-                Step::Whole(head) => self.frame(chunk.from, head, mark, began, below, sink),
+                Step::Whole(head) => {
+                    self.half(chunk.from).spoken = true;
+                    self.frame(chunk.from, head, mark, began, below, sink);
+                }
                 Step::More => {}
                 Step::Broken => {
                     let half = self.half(chunk.from);
                     (half.lost, half.decoder) = (true, None);
+                    let older = chunk.from == Side::Server && !half.spoken && half.frames.is_text();
+                    if older {
+                        self.answered_in_http1(began, sink);
+                    }
                     return;
                 }
             }

@@ -112,3 +112,13 @@ fn the_health_service_is_heard() {
     row(&[0, 0, 0, 0, 2, 8, 1], &[]);
     row(&[0, 0, 0, 0, 2, 8, 2], &["grpc.health fault l7.grpc-not-serving"]);
 }
+
+#[test]
+fn a_server_that_answers_in_http1_does_not_speak_http2() {
+    // The second one is that of a server that takes the preface for HTTP/0.9.
+    for answer in ["HTTP/1.1 400 Bad Request\r\ncontent-length: 0\r\n\r\n", "<!DOCTYPE HTML>\n<html>"] {
+        let answer = answer.as_bytes().to_vec();
+        let expect = ["h2.answered-in-http1 fault l7.protocol-mismatch"];
+        check(&[(C, 1, [hello(), call(1)].concat()), (S, 20, answer)], End::Closed, 30, &expect, &["POST /shop.Cart/Add > HTTP/1"]);
+    }
+}
