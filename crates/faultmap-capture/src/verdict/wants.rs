@@ -57,7 +57,8 @@ impl Dealings {
     fn add(&mut self, flow: &FlowRecord) {
         let asks = matches!(flow.protocol, Protocol::Tcp | Protocol::Udp);
         let port = flow.server.port();
-        self.searches |= flow.searching;
+        // A user's traceroute or ping beside a service that fails compares no ports.
+        self.searches |= flow.searching && flow.protocol == Protocol::Tcp;
         self.means_it |= !flow.searching;
         if asks && !flow.searching && self.first.is_none_or(|(at, _)| flow.first.0 < at) {
             self.first = Some((flow.first.0, port));

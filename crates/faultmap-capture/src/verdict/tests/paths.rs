@@ -24,6 +24,15 @@ fn a_port_that_is_asked_to_compare_is_not_what_failed() {
 }
 
 #[test]
+fn a_traceroute_beside_a_service_that_fails_excuses_nothing() {
+    let (mut flows, refused) = compared(flow(1, SERVER, State::Sf), "10.2.0.10:22");
+    for walk in flows.iter_mut().filter(|flow| flow.searching) {
+        (walk.protocol, walk.tcp) = (Protocol::Udp, None);
+    }
+    check(&outcome(flows, vec![refused]), Status::Fault, Some("l4.port-closed"), 1);
+}
+
+#[test]
 fn the_port_that_was_asked_first_is_the_one_that_is_wanted() {
     let (flows, compare) = compared(flow(1, SERVER, State::Rej), "10.2.0.10:22");
     let wanted = finding("tcp.syn-refused", Weight::Fault, "l4.port-closed", 1, service(SERVER));
