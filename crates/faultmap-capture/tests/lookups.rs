@@ -161,6 +161,13 @@ fn answers_of_which_the_first_fragment_alone_arrives_name_the_fragments() {
     wire.ask(5000, 40_001, "big.test");
     wire.first_fragment(5010, 40_001, "big.test");
     check(wire, &[("dns.answer-fragments-lost", Some("l3.fragments-dropped"))], Some("l3.fragments-dropped"));
+    // Who captures by port has the first fragment only; the client has them all, and does not ask again.
+    let mut wire = Wire::new();
+    wire.ask(0, 40_001, "big.test");
+    wire.first_fragment(10, 40_001, "big.test");
+    wire.ask(9000, 40_002, "www.test");
+    wire.give(9010, 40_002, "www.test");
+    check(wire, &[], None);
 }
 
 #[test]

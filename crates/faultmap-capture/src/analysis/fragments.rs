@@ -35,6 +35,8 @@ pub(super) struct Fragments {
     order: VecDeque<(Stamp, Key)>,
     /// UDP packets that came in part only: from whom, to whom, when.
     lost: VecDeque<(IpAddr, IpAddr, Stamp)>,
+    /// Those that came whole, in the same way.
+    arrived: VecDeque<(IpAddr, IpAddr, Stamp)>,
 }
 
 impl Fragments {
@@ -71,7 +73,19 @@ impl Fragments {
         if !packet.more_fragments {
             partial.end = Some(piece.1);
         }
+        let before = partial.complete;
         partial.complete |= partial.is_whole();
+        if partial.complete && !before && packet.ip.protocol == faultmap_wire::proto::UDP {
+            if self.arrived.len() >= MOST {
+                self.arrived.pop_front();
+            }
+            self.arrived.push_back((key.0, key.1, partial.first));
+        }
+    }
+
+    /// A UDP packet between these since then came whole.
+    pub(super) fn arrived_between(&self, src: IpAddr, dst: IpAddr, since: Stamp) -> bool {
+        self.arrived.iter().any(|(from, to, at)| *from == src && *to == dst && *at >= since)
     }
 
     /// Of a UDP packet between these since then some fragments came, and the rest did not within the time that a network takes.

@@ -164,6 +164,12 @@ impl Lookups {
         true
     }
 
+    /// How often a question of this flow was asked, in all flows.
+    pub(super) fn tries(&self, ends: &Ends, flow: FlowId, question: &str) -> u64 {
+        let key = Key { client: ends.client.ip(), server: ends.server, question: question_of(question) };
+        self.open.get(&key).filter(|open| open.flows.contains(&flow)).map_or(1, |open| open.cited.count)
+    }
+
     /// What becomes of the silence that a flow tells: `lost` if fragments of an answer came, but not all.
     pub(super) fn silent(&mut self, ends: &Ends, flow: FlowId, exchange: &Exchange, finding: &Finding, lost: bool) -> Silence {
         let key = Key { client: ends.client.ip(), server: ends.server, question: question_of(&exchange.question) };

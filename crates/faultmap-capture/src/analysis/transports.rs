@@ -361,6 +361,10 @@ impl Core {
             }
         }
         let Some(talk) = talk else { return };
+        // What an answer in fragments says is not known. Whether it came, they tell where silence is judged.
+        if flow.app == Some("dns") && side == Side::Server && packet.ip.fragment.is_some() {
+            return;
+        }
         let below = crate::app::Below { from_the_start: true, server_port: ends.server.port(), ..Default::default() };
         let chunk = crate::app::Chunk { from: side, bytes: payload, at: captured.at, packet: captured.number };
         talk.chunk(chunk, &below, &mut self.said);
@@ -444,10 +448,11 @@ impl Core {
     /// Joins the tries of one question that are in several flows.
     fn join_lookups(&mut self, flow: &Flow) {
         let (ends, id) = (flow.ends(), flow.id);
-        let Self { said, lookups, book, fragments, .. } = self;
-        for word in said.lookups.drain(..) {
-            lookups.word(&ends, id, word, book);
+        for word in self.said.lookups.drain(..) {
+            self.lookups.word(&ends, id, word, &mut self.book);
         }
+        self.settle_fragments(&ends, id);
+        let Self { said, lookups, book, fragments, .. } = self;
         let mut own = Vec::with_capacity(said.exchanges.len());
         for exchange in &said.exchanges {
             let packet = exchange.answered_in.unwrap_or(exchange.asked_in);
@@ -458,9 +463,7 @@ impl Core {
             }
             let truncated = cut.is_some();
             let silent = said.findings.iter_mut().position(|finding| {
-                exchange.answer.is_empty()
-                    && matches!(finding.rule, "dns.timeout" | "dns.unanswered")
-                    && finding.cited.packets.first() == Some(&packet)
+                exchange.answer.is_empty() && is_dns_silence(finding) && finding.cited.packets.first() == Some(&packet)
             });
             if let Some(finding) = silent.and_then(|at| said.findings.get_mut(at)) {
                 let lost = fragments.lost_between(ends.server.ip(), ends.client.ip(), exchange.asked);
@@ -477,8 +480,28 @@ impl Core {
         said.exchanges.retain(|_| own.next().unwrap_or(true));
     }
 
+    /// A question whose answer came in fragments is answered; also where only some are in the capture (later ones have no ports to select them by), unless
+    /// it was asked again.
+    fn settle_fragments(&mut self, ends: &crate::app::Ends, flow: FlowId) {
+        let Self { said, fragments, lookups, .. } = self;
+        let (server, client) = (ends.server.ip(), ends.client.ip());
+        for exchange in said.exchanges.iter_mut().filter(|exchange| exchange.answer.is_empty()) {
+            let in_part = || fragments.lost_between(server, client, exchange.asked) && lookups.tries(ends, flow, &exchange.question) < 2;
+            if fragments.arrived_between(server, client, exchange.asked) || in_part() {
+                "in fragments".clone_into(&mut exchange.answer);
+                exchange.ok = true;
+                let packet = exchange.asked_in;
+                said.findings.retain(|finding| !(is_dns_silence(finding) && finding.cited.packets.first() == Some(&packet)));
+            }
+        }
+    }
+
     /// The number of a packet and its moment where a flow ends.
     pub(super) const fn last_of(flow: &Flow) -> (Stamp, PacketNo) {
         (flow.last, flow.last_packet)
     }
+}
+
+fn is_dns_silence(finding: &Finding) -> bool {
+    matches!(finding.rule, "dns.timeout" | "dns.unanswered")
 }

@@ -39,6 +39,21 @@ pub(super) struct Problem {
 }
 
 impl Problem {
+    /// Of one finding that shares its signature with other causes.
+    fn likely(finding: &Finding, cause: &'static Cause, party: Party, confidence: f64) -> Self {
+        Self { proven: false, confidence, ..Self::of(finding, cause, party) }
+    }
+
+    /// What was only likely so far, a finding of this cause alone proves.
+    fn prove(&mut self, finding: &Finding) {
+        let (proven, confidence) = certainty(finding, self.cause);
+        if proven && !self.proven {
+            (self.proven, self.confidence, self.rule) = (true, confidence, finding.rule);
+            self.text.clone_from(&finding.text);
+            self.decides.clear();
+        }
+    }
+
     /// Of one finding.
     pub(super) fn of(finding: &Finding, cause: &'static Cause, party: Party) -> Self {
         let (proven, confidence) = certainty(finding, cause);
@@ -107,22 +122,22 @@ pub(super) fn gather(outcome: &Outcome, census: &Census, explained: &BTreeSet<Fl
             Some("l2.remote-neighbor-unresolved") if answers_meanwhile(finding, outcome, census) => {
                 for (cause, confidence) in [("l4.firewall-reject", 0.85), ("l2.remote-neighbor-unresolved", 0.2)] {
                     let Some((cause, party)) = causes::find(cause).zip(sufferer(finding, outcome, census)) else { continue };
-                    let problem = found.entry((cause.id, party)).or_insert_with(|| Problem::of(finding, cause, party));
+                    let problem = found.entry((cause.id, party)).or_insert_with(|| Problem::likely(finding, cause, party, confidence));
                     problem.add(finding);
-                    (problem.proven, problem.confidence) = (false, confidence);
                     problem.text = format!("{}, but the host answers at other ports meanwhile", finding.text.trim_end_matches('.'));
                 }
             }
             Some(cause) if finding.weight >= Weight::Warning || is_of_interest_if_usual(cause) => {
                 let Some((cause, party)) = causes::find(cause).zip(party(finding, outcome, census)) else { continue };
-                found.entry((cause.id, party)).or_insert_with(|| Problem::of(finding, cause, party)).add(finding);
+                let problem = found.entry((cause.id, party)).or_insert_with(|| Problem::of(finding, cause, party));
+                problem.add(finding);
+                problem.prove(finding);
             }
             None if finding.weight == Weight::Fault => {
                 for (cause, confidence) in candidates(finding, outcome, census) {
                     let Some((cause, party)) = causes::find(cause).zip(sufferer(finding, outcome, census)) else { continue };
-                    let problem = found.entry((cause.id, party)).or_insert_with(|| Problem::of(finding, cause, party));
+                    let problem = found.entry((cause.id, party)).or_insert_with(|| Problem::likely(finding, cause, party, confidence));
                     problem.add(finding);
-                    (problem.proven, problem.confidence) = (false, confidence);
                     problem.decides = decides(finding, party, outcome, census);
                 }
             }

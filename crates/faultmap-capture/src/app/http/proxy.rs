@@ -80,11 +80,17 @@ pub(super) fn judge(request: &RequestHead, response: &ResponseHead) -> Option<(J
         if !request.question.contains(':') {
             return None;
         }
+        if never_exists(&request.question) {
+            return Some((("http.status", Weight::Note, Layer::L5, Some(REFUSED)), said));
+        }
         let said = if said.is_empty() { ": the proxy opens no tunnel".to_owned() } else { said };
         return Some((("http.status", Weight::Fault, Layer::L5, Some(REFUSED)), said));
     }
     if !request.absolute {
         return None;
+    }
+    if status >= 500 && never_exists(&request.question) {
+        return Some((("http.status", Weight::Note, Layer::L5, Some(REFUSED)), said));
     }
     match status {
         _ if own => Some((("http.status", Weight::Fault, Layer::L5, Some(REFUSED)), said)),
@@ -94,6 +100,14 @@ pub(super) fn judge(request: &RequestHead, response: &ResponseHead) -> Option<(J
         }
         _ => None,
     }
+}
+
+/// The question is for a name that is reserved never to exist (RFC 6761 §6.4): who asks for it wants to see how it is refused.
+fn never_exists(question: &str) -> bool {
+    let target = question.split(' ').nth(1).unwrap_or_default();
+    let authority = target.split_once("://").map_or(target, |(_, rest)| rest);
+    let name = authority.split(['/', ':']).next().unwrap_or_default();
+    name.trim_end_matches('.').ends_with(".invalid")
 }
 
 #[cfg(test)]
@@ -123,6 +137,8 @@ mod tests {
         check("GET http://shop.test/", "404 Not Found", 30, &["http.status warning l7.http-not-found"]);
         check("GET http://shop.test/", "500 Internal Server Error", 30, &["http.status fault l7.http-server-error"]);
         check("GET /", "503 Service Unavailable", 30, &["http.status fault l7.http-unavailable"]);
+        check("GET http://a.invalid/", "503 No\r\nX-Squid-Error: ERR_DNS_FAIL 0", 30, &["http.status note l5.proxy-refused"]);
+        check("CONNECT a.invalid:443", "503 No", 30, &["http.status note l5.proxy-refused"]);
     }
 
     #[test]
