@@ -140,7 +140,8 @@ mod tests {
         let begun = Instant::now();
         let mut at = |count: usize, ms: u64, over: bool| {
             let now = begun + Duration::from_millis(ms);
-            telling.words(std::iter::repeat_with(refused).take(count), now, over, terminal)
+            let styled = telling.words(std::iter::repeat_with(refused).take(count), now, over, terminal);
+            anstream::adapter::strip_str(&styled).to_string()
         };
         assert_eq!(at(300, 0, false).matches("refused the SYN").count(), 3);
         assert_eq!(at(15, 1000, false), "", "held back");
