@@ -15,6 +15,9 @@ pub(super) const TRACEROUTE: std::ops::RangeInclusive<u16> = 33_434..=33_534;
 /// Echo and discard (RFC 862, RFC 863), which nobody offers any more: who asks there asks whether the host is up.
 const UNUSED: [u16; 2] = [7, 9];
 
+/// Attempts that are compared with all others.
+const MOST_COMPARED: usize = 64;
+
 /// The problem is no more than the answer to a probe.
 pub(super) fn is_answer_to_probe(problem: &Problem, outcome: &Outcome, census: &Census) -> bool {
     let ip = match problem.party {
@@ -42,6 +45,7 @@ pub(super) fn is_answer_to_probe(problem: &Problem, outcome: &Outcome, census: &
             matches!(problem.party, Party::Service(at) if TRACEROUTE.contains(&at.port())) || asks_whether_up(problem, census)
         }
         "l4.port-closed" | "l4.port-filtered" | "l4.firewall-reject" => asks_whether_up(problem, census),
+        "l6.plaintext-on-tls-port" | "l6.tls-on-plaintext-port" => came_with_another(problem, outcome, census),
         // The health service is a convention (grpc/doc/health-checking.md) that a server need not follow.
         "l7.grpc-unimplemented" => problem.text.contains("grpc.health.v1.Health/"),
         _ => false,
@@ -62,6 +66,17 @@ fn searches_only(problem: &Problem, outcome: &Outcome, census: &Census) -> bool 
         })
     };
     !asked.is_empty() && asked.iter().all(|flow| searches(flow)) && asked.first().is_some_and(wants_others)
+}
+
+/// Each client came to this service with another protocol, and tried the one of this problem afterwards.
+fn came_with_another(problem: &Problem, outcome: &Outcome, census: &Census) -> bool {
+    let tried: Vec<&FlowRecord> = problem.flows.iter().filter_map(|id| census.flow(outcome, *id)).collect();
+    let before = |flow: &FlowRecord, other: &FlowRecord| {
+        let same = other.client.ip() == flow.client.ip() && other.server == flow.server && other.protocol == flow.protocol;
+        same && other.first < flow.first && other.bytes.client > 0 && other.app.is_some() && other.app != flow.app
+    };
+    // Comparing all with all is for captures that a person reads.
+    tried.len() <= MOST_COMPARED && !tried.is_empty() && tried.iter().all(|flow| outcome.flows.iter().any(|other| before(flow, other)))
 }
 
 /// Attempts at a port that every client of this problem asked to compare it with the one that it came for.

@@ -1,5 +1,6 @@
 //! Outcomes as the engine gives them, and what the judge says of them.
 
+mod beside;
 mod paths;
 
 use super::*;
@@ -368,5 +369,15 @@ fn redirects_and_nothing_else_are_a_circle() {
     check(&outcome(flows, findings), Status::Healthy, None, 0);
 }
 
-#[path = "tests_beside.rs"]
-mod beside;
+#[test]
+fn tls_that_a_client_tries_after_another_protocol_is_an_experiment() {
+    let speaks = |id: u64, app: &'static str| {
+        let mut flow = flow(id, SERVER, State::Sf);
+        (flow.app, flow.bytes) = (Some(app), PerSide { client: 8, server: 8 });
+        flow
+    };
+    let answer = || vec![finding("tls.plaintext-reply", Weight::Fault, "l6.plaintext-on-tls-port", 2, service(SERVER))];
+    check(&outcome(vec![speaks(1, "amqp"), speaks(2, "tls")], answer()), Status::Healthy, None, 0);
+    check(&outcome(vec![speaks(2, "tls")], answer()), Status::Fault, Some("l6.plaintext-on-tls-port"), 1);
+    check(&outcome(vec![speaks(1, "tls"), speaks(2, "tls")], answer()), Status::Fault, Some("l6.plaintext-on-tls-port"), 1);
+}
