@@ -119,26 +119,39 @@ impl Seen {
         match layer {
             Layer::L1 if totals.all.packets == 0 => "nothing captured".to_owned(),
             Layer::L1 => {
-                format!("{} frames, {} bytes; a capture shows the medium only by damaged packets", totals.all.packets, totals.all.bytes)
+                let (frames, bytes) = (many(totals.all.packets, "frame"), many(totals.all.bytes, "byte"));
+                format!("{frames}, {bytes}; a capture shows the medium only by damaged packets")
             }
-            Layer::L2 => format!("{} ARP packets, {} ICMPv6 (neighbour discovery among them)", packets("arp"), packets("icmpv6")),
+            Layer::L2 => format!("{}, {} ICMPv6 (neighbour discovery among them)", many(packets("arp"), "ARP packet"), packets("icmpv6")),
             Layer::L3 => format!("{} IPv4 and {} IPv6 packets, {} ICMP", packets("ipv4"), packets("ipv6"), packets("icmp")),
             Layer::L4 => {
                 let share = self.repaired as f64 * 100.0 / self.segments.max(1) as f64;
                 format!(
-                    "{} TCP connections ({} established, {} refused, {} unanswered), {} UDP flows; {} segments sent again ({share:.2} %)",
-                    self.tcp, self.established, self.refused, self.unanswered, self.udp, self.repaired
+                    "{} ({} established, {} refused, {} unanswered), {}; {} sent again ({share:.2} %)",
+                    many(self.tcp, "TCP connection"),
+                    self.established,
+                    self.refused,
+                    self.unanswered,
+                    many(self.udp, "UDP flow"),
+                    many(self.repaired, "segment")
                 )
             }
-            Layer::L5 => format!("{} connections closed in order, {} reset, {} not seen to their end", self.closed, self.reset, self.open),
-            Layer::L6 => format!("{} flows in TLS", self.tls),
+            Layer::L5 => {
+                format!("{} closed in order, {} reset, {} not seen to their end", many(self.closed, "connection"), self.reset, self.open)
+            }
+            Layer::L6 => format!("{} in TLS", many(self.tls, "flow")),
             Layer::L7 => {
                 let mut apps: Vec<_> = totals.applications.iter().collect();
                 apps.sort_by(|a, b| b.1.packets.cmp(&a.1.packets).then(a.0.cmp(b.0)));
                 let apps: Vec<&str> = apps.iter().take(6).map(|(name, _)| **name).collect();
                 let apps = if apps.is_empty() { String::new() } else { format!(" ({})", apps.join(", ")) };
-                format!("{} questions, {} without the answer that was wanted{apps}", self.exchanges, self.failing)
+                format!("{}, {} without the answer that was wanted{apps}", many(self.exchanges, "question"), self.failing)
             }
         }
     }
+}
+
+/// So many of them: "1 flow", "2 flows".
+pub(super) fn many(number: u64, of: &str) -> String {
+    if number == 1 { format!("1 {of}") } else { format!("{number} {of}s") }
 }

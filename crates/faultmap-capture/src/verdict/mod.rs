@@ -98,8 +98,8 @@ fn nothing_wrong(outcome: &Outcome) -> Verdict {
     let summary = if empty {
         "The capture holds no packet, so nothing can be said of the network.".to_owned()
     } else {
-        let (packets, flows) = (totals.all.packets, totals.flows);
-        format!("Nothing is wrong in what was captured: {packets} packets in {flows} flows, and no layer at fault.")
+        let (packets, flows) = (layers::many(totals.all.packets, "packet"), layers::many(totals.flows, "flow"));
+        format!("Nothing is wrong in what was captured: {packets} in {flows}, and no layer at fault.")
     };
     let cut = outcome.bounds_hit.any() || outcome.quality.kernel_drops > 0;
     Verdict {
