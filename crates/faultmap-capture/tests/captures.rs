@@ -40,7 +40,7 @@ const EXPECTED: &[(&str, &[&str], Weight)] = &[
     ("wireshark-dns-ooo.pcap", &["tcp.ooo"], Weight::Note),
     ("chrissanders-tcp_zerowindowrecovery.pcapng", &["tcp.zero-window"], Weight::Note),
     ("lab-l4_zero_window_stuck.pcap", &["tcp.zero-window"], Weight::Fault),
-    ("chrissanders-inconsistent_printer.pcapng", &["tcp.window-full", "tcp.rto"], Weight::Warning),
+    ("chrissanders-inconsistent_printer.pcapng", &["tcp.window-full", "tcp.rto"], Weight::Fault),
     ("lab-l4_keepalive_ok.pcap", &["tcp.keepalive"], Weight::Note),
     ("zeek-http__docker-http-upgrade.pcap", &["tcp.keepalive"], Weight::Note),
     ("lab-l4_rst_mid_response.pcap", &["tcp.rst-mid-response"], Weight::Fault),

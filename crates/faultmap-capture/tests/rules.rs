@@ -284,6 +284,20 @@ fn a_rst_to_the_first_data_after_silence_is_of_who_forgot_the_connection() {
 }
 
 #[test]
+fn a_client_that_went_away_forgot_nothing() {
+    let mut wire = Wire::new();
+    wire.handshake();
+    wire.client(10.0, ACK, (1, 1), 20);
+    wire.server(11.0, ACK, (1, 21), 30);
+    wire.client(12.0, ACK, (21, 31), 0);
+    wire.client(3000.0, FIN.with(ACK), (21, 31), 0);
+    wire.server(3001.0, ACK, (31, 22), 0);
+    wire.server(9000.0, ACK, (31, 22), 40);
+    wire.client(9000.1, RST, (22, 0), 0);
+    check(wire, Weight::Warning, &[]);
+}
+
+#[test]
 fn silence_to_the_first_data_after_silence_is_too() {
     let mut wire = Wire::new();
     wire.handshake();

@@ -9,9 +9,9 @@ use faultmap_model::causes;
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 
-/// A round trip longer than usual between continents (80 to 140 ms). A check says so from 100 ms on, since somebody asks why its target is slow; of traffic that
-/// was captured nobody has complained yet.
-const FAR_MS: f64 = 145.0;
+/// Light in a fibre takes so long to the other side of the earth and back: no direct path needs more. A check says so from 100 ms on, since somebody asks why its
+/// target is slow; of traffic that was captured nobody has complained yet.
+const FAR_MS: f64 = 200.0;
 /// Fewer handshakes tell nothing of the path: one may have been held up by chance.
 const FEWEST: usize = 2;
 /// A path that this share of all connections takes is what the capture is about.

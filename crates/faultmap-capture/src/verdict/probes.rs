@@ -45,7 +45,7 @@ pub(super) fn is_answer_to_probe(problem: &Problem, outcome: &Outcome, census: &
             matches!(problem.party, Party::Service(at) if TRACEROUTE.contains(&at.port())) || asks_whether_up(problem, census)
         }
         "l4.port-closed" | "l4.port-filtered" | "l4.firewall-reject" => asks_whether_up(problem, census),
-        "l6.plaintext-on-tls-port" | "l6.tls-on-plaintext-port" => came_with_another(problem, outcome, census),
+        "l6.plaintext-on-tls-port" => came_with_another(problem, outcome, census),
         // The health service is a convention (grpc/doc/health-checking.md) that a server need not follow.
         "l7.grpc-unimplemented" => problem.text.contains("grpc.health.v1.Health/"),
         _ => false,
@@ -68,7 +68,7 @@ fn searches_only(problem: &Problem, outcome: &Outcome, census: &Census) -> bool 
     !asked.is_empty() && asked.iter().all(|flow| searches(flow)) && asked.first().is_some_and(wants_others)
 }
 
-/// Each client came to this service with another protocol, and tried the one of this problem afterwards.
+/// Each client came to this service with another protocol, and tried TLS afterwards.
 fn came_with_another(problem: &Problem, outcome: &Outcome, census: &Census) -> bool {
     let tried: Vec<&FlowRecord> = problem.flows.iter().filter_map(|id| census.flow(outcome, *id)).collect();
     let before = |flow: &FlowRecord, other: &FlowRecord| {

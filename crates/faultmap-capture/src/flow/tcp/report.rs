@@ -24,6 +24,8 @@ const ZERO_WINDOW_FAULT_MS: f64 = 5000.0;
 const SILENT_AFTER: u32 = 2;
 /// Timeouts in a row after which a path or peer counts as dead.
 pub(crate) const DEAD_AFTER: u32 = 3;
+/// The same, in milliseconds, where the first timeout was a long one: a sender whose round trip is unknown or varies waits for seconds.
+const DEAD_MS: f64 = 5000.0;
 
 /// What the rest of the capture knows of a connection's ends.
 #[derive(Debug, Clone, Copy)]
@@ -303,7 +305,8 @@ impl Report<'_> {
             );
             return self.tallied(rule, None, timeouts, text, Some(idle.idle_ms));
         }
-        let weight = if half.timeouts_in_a_row >= DEAD_AFTER { Weight::Fault } else { Weight::Warning };
+        let dead_long = half.timeouts_in_a_row >= DEAD_AFTER || waited >= DEAD_MS;
+        let weight = if dead_long { Weight::Fault } else { Weight::Warning };
         let rule = rule("tcp.rto", weight, Layer::L4, None);
         let text =
             format!("the same bytes were sent {} times over {:.1} s and never acknowledged", half.timeouts_in_a_row + 1, waited / 1e3);
@@ -412,7 +415,8 @@ impl Report<'_> {
             Side::Server => "server",
         };
         let party = Some(self.about.party(reset.by));
-        if let Some(idle) = at.after_idle {
+        // Who has said FIN is gone, and resets whatever still comes.
+        if let Some(idle) = at.after_idle.filter(|_| self.tcp.half(reset.by).fin_end.is_none()) {
             let rule = rule("tcp.idle-rst", Weight::Fault, Layer::L4, Some("l4.nat-idle-timeout"));
             let text = format!("data after {:.1} s of silence was answered by RST", idle.idle_ms / 1e3);
             let mut cited = Cited::one(PacketNo(idle.seen.packet));

@@ -150,10 +150,12 @@ fn distance_is_told_where_most_connections_go_far() {
         }
         flow
     };
-    check(&outcome(vec![far(1, 152.0), far(2, 160.0)], vec![]), Status::Degraded, Some("l3.high-latency-path"), 1);
+    check(&outcome(vec![far(1, 282.0), far(2, 290.0)], vec![]), Status::Degraded, Some("l3.high-latency-path"), 1);
+    // Between continents.
+    check(&outcome(vec![far(1, 152.0), far(2, 160.0)], vec![]), Status::Healthy, None, 0);
     // One slow handshake is chance, and a loaded path is short at times.
-    check(&outcome(vec![far(1, 152.0)], vec![]), Status::Healthy, None, 0);
-    check(&outcome(vec![far(1, 152.0), far(2, 20.0)], vec![]), Status::Healthy, None, 0);
+    check(&outcome(vec![far(1, 282.0)], vec![]), Status::Healthy, None, 0);
+    check(&outcome(vec![far(1, 282.0), far(2, 20.0)], vec![]), Status::Healthy, None, 0);
 }
 
 #[test]
