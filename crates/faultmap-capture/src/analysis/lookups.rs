@@ -27,8 +27,8 @@ const PARALLEL_NS: u64 = 200_000_000;
 const FORGET_NS: u64 = 120_000_000_000;
 /// Names of one search are asked within this.
 const SEARCH_NS: u64 = 10_000_000_000;
-/// A search list that costs less is nobody's concern, milliseconds.
-const WASTE_MS: f64 = 200.0;
+/// A search list that costs less is nobody's concern, milliseconds. (A check says so earlier: it was asked why something is slow.)
+const WASTE_MS: f64 = 500.0;
 /// Flows of one question that are remembered.
 const MOST_TRIES: usize = 16;
 /// Two resolvers are asked by one client for one name within this, nanoseconds.
