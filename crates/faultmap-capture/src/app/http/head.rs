@@ -13,6 +13,8 @@ use std::mem::MaybeUninit;
 const MOST_FIELDS: usize = 128;
 /// Codings told apart; longer names are none of them.
 const LONGEST_TOKEN: usize = 32;
+/// Bytes of a list of content types that are read.
+const LONGEST_LIST: usize = 256;
 
 /// What the client asked.
 #[derive(Debug, Clone, Default)]
@@ -31,6 +33,8 @@ pub(super) struct RequestHead {
     pub(super) portal_probe: bool,
     /// And its true content is nothing at all.
     pub(super) empty_page: bool,
+    /// JSON is the only form of answer that it accepts (RFC 9110 §12.5.1).
+    pub(super) wants_json: bool,
     /// The key of a WebSocket.
     pub(super) key: Option<[u8; 24]>,
     /// The target is one that browsers and robots ask for unasked.
@@ -65,6 +69,8 @@ pub(super) struct ResponseHead {
     pub(super) chunked: bool,
     pub(super) location: bool,
     pub(super) coding: Coding,
+    /// It says that its content is a page.
+    pub(super) page: bool,
     pub(super) upgrade: Option<Upgrade>,
     pub(super) grpc_status: bool,
     /// What a proxy says of itself.
@@ -121,6 +127,8 @@ pub(super) fn request(bytes: &[u8]) -> Result<RequestHead, Unread> {
             head.authorised = true;
         } else if is(field, "upgrade") {
             head.upgrade = Some(upgrade(field.value));
+        } else if is(field, "accept") {
+            head.wants_json = only_json(field.value);
         } else if is(field, "sec-websocket-key") {
             head.key = field.value.trim_ascii().first_chunk::<24>().filter(|_| field.value.trim_ascii().len() == 24).copied();
         }
@@ -164,6 +172,7 @@ pub(super) fn response(bytes: &[u8]) -> Result<ResponseHead, Unread> {
             }
         } else if is(field, "content-type") {
             let value = field.value.to_ascii_lowercase();
+            head.page = value.starts_with(b"text/html");
             textual = value.starts_with(b"text/") || value.starts_with(b"application/json");
         }
     }
@@ -171,6 +180,14 @@ pub(super) fn response(bytes: &[u8]) -> Result<ResponseHead, Unread> {
         head.coding = Coding::PlainText;
     }
     Ok(head)
+}
+
+fn only_json(accepts: &[u8]) -> bool {
+    let json = |kind: &[u8]| {
+        let kind = kind.split(|byte| *byte == b';').next().unwrap_or_default().trim_ascii().to_ascii_lowercase();
+        kind == b"application/json" || (kind.starts_with(b"application/") && kind.ends_with(b"+json"))
+    };
+    accepts.len() <= LONGEST_LIST && accepts.split(|byte| *byte == b',').all(json)
 }
 
 fn done(parsed: httparse::Result<usize>) -> Result<(), Unread> {

@@ -35,8 +35,19 @@ impl Http {
             });
         }
         self.not_upgraded(response, sink);
+        self.page_for_json(response, sink);
         if matches!(status, 301 | 302 | 303 | 307 | 308) && response.head.location {
             self.redirected(response, sink);
+        }
+    }
+
+    /// A program asked for JSON and nothing else, and got a page: that of a login, of a proxy, or of an application that knows no such path.
+    fn page_for_json(&self, response: &Response, sink: &mut Sink) {
+        let Some(request) = response.request.as_ref().filter(|request| request.head.wants_json && response.head.page) else { return };
+        if (200..300).contains(&response.head.status) {
+            let text = format!("{}: only JSON was accepted, and the answer is a page (text/html)", request.head.question);
+            let finding = tell("http.page-for-json", Weight::Warning, Layer::L6, response.began, text);
+            sink.findings.push(finding.for_cause("l6.content-type-mismatch").on(self.ends.service()).and(request.asked));
         }
     }
 

@@ -77,6 +77,26 @@ fn the_weight_of_a_status_is_that_of_its_meaning() {
 }
 
 #[test]
+fn a_page_is_no_answer_to_who_accepts_json_only() {
+    let row = |accept: &str, status: &str, kind: &str, expect: &[&str]| {
+        let request = format!("GET /api HTTP/1.1\r\nAccept: {accept}\r\n\r\n");
+        let answer = format!("HTTP/1.1 {status}\r\nContent-Type: {kind}\r\nContent-Length: 0\r\n\r\n");
+        check(&[(C, 1, request.as_bytes()), (S, 20, answer.as_bytes())], End::Closed, 30, expect);
+    };
+    row("application/json", "200 OK", "text/html; charset=utf-8", &["http.page-for-json warning l6.content-type-mismatch"]);
+    row("application/json", "200 OK", "application/json", &[]);
+    row(
+        "application/json, application/problem+json;q=0.9",
+        "200 OK",
+        "TEXT/HTML",
+        &["http.page-for-json warning l6.content-type-mismatch"],
+    );
+    row("application/json, */*", "200 OK", "text/html", &[]);
+    row("*/*", "200 OK", "text/html", &[]);
+    row("application/json", "503 No", "text/html", &["http.status fault l7.http-unavailable"]);
+}
+
+#[test]
 fn a_body_that_breaks_off_names_who_broke_it() {
     let short: &[u8] = b"HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\nhello";
     let lines = [(C, 1, GET), (S, 20, short)];
