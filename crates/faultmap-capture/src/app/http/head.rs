@@ -86,6 +86,8 @@ pub(super) struct ResponseHead {
 pub(super) enum Coding {
     /// Not at all, and the content is text.
     PlainText,
+    /// Not at all, and the content is JSON.
+    PlainJson,
     Gzip,
     /// Another one, or unknown content.
     #[default]
@@ -152,7 +154,7 @@ pub(super) fn response(bytes: &[u8]) -> Result<ResponseHead, Unread> {
         ..ResponseHead::default()
     };
     head.body = framing.body()?;
-    let (mut coded, mut textual) = (false, false);
+    let (mut coded, mut textual, mut json) = (false, false, false);
     for field in read.headers.iter() {
         if is(field, "location") {
             head.location = true;
@@ -173,11 +175,12 @@ pub(super) fn response(bytes: &[u8]) -> Result<ResponseHead, Unread> {
         } else if is(field, "content-type") {
             let value = field.value.to_ascii_lowercase();
             head.page = value.starts_with(b"text/html");
-            textual = value.starts_with(b"text/") || value.starts_with(b"application/json");
+            textual = value.starts_with(b"text/");
+            json = value.starts_with(b"application/json");
         }
     }
-    if textual && !coded {
-        head.coding = Coding::PlainText;
+    if !coded && (textual || json) {
+        head.coding = if json { Coding::PlainJson } else { Coding::PlainText };
     }
     Ok(head)
 }

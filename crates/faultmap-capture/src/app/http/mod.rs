@@ -365,15 +365,20 @@ impl Http {
             return;
         }
         let zipped = *magic == [0x1f, 0x8b, 0x08];
-        let what = match current.head.coding {
-            Coding::Gzip if !zipped => "is declared as gzip and is not",
-            Coding::PlainText if zipped => "is gzip and declared as plain text",
+        // Neither JSON (RFC 8259 §2) nor anything that is read as such begins so.
+        let markup = magic[0] == b'<';
+        let (rule, cause, what) = match current.head.coding {
+            Coding::Gzip if !zipped => ("http.encoding", "l6.content-encoding-mismatch", "is declared as gzip and is not"),
+            Coding::PlainText | Coding::PlainJson if zipped => {
+                ("http.encoding", "l6.content-encoding-mismatch", "is gzip and declared as plain text")
+            }
+            Coding::PlainJson if markup => ("http.page-for-json", "l6.content-type-mismatch", "is markup and declared as JSON"),
             _ => return,
         };
         let question = current.request.as_ref().map_or("", |request| &request.head.question);
         let text = format!("{question}: the body {what}");
-        let finding = tell("http.encoding", Weight::Fault, Layer::L6, mark, text).and(current.began);
-        sink.findings.push(finding.for_cause("l6.content-encoding-mismatch").on(service));
+        let finding = tell(rule, Weight::Fault, Layer::L6, mark, text).and(current.began);
+        sink.findings.push(finding.for_cause(cause).on(service));
     }
 
     /// The answer is complete.

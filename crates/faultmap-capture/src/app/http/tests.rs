@@ -97,6 +97,17 @@ fn a_page_is_no_answer_to_who_accepts_json_only() {
 }
 
 #[test]
+fn markup_that_is_declared_as_json_is_told() {
+    let row = |body: &str, expect: &[&str]| {
+        let answer = format!("HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: {}\r\n\r\n{body}", body.len());
+        check(&[(C, 1, GET), (S, 20, answer.as_bytes())], End::Closed, 30, expect);
+    };
+    row("<html></html>", &["http.page-for-json fault l6.content-type-mismatch"]);
+    row("{\"a\":1}", &[]);
+    row("\u{1f}", &[]);
+}
+
+#[test]
 fn a_body_that_breaks_off_names_who_broke_it() {
     let short: &[u8] = b"HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\nhello";
     let lines = [(C, 1, GET), (S, 20, short)];
