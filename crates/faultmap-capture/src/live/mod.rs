@@ -8,7 +8,7 @@ mod recorder;
 mod ring;
 
 pub use error::LiveError;
-pub use recorder::{RecordError, Recorder, Rotation, WholeBlocks};
+pub use recorder::{RecordError, Recorder, Rotation, WholeBlocks, settle};
 
 use crate::packet::{Captured, PacketNo, Stamp};
 use faultmap_wire::dissect::LinkType;

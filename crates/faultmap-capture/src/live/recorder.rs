@@ -197,7 +197,7 @@ impl WholeBlocks {
     /// When it cannot be written: the file ends with the last block that could.
     pub fn finish(mut self) -> io::Result<()> {
         self.flush()?;
-        self.file.sync_all()
+        settle(&self.file)
     }
 
     /// As many of the blocks that are held back as there is room for; the file ends with the last of them.
@@ -242,6 +242,17 @@ impl Drop for WholeBlocks {
     fn drop(&mut self) {
         // Whoever cares for an error has flushed before.
         let _ = self.flush();
+    }
+}
+
+/// Waits until it is on the disk. Devices and pipes have nothing to wait for (EINVAL, fsync(2)).
+///
+/// # Errors
+/// When the disk has no room, or fails.
+pub fn settle(file: &File) -> io::Result<()> {
+    match file.sync_all() {
+        Err(error) if error.raw_os_error() == Some(libc::EINVAL) => Ok(()),
+        done => done,
     }
 }
 

@@ -36,12 +36,10 @@ impl Sink {
     }
 
     fn at(path: &Path) -> anyhow::Result<Self> {
-        let Ok(path) = path.canonicalize() else { return Ok(Self::File(path.to_owned())) };
-        let kind = fs::metadata(&path).with_context(|| cannot(&path))?.file_type();
-        if kind.is_dir() {
-            bail!("{}: it is a folder; give --record a file", cannot(&path));
-        }
-        Ok(if kind.is_file() { Self::File(path) } else { Self::Special(path) })
+        Ok(match Place::of(path)? {
+            Place::Replaced(path) => Self::File(path),
+            Place::Special(path) => Self::Special(path),
+        })
     }
 
     /// stdout is taken.
@@ -55,37 +53,72 @@ impl Sink {
             Self::Nowhere => Ok(()),
             Self::Stdout => crate::terminal::print_bytes(bytes),
             Self::File(path) => replace(path, bytes),
-            Self::Special(path) => {
-                let written = OpenOptions::new().write(true).open(path).and_then(|mut file| file.write_all(bytes));
-                written.with_context(|| cannot(path))
-            }
+            Self::Special(path) => write_to(path, bytes),
         }
+    }
+}
+
+/// What stands where a file is to be written.
+enum Place {
+    /// Nothing, or a file: replaced as a whole. Where a link points to, if it is one.
+    Replaced(PathBuf),
+    /// A device or a pipe: written to, never replaced, or root would lose its `/dev/null`.
+    Special(PathBuf),
+}
+
+impl Place {
+    fn of(path: &Path) -> anyhow::Result<Self> {
+        // Nothing there, or nothing that can be seen: the attempt to write will tell.
+        let Ok(there) = fs::metadata(path) else { return Ok(Self::Replaced(path.to_owned())) };
+        if there.is_dir() {
+            bail!("{}: it is a folder; give the name of a file", cannot(path));
+        }
+        // /dev/stdout is a link to what stdout is, also where that is a file: whoever opened that waits for it to be filled.
+        let of_system = (path.starts_with("/dev") || path.starts_with("/proc")) && path.is_symlink();
+        if !there.is_file() || of_system {
+            return Ok(Self::Special(path.to_owned()));
+        }
+        Ok(Self::Replaced(path.canonicalize().with_context(|| cannot(path))?))
     }
 }
 
 /// Whether a file can be put in place there: told before the work whose result it is to hold.
 pub(super) fn writable(path: &Path) -> anyhow::Result<()> {
-    let scratch = scratch_beside(path);
-    File::create_new(&scratch).and_then(|_| fs::remove_file(&scratch)).with_context(|| cannot(path))
+    let Place::Replaced(path) = Place::of(path)? else { return Ok(()) };
+    let scratch = scratch_beside(&path);
+    File::create_new(&scratch).and_then(|_| fs::remove_file(&scratch)).with_context(|| cannot(&path))
+}
+
+fn write_to(path: &Path, bytes: &[u8]) -> anyhow::Result<()> {
+    OpenOptions::new().write(true).open(path).and_then(|mut file| file.write_all(bytes)).with_context(|| cannot(path))
 }
 
 /// A file in the making, beside its place: it appears there whole, or not at all.
 pub(super) struct Growing {
-    scratch: PathBuf,
+    /// `None` where what is written goes to a device or a pipe at once.
+    scratch: Option<PathBuf>,
     path: PathBuf,
 }
 
 impl Growing {
     /// Begins it; what is written to the file given is not seen at `path` yet.
     pub(super) fn begin(path: &Path) -> anyhow::Result<(Self, File)> {
-        let scratch = scratch_beside(path);
-        let file = File::create_new(&scratch).with_context(|| cannot(path))?;
-        Ok((Self { scratch, path: path.to_owned() }, file))
+        match Place::of(path)? {
+            Place::Replaced(path) => {
+                let scratch = scratch_beside(&path);
+                let file = File::create_new(&scratch).with_context(|| cannot(&path))?;
+                Ok((Self { scratch: Some(scratch), path }, file))
+            }
+            Place::Special(path) => {
+                let file = OpenOptions::new().write(true).open(&path).with_context(|| cannot(&path))?;
+                Ok((Self { scratch: None, path }, file))
+            }
+        }
     }
 
     /// Everything is written: puts it in place.
     pub(super) fn place(self) -> anyhow::Result<()> {
-        fs::rename(&self.scratch, &self.path).with_context(|| cannot(&self.path))
+        self.scratch.as_ref().map_or(Ok(()), |scratch| fs::rename(scratch, &self.path)).with_context(|| cannot(&self.path))
     }
 
     /// What to say when it cannot be written.
@@ -97,18 +130,22 @@ impl Growing {
 impl Drop for Growing {
     fn drop(&mut self) {
         // Nothing is there any more once it is in place.
-        let _ = fs::remove_file(&self.scratch);
+        let _ = self.scratch.as_ref().map(fs::remove_file);
     }
 }
 
 /// Puts a file in place in one step: readers see the old one or the new one, and neither a failure nor a kill leaves half a file.
 pub(super) fn replace(path: &Path, bytes: &[u8]) -> anyhow::Result<()> {
-    let scratch = scratch_beside(path);
-    let written = write_whole(&scratch, bytes).and_then(|()| fs::rename(&scratch, path));
+    let path = match Place::of(path)? {
+        Place::Replaced(path) => path,
+        Place::Special(path) => return write_to(&path, bytes),
+    };
+    let scratch = scratch_beside(&path);
+    let written = write_whole(&scratch, bytes).and_then(|()| fs::rename(&scratch, &path));
     if written.is_err() {
         let _ = fs::remove_file(&scratch);
     }
-    written.with_context(|| cannot(path))
+    written.with_context(|| cannot(&path))
 }
 
 /// The name appears when the content is complete: until then the file has none (open(2), O_TMPFILE), where the file system can do that.

@@ -351,3 +351,23 @@ fn files_made_to_break_readers_end_in_a_report() {
         }
     }
 }
+
+/// As devices are, which root would lose to a program that puts a file in their place.
+#[test]
+fn a_pipe_is_written_to_and_never_replaced() {
+    let scratch = Scratch::new();
+    let file = Pcap::new().http("200 OK").at(&scratch, "ok.pcap");
+    for (option, begins) in [("--write", &[0x0a, 0x0d, 0x0d, 0x0a]), ("--parquet", b"PAR1")] {
+        let pipe = scratch.path(option.trim_start_matches('-'));
+        let made = std::process::Command::new("mkfifo").arg(&pipe).status().expect("mkfifo");
+        assert!(made.success());
+        let reader = std::thread::spawn({
+            let pipe = pipe.clone();
+            move || std::fs::read(pipe).expect("read to its end")
+        });
+        let ran = run(&["capture", &file, option, &pipe, "-q"]);
+        assert_eq!(ran.code, 0, "{option}: {}", ran.err);
+        assert_eq!(reader.join().expect("no panic").get(..4), Some(&begins[..]), "{option}");
+        assert!(!std::fs::metadata(&pipe).expect("it is there").is_file(), "{option}");
+    }
+}

@@ -6,6 +6,7 @@ use crate::cli::CaptureArgs;
 use crate::commands::file::Growing;
 use anyhow::{Context as _, bail};
 use faultmap_capture::analysis::{Analysis, Outcome};
+use faultmap_capture::live::settle;
 use faultmap_capture::packet::Captured;
 use faultmap_capture::pcapng::PcapNgWriter;
 use faultmap_capture::report::Report;
@@ -59,7 +60,7 @@ fn fill(args: &CaptureArgs, wanted: &Wanted<'_>, path: &Path) -> anyhow::Result<
     })?;
     let out = writer.into_inner().with_context(what)?;
     let file = out.into_inner().map_err(std::io::IntoInnerError::into_error).with_context(what)?;
-    file.sync_all().with_context(what)?;
+    settle(&file).with_context(what)?;
     growing.place()
 }
 
