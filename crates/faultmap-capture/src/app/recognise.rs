@@ -254,6 +254,8 @@ fn http(first: &First<'_>) -> Likely {
 
 /// A request line of HTTP/1: a method that everybody knows, or any token before a target and a version.
 pub(super) fn http_request(bytes: &[u8]) -> Likely {
+    /// Bytes after which a known method is enough.
+    const CLEAR: usize = 64;
     const METHODS: [&[u8]; 9] = [b"GET ", b"POST ", b"HEAD ", b"PUT ", b"DELETE ", b"OPTIONS ", b"PATCH ", b"CONNECT ", b"TRACE "];
     if bytes.is_empty() {
         return Likely::No;
@@ -269,12 +271,17 @@ pub(super) fn http_request(bytes: &[u8]) -> Likely {
     if !(1..=24).contains(&token) || (line.len() > token && line[token] != b' ') {
         return Likely::No;
     }
-    let version = line.windows(8).any(|part| part == b" HTTP/1.");
-    match (version, known, whole) {
-        (true, _, _) => Likely::Yes,
-        (false, true, false) if line.len() > 64 => Likely::Yes,
-        (false, _, false) if line.iter().all(|byte| byte.is_ascii_graphic() || *byte == b' ') => Likely::Maybe,
-        _ => Likely::No,
+    let version = line.windows(8).position(|part| part == b" HTTP/1.");
+    // A target has no control characters (RFC 9112 §3.2). Of a known method's no more is looked at than decides, so that pieces decide like the whole.
+    let until = version.unwrap_or(line.len()).min(if known { CLEAR } else { usize::MAX });
+    if line[..until].iter().any(u8::is_ascii_control) {
+        return Likely::No;
+    }
+    match version {
+        Some(_) => Likely::Yes,
+        None if known && line.len() > CLEAR => Likely::Yes,
+        None if !whole => Likely::Maybe,
+        None => Likely::No,
     }
 }
 
