@@ -12,10 +12,7 @@ use std::path::{Path, PathBuf};
 pub(super) enum Sink {
     Nowhere,
     Stdout,
-    /// Replaced as a whole.
     File(PathBuf),
-    /// A device or a pipe: written to, never replaced.
-    Special(PathBuf),
 }
 
 impl Sink {
@@ -28,18 +25,8 @@ impl Sink {
             }
             return Ok(Self::Stdout);
         }
-        let sink = Self::at(path)?;
-        if let Self::File(path) = &sink {
-            writable(path)?;
-        }
-        Ok(sink)
-    }
-
-    fn at(path: &Path) -> anyhow::Result<Self> {
-        Ok(match Place::of(path)? {
-            Place::Replaced(path) => Self::File(path),
-            Place::Special(path) => Self::Special(path),
-        })
+        writable(path)?;
+        Ok(Self::File(path.to_owned()))
     }
 
     /// stdout is taken.
@@ -53,7 +40,6 @@ impl Sink {
             Self::Nowhere => Ok(()),
             Self::Stdout => crate::terminal::print_bytes(bytes),
             Self::File(path) => replace(path, bytes),
-            Self::Special(path) => write_to(path, bytes),
         }
     }
 }
