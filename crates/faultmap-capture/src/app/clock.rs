@@ -193,19 +193,8 @@ impl Clock {
 }
 
 fn exchange(query: &Query, answer: Option<(Mark, String, bool)>) -> Exchange {
-    let wait = answer.as_ref().map(|(mark, ..)| mark.at.ms_since(query.asked.at));
-    Exchange {
-        protocol: "ntp",
-        question: "time".to_owned(),
-        asked: query.asked.at,
-        asked_in: query.asked.packet.0,
-        wait_ms: wait,
-        think_ms: None,
-        total_ms: wait,
-        answered_in: answer.as_ref().map(|(mark, ..)| mark.packet.0),
-        ok: answer.as_ref().is_some_and(|(.., good)| *good),
-        answer: answer.map(|(_, words, _)| text::printable(words.as_bytes(), 20)).unwrap_or_default(),
-    }
+    let answer = answer.map(|(mark, words, good)| (mark, text::printable(words.as_bytes(), 20), good));
+    Exchange::of_datagrams("ntp", "time".to_owned(), query.asked, answer)
 }
 
 impl Conversation for Clock {

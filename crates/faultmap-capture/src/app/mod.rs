@@ -40,6 +40,7 @@ pub(crate) fn usual_at(port: u16) -> Option<&'static str> {
 
 pub use talk::{Talk, datagrams};
 
+pub(crate) use self::tell::Mark;
 use crate::finding::{Finding, Party};
 use crate::flow::Side;
 use crate::packet::{PacketNo, Stamp};
@@ -171,6 +172,18 @@ pub struct Exchange {
     pub answered_in: Option<u64>,
     /// The answer is one that the client wanted: no error status, no refusal.
     pub ok: bool,
+}
+
+impl Exchange {
+    /// A question in one datagram, with its answer, if one came: when, what, and whether it is what was wanted. Datagrams have no handshake that would tell
+    /// the network's part of the wait.
+    fn of_datagrams(protocol: &'static str, question: String, asked: Mark, answer: Option<(Mark, String, bool)>) -> Self {
+        let wait_ms = answer.as_ref().map(|(mark, ..)| mark.at.ms_since(asked.at));
+        let answered_in = answer.as_ref().map(|(mark, ..)| mark.packet.0);
+        let (answer, ok) = answer.map(|(_, words, ok)| (words, ok)).unwrap_or_default();
+        let (asked, asked_in) = (asked.at, asked.packet.0);
+        Self { protocol, question, answer, asked, asked_in, wait_ms, think_ms: None, total_ms: wait_ms, answered_in, ok }
+    }
 }
 
 /// What was said of DNS, for who follows questions across flows.

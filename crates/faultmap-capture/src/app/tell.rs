@@ -36,9 +36,9 @@ pub(super) fn through(target: &str, told: usize, sink: &mut Sink) {
 
 /// A moment, and the packet of that moment.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub(super) struct Mark {
-    pub(super) at: Stamp,
-    pub(super) packet: PacketNo,
+pub(crate) struct Mark {
+    pub(crate) at: Stamp,
+    pub(crate) packet: PacketNo,
 }
 
 impl From<&super::Chunk<'_>> for Mark {

@@ -9,7 +9,7 @@ mod tell;
 
 use super::book::Book;
 use super::hosts::Hosts;
-use crate::app::Exchange;
+use crate::app::{Exchange, Mark};
 use crate::finding::{Cited, Party};
 use crate::flow::FlowId;
 use crate::packet::{PacketNo, Stamp};
@@ -29,13 +29,6 @@ const MOST_OFFERED: usize = 4096;
 const TRIAL_NS: u64 = 10_000_000_000;
 /// Offers, refusals kept of one client.
 const MOST_KEPT: usize = 8;
-
-/// A moment and its packet.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-struct Mark {
-    at: Stamp,
-    packet: PacketNo,
-}
 
 /// Where a message was seen.
 #[derive(Debug, Clone, Copy)]

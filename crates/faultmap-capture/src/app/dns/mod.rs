@@ -393,21 +393,9 @@ fn framed(bytes: &[u8], _seen: usize) -> Option<usize> {
 }
 
 impl Query {
-    /// With its answer, if one came: when, what, and whether it is what was wanted. A datagram has no handshake that would tell the network's part of the wait.
+    /// With its answer, if one came: when, what, and whether it is what was wanted.
     fn exchange(&self, answer: Option<(Mark, String, bool)>) -> Exchange {
-        let wait = answer.as_ref().map(|(mark, ..)| mark.at.ms_since(self.asked.at));
-        Exchange {
-            protocol: "dns",
-            question: self.question.clone(),
-            asked: self.asked.at,
-            asked_in: self.asked.packet.0,
-            wait_ms: wait,
-            think_ms: None,
-            total_ms: wait,
-            answered_in: answer.as_ref().map(|(mark, ..)| mark.packet.0),
-            ok: answer.as_ref().is_some_and(|(.., ok)| *ok),
-            answer: answer.map(|(_, text, _)| text).unwrap_or_default(),
-        }
+        Exchange::of_datagrams("dns", self.question.clone(), self.asked, answer)
     }
 
     fn is(&self, message: &Message) -> bool {
