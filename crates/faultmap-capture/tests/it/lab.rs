@@ -1,11 +1,11 @@
 //! Packets of the lab, from the file to the verdict: a fault of each kind is named by its cause, and the same network without the fault is healthy. Recorded
 //! beside a check by `faultmap lab run NAME --capture FOLDER`, then compressed by gzip; an assembled set of the whole lab is judged by the report card.
 
+use crate::common;
 use faultmap_capture::analysis::{Analysis, Limits};
 use faultmap_capture::file::Files;
 use faultmap_capture::report::Report;
 use faultmap_model::verdict::Status;
-use std::path::Path;
 
 /// Scenario, cause and status, from the lowest layer up.
 const FAULTS: &[(&str, &str, Status)] = &[
@@ -64,7 +64,7 @@ const FAULTS: &[(&str, &str, Status)] = &[
 
 /// What `faultmap capture` says of a recording. A damaged one is judged as far as it goes, which is told by the verdict.
 fn judged(scenario: &str, variant: &str) -> Report {
-    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join(format!("tests/lab/{scenario}.{variant}.pcapng.gz"));
+    let path = common::lab().join(format!("{scenario}.{variant}.pcapng.gz"));
     let (mut files, mut analysis) = (Files::new(&[path]), Analysis::new(Limits::default()));
     while let Ok(Some(packet)) = files.next() {
         analysis.packet(&packet);
@@ -89,7 +89,6 @@ fn each_fault_of_the_lab_is_named_and_its_twin_is_not() {
 
 #[test]
 fn no_recording_lies_here_unread() {
-    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/lab");
-    let files = std::fs::read_dir(folder).expect("the folder can be read").flatten().count();
+    let files = std::fs::read_dir(common::lab()).expect("the folder can be read").flatten().count();
     assert_eq!(files, 2 * FAULTS.len());
 }

@@ -1,10 +1,9 @@
 //! Echo requests and replies, written by hand: what a share of them without a reply says, and what it does not.
 
-use faultmap_capture::analysis::{Analysis, Limits, Outcome};
+use crate::common::Wire;
+use faultmap_capture::analysis::Outcome;
 use faultmap_capture::finding::Weight;
-use faultmap_capture::packet::{Captured, PacketNo, Stamp};
 use faultmap_capture::verdict::judge;
-use faultmap_wire::dissect::LinkType;
 use faultmap_wire::{Ipv4, checksum, icmp, proto};
 use std::net::Ipv4Addr;
 
@@ -22,21 +21,16 @@ fn echo(kind: u8, sequence: u16) -> Vec<u8> {
 }
 
 /// Pings each `pause` milliseconds, answered after 19 ms unless lost, or at once in a flood.
-fn pings(count: u16, pause: i64, lost: impl Fn(u16) -> bool) -> Outcome {
-    let (mut analysis, mut number) = (Analysis::new(Limits::default()), 0);
-    let mut put = |ms: i64, bytes: &[u8]| {
-        number += 1;
-        let at = Stamp(1_700_000_000_000_000_000 + ms * 1_000_000);
-        analysis.packet(&Captured { number: PacketNo(number), at, link: LinkType::RAW, wire_len: bytes.len() as u32, bytes });
-    };
+fn pings(count: u16, pause: f64, lost: impl Fn(u16) -> bool) -> Outcome {
+    let mut wire = Wire::new();
     for sequence in 0..count {
-        let ms = i64::from(sequence) * pause;
-        put(ms, &echo(icmp::ECHO_REQUEST, sequence));
+        let ms = f64::from(sequence) * pause;
+        wire.ip(ms, &echo(icmp::ECHO_REQUEST, sequence));
         if !lost(sequence) {
-            put(ms + pause.min(20) - 1, &echo(icmp::ECHO_REPLY, sequence));
+            wire.ip(ms + pause.min(20.0) - 1.0, &echo(icmp::ECHO_REPLY, sequence));
         }
     }
-    analysis.finish()
+    wire.finish()
 }
 
 #[track_caller]
@@ -48,7 +42,7 @@ fn check(outcome: &Outcome, expect: &[(&str, Weight)], verdict: Option<&str>) {
 
 #[test]
 fn a_share_of_slow_pings_without_a_reply_is_likely_loss_and_round_trips_are_told() {
-    let outcome = pings(30, 1000, |number| number % 5 == 2);
+    let outcome = pings(30, 1000.0, |number| number % 5 == 2);
     check(&outcome, &[("icmp.echo-lost", Weight::Warning)], Some("l3.packet-loss"));
     let text = &outcome.findings[0].text;
     assert!(text.contains("5 of 29") && text.contains("19.0/19.0/19.0 ms"), "{text}");
@@ -57,14 +51,14 @@ fn a_share_of_slow_pings_without_a_reply_is_likely_loss_and_round_trips_are_told
 
 #[test]
 fn answered_pings_are_exchanges_and_no_finding() {
-    let outcome = pings(20, 1000, |_| false);
+    let outcome = pings(20, 1000.0, |_| false);
     check(&outcome, &[], None);
     assert_eq!((outcome.flows[0].exchanges.count, outcome.flows[0].exchanges.worst_wait_ms), (20, Some(19.0)));
 }
 
 #[test]
 fn an_outage_is_a_note_and_silence_and_a_flood_prove_nothing() {
-    check(&pings(30, 1000, |number| (10..15).contains(&number)), &[("icmp.echo-lost", Weight::Note)], None);
-    check(&pings(30, 1000, |_| true), &[("icmp.echo-unanswered", Weight::Note)], None);
-    check(&pings(300, 5, |number| number % 3 == 0), &[], None);
+    check(&pings(30, 1000.0, |number| (10..15).contains(&number)), &[("icmp.echo-lost", Weight::Note)], None);
+    check(&pings(30, 1000.0, |_| true), &[("icmp.echo-unanswered", Weight::Note)], None);
+    check(&pings(300, 5.0, |number| number % 3 == 0), &[], None);
 }

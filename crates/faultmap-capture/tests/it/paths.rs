@@ -1,13 +1,10 @@
 //! What packets made by hand tell of size, of stations that moved, and of answers that their client does not hear: each test is a short story on the wire,
 //! and beside it the one that looks like it and is none.
 
-use faultmap_capture::analysis::{Analysis, Limits};
+use crate::common::{self, Segment};
 use faultmap_capture::finding::Weight;
-use faultmap_capture::packet::{Captured, PacketNo, Stamp};
-use faultmap_wire::dissect::LinkType;
-use faultmap_wire::tcp::emit_options;
-use faultmap_wire::{Arp, Ethernet, Icmp, Ipv4, Mac, Tcp, TcpFlags, TcpOption, arp, icmp, proto};
-use std::net::{IpAddr, Ipv4Addr};
+use faultmap_wire::{Arp, Ethernet, Icmp, Ipv4, Mac, Tcp, TcpFlags, arp, icmp, proto};
+use std::net::{IpAddr, Ipv4Addr, SocketAddrV4};
 
 const CLIENT: (Ipv4Addr, Mac) = (Ipv4Addr::new(10, 0, 0, 1), Mac([2, 0, 0, 0, 0, 1]));
 const SERVER: (Ipv4Addr, Mac) = (Ipv4Addr::new(10, 0, 0, 2), Mac([2, 0, 0, 0, 0, 2]));
@@ -37,39 +34,24 @@ const fn server(ms: f64, flags: TcpFlags, seq: u32, ack: u32, len: usize) -> Sai
     Said { client: false, to: CLIENT.1, ..client(ms, flags, seq, ack, len) }
 }
 
+/// The wire between client and server.
 struct Wire {
-    analysis: Analysis,
-    number: u64,
+    wire: common::Wire,
 }
 
 impl Wire {
     fn new() -> Self {
-        Self { analysis: Analysis::new(Limits::default()), number: 0 }
-    }
-
-    fn put(&mut self, ms: f64, bytes: &[u8]) {
-        self.number += 1;
-        let at = Stamp(1_700_000_000_000_000_000 + (ms * 1e6) as i64);
-        let (number, link) = (PacketNo(self.number), LinkType::ETHERNET);
-        self.analysis.packet(&Captured { number, at, link, wire_len: bytes.len() as u32, bytes });
+        Self { wire: common::Wire::new() }
     }
 
     fn says(&mut self, said: Said) {
         let (from, to) = if said.client { (CLIENT, SERVER) } else { (SERVER, CLIENT) };
         let (from_port, to_port) = if said.client { (40_000, 80) } else { (80, 40_000) };
-        let block = said.sack.map(|(left, right)| [(left + 1000).to_be_bytes(), (right + 1000).to_be_bytes()].concat());
-        let mut options = Vec::new();
-        if said.flags.has(SYN) {
-            options.extend([TcpOption::Mss(1460), TcpOption::WindowScale(7), TcpOption::SackPermitted]);
-        }
-        options.extend(block.as_ref().map(|block| TcpOption::Sack(block)));
-        let options = emit_options(&options);
-        let ack = if said.flags.has(ACK) { said.ack + 1000 } else { 0 };
-        let header = Tcp { seq: said.seq + 1000, ack, window: 1000, options: &options, ..Tcp::new(from_port, to_port, said.flags) };
-        let segment = header.emit(IpAddr::V4(from.0), IpAddr::V4(to.0), &vec![b'.'; said.len]);
-        let id = self.number as u16 + 1;
+        let segment = Segment { sack: said.sack, ..Segment::new(said.flags, (said.seq, said.ack), said.len) };
+        let segment = segment.emit(SocketAddrV4::new(from.0, from_port), SocketAddrV4::new(to.0, to_port));
+        let id = self.wire.next_id();
         let packet = Ipv4 { ttl: 64, id, dont_fragment: true, ..Ipv4::new(from.0, to.0, proto::TCP) }.emit(&segment);
-        self.put(said.ms, &Ethernet::new(said.to, from.1, 0x0800).emit(&packet));
+        self.wire.ethernet(said.ms, &Ethernet::new(said.to, from.1, 0x0800).emit(&packet));
     }
 
     fn story(&mut self, story: &[Said]) {
@@ -82,13 +64,13 @@ impl Wire {
 
     fn told(&mut self, ms: f64) {
         let reply = Arp { operation: arp::REPLY, sender_mac: SERVER.1, sender_ip: SERVER.0, target_mac: CLIENT.1, target_ip: CLIENT.0 };
-        self.put(ms, &Ethernet::new(CLIENT.1, SERVER.1, 0x0806).emit(&reply.emit()));
+        self.wire.ethernet(ms, &Ethernet::new(CLIENT.1, SERVER.1, 0x0806).emit(&reply.emit()));
     }
 }
 
 /// The faults and warnings of the story with these rules must be exactly these.
 fn check(wire: Wire, rules: &[&str], expect: &[(&str, Weight, Option<&str>)]) {
-    let outcome = wire.analysis.finish();
+    let outcome = wire.wire.finish();
     let of_interest = outcome.findings.iter().filter(|found| rules.contains(&found.rule) && found.weight >= Weight::Warning);
     let told: Vec<_> = of_interest.map(|found| (found.rule, found.weight, found.cause)).collect();
     assert_eq!(told, expect, "{:#?}", outcome.findings);
@@ -144,7 +126,7 @@ fn refused(size: usize) -> Wire {
     let quoted = Ipv4 { ttl: 63, ..Ipv4::new(CLIENT.0, SERVER.0, proto::TCP) }.emit(&segment);
     let message = Icmp { rest: [0, 0, 0x05, 0x14], ..Icmp::new(icmp::UNREACHABLE, 4) }.emit(&quoted);
     let packet = Ipv4::new(ROUTER, CLIENT.0, proto::ICMP).emit(&message);
-    wire.put(31.0, &Ethernet::new(CLIENT.1, SERVER.1, 0x0800).emit(&packet));
+    wire.wire.ethernet(31.0, &Ethernet::new(CLIENT.1, SERVER.1, 0x0800).emit(&packet));
     [1250.0, 2600.0, 5200.0, 10_400.0].iter().for_each(|ms| wire.says(client(*ms, ACK, 1, 1, size)));
     wire
 }

@@ -1,11 +1,10 @@
 //! Ways to an address by DHCP, written by hand: each test is a short story on a segment, and what is to be told of it.
 
-use faultmap_capture::analysis::{Analysis, Limits, Outcome};
+use crate::common::Wire;
+use faultmap_capture::analysis::Outcome;
 use faultmap_capture::finding::Weight;
-use faultmap_capture::packet::{Captured, PacketNo, Stamp};
 use faultmap_capture::verdict::judge;
-use faultmap_wire::dissect::LinkType;
-use faultmap_wire::{Arp, Ethernet, Ipv4, Ipv6, Mac, Udp, proto};
+use faultmap_wire::{Arp, Ipv4, Ipv6, Mac, Udp, proto};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 const NOBODY: Ipv4Addr = Ipv4Addr::UNSPECIFIED;
@@ -22,10 +21,9 @@ const DECLINE: u8 = 4;
 const ACK: u8 = 5;
 const NAK: u8 = 6;
 
-/// A segment, and the analysis that listens to it.
+/// A segment on which DHCP is spoken; its time is in seconds.
 struct Segment {
-    analysis: Analysis,
-    number: u64,
+    wire: Wire,
 }
 
 /// What a message has beside its type.
@@ -43,21 +41,11 @@ const CHOSEN: Extra<'static> = Extra { options: &[(54, &[10, 0, 0, 1]), (50, &[1
 
 impl Segment {
     fn new() -> Self {
-        Self { analysis: Analysis::new(Limits::default()), number: 0 }
-    }
-
-    fn link(&mut self, seconds: f64, link: LinkType, bytes: &[u8]) {
-        self.number += 1;
-        let at = Stamp(1_700_000_000_000_000_000 + (seconds * 1e9) as i64);
-        self.analysis.packet(&Captured { number: PacketNo(self.number), at, link, wire_len: bytes.len() as u32, bytes });
+        Self { wire: Wire::new() }
     }
 
     fn put(&mut self, seconds: f64, bytes: &[u8]) {
-        self.link(seconds, LinkType::RAW, bytes);
-    }
-
-    fn frame(&mut self, seconds: f64, bytes: &[u8]) {
-        self.link(seconds, LinkType::ETHERNET, bytes);
+        self.wire.ip(seconds * 1000.0, bytes);
     }
 
     fn message(&mut self, seconds: f64, kind: u8, (from, to): (Ipv4Addr, Ipv4Addr), extra: Extra<'_>) {
@@ -88,7 +76,7 @@ impl Segment {
             _ => (67, 67),
         };
         let datagram = Udp::new(ports.0, ports.1).emit(from.into(), to.into(), &bytes);
-        self.put(seconds, &Ipv4 { id: self.number as u16 + 1, ..Ipv4::new(from, to, proto::UDP) }.emit(&datagram));
+        self.put(seconds, &Ipv4 { id: self.wire.next_id(), ..Ipv4::new(from, to, proto::UDP) }.emit(&datagram));
     }
 
     fn ask(&mut self, seconds: f64, kind: u8, extra: Extra<'_>) {
@@ -118,7 +106,7 @@ impl Segment {
     }
 
     fn finish(self) -> Outcome {
-        self.analysis.finish()
+        self.wire.finish()
     }
 }
 
@@ -300,7 +288,7 @@ fn an_address_that_is_offered_and_not_taken_yet_is_nobodys_silence() {
         segment.ask(0.0, DISCOVER, PLAIN);
         for seconds in [0.1, 1.1, 2.1] {
             let ask = Arp { target_ip: MINE, ..Arp::announcement(Mac([2, 0, 0, 0, 0, 9]), SERVER) };
-            segment.frame(seconds, &Ethernet::new(Mac::BROADCAST, ask.sender_mac, 0x0806).emit(&ask.emit()));
+            segment.wire.arp(seconds * 1000.0, &ask);
         }
         if offered {
             segment.say(3.0, OFFER, SERVER, PLAIN);

@@ -1,10 +1,9 @@
 //! Questions of DNS that are several flows, written by hand: each test is a short story between a client and its resolvers, and what is to be told of it.
 
-use faultmap_capture::analysis::{Analysis, Limits, Outcome};
+use crate::common;
+use faultmap_capture::analysis::Outcome;
 use faultmap_capture::finding::Weight;
-use faultmap_capture::packet::{Captured, PacketNo, Stamp};
 use faultmap_capture::verdict::judge;
-use faultmap_wire::dissect::LinkType;
 use faultmap_wire::{Ipv4, Tcp, TcpFlags, Udp, proto};
 use std::net::Ipv4Addr;
 
@@ -16,24 +15,17 @@ const MISSING: u16 = 0x8183;
 const GIVEN: u16 = 0x8180;
 
 struct Wire {
-    analysis: Analysis,
-    number: u64,
+    wire: common::Wire,
     resolver: Ipv4Addr,
 }
 
 impl Wire {
     fn new() -> Self {
-        Self { analysis: Analysis::new(Limits::default()), number: 0, resolver: RESOLVER }
+        Self { wire: common::Wire::new(), resolver: RESOLVER }
     }
 
-    fn put(&mut self, ms: u64, bytes: &[u8]) {
-        self.number += 1;
-        let at = Stamp(1_700_000_000_000_000_000 + ms as i64 * 1_000_000);
-        self.analysis.packet(&Captured { number: PacketNo(self.number), at, link: LinkType::RAW, wire_len: bytes.len() as u32, bytes });
-    }
-
-    fn ip(&mut self, from: Ipv4Addr, to: Ipv4Addr, protocol: u8) -> Ipv4<'static> {
-        Ipv4 { id: self.number as u16 + 1, ..Ipv4::new(from, to, protocol) }
+    fn ip(&self, from: Ipv4Addr, to: Ipv4Addr, protocol: u8) -> Ipv4<'static> {
+        Ipv4 { id: self.wire.next_id(), ..Ipv4::new(from, to, protocol) }
     }
 
     fn message(id: u16, name: &str, flags: u16, address: Option<[u8; 4]>) -> Vec<u8> {
@@ -55,13 +47,13 @@ impl Wire {
     fn ask(&mut self, ms: u64, port: u16, name: &str) {
         let datagram = Udp::new(port, 53).emit(CLIENT.into(), self.resolver.into(), &Self::message(port, name, 0x0100, None));
         let bytes = self.ip(CLIENT, self.resolver, proto::UDP).emit(&datagram);
-        self.put(ms, &bytes);
+        self.wire.ip(ms as f64, &bytes);
     }
 
     fn say(&mut self, ms: u64, port: u16, name: &str, flags: u16, address: Option<[u8; 4]>) {
         let datagram = Udp::new(53, port).emit(self.resolver.into(), CLIENT.into(), &Self::message(port, name, flags, address));
         let bytes = self.ip(self.resolver, CLIENT, proto::UDP).emit(&datagram);
-        self.put(ms, &bytes);
+        self.wire.ip(ms as f64, &bytes);
     }
 
     fn give(&mut self, ms: u64, port: u16, name: &str) {
@@ -72,7 +64,7 @@ impl Wire {
         let (from, to, ports) = if from_client { (CLIENT, RESOLVER, (40_000, 53)) } else { (RESOLVER, CLIENT, (53, 40_000)) };
         let bytes = Tcp { seq, ack, ..Tcp::new(ports.0, ports.1, flags) }.emit(from.into(), to.into(), &[]);
         let bytes = self.ip(from, to, proto::TCP).emit(&bytes);
-        self.put(ms, &bytes);
+        self.wire.ip(ms as f64, &bytes);
     }
 
     /// The beginning of a long answer; what follows it never comes.
@@ -86,11 +78,11 @@ impl Wire {
         (bytes[10], bytes[11]) = (0, 0);
         let sum = faultmap_wire::checksum::of(&bytes[..20]).to_be_bytes();
         bytes[10..12].copy_from_slice(&sum);
-        self.put(ms, &bytes);
+        self.wire.ip(ms as f64, &bytes);
     }
 
     fn finish(self) -> Outcome {
-        self.analysis.finish()
+        self.wire.finish()
     }
 }
 

@@ -1,6 +1,7 @@
 //! Whatever happens to a capture file on its way, as `editcap` would do it (bytes changed, packets lost, doubled, swapped, cut short, times moved), its analysis
 //! ends within its bounds and tells nothing that cannot be printed. The recordings of the lab are always changed; those of others where FAULTMAP_CAPTURES names them.
 
+use crate::common;
 use faultmap_capture::analysis::{Analysis, Limits, Outcome};
 use faultmap_capture::file::Files;
 use faultmap_capture::packet::{Captured, PacketNo, Stamp};
@@ -160,14 +161,12 @@ fn change_all(folder: PathBuf) {
 
 #[test]
 fn changed_recordings_of_the_lab_are_analysed_within_bounds() {
-    change_all(Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/lab"));
+    change_all(common::lab());
 }
 
 #[test]
-#[allow(clippy::print_stderr, reason = "a skipped test says so")]
 fn changed_captures_of_others_are_analysed_within_bounds() {
-    match std::env::var_os("FAULTMAP_CAPTURES") {
-        Some(folder) => change_all(folder.into()),
-        None => eprintln!("skipped: FAULTMAP_CAPTURES does not name a folder of captures"),
+    if let Some(folder) = common::captures_of_others() {
+        change_all(folder);
     }
 }

@@ -1,13 +1,13 @@
 //! What the rules of layers 2 to 4 say of packets made by hand: each test is a short story on the wire, and what is to be told of it.
 
+use crate::common::{self, Segment};
 use faultmap_capture::analysis::{Analysis, Limits, Outcome};
 use faultmap_capture::finding::{Finding, Weight};
 use faultmap_capture::packet::{Captured, PacketNo, Stamp};
 use faultmap_wire::dissect::LinkType;
-use faultmap_wire::tcp::emit_options;
-use faultmap_wire::{Arp, Ethernet, Icmp, Ipv4, Mac, Tcp, TcpFlags, TcpOption, arp, icmp, proto};
+use faultmap_wire::{Arp, Icmp, Ipv4, Mac, Tcp, TcpFlags, arp, icmp, proto};
 use proptest::prelude::*;
-use std::net::{IpAddr, Ipv4Addr};
+use std::net::{IpAddr, Ipv4Addr, SocketAddrV4};
 
 const CLIENT: Ipv4Addr = Ipv4Addr::new(10, 0, 0, 1);
 const SERVER: Ipv4Addr = Ipv4Addr::new(10, 9, 0, 2);
@@ -17,11 +17,9 @@ const ACK: TcpFlags = TcpFlags::ACK;
 const FIN: TcpFlags = TcpFlags::FIN;
 const RST: TcpFlags = TcpFlags::RST;
 
-/// A wire, and the analysis that listens to it.
+/// The wire between client and server.
 struct Wire {
-    analysis: Analysis,
-    number: u64,
-    id: u16,
+    wire: common::Wire,
 }
 
 /// What a segment has beside the usual.
@@ -42,37 +40,21 @@ const PLAIN: Extra =
 
 impl Wire {
     fn new() -> Self {
-        Self { analysis: Analysis::new(Limits::default()), number: 0, id: 0 }
-    }
-
-    fn put(&mut self, ms: f64, link: LinkType, bytes: &[u8]) {
-        self.number += 1;
-        let at = Stamp(1_700_000_000_000_000_000 + (ms * 1e6) as i64);
-        self.analysis.packet(&Captured { number: PacketNo(self.number), at, link, wire_len: bytes.len() as u32, bytes });
+        Self { wire: common::Wire::new() }
     }
 
     fn segment(&mut self, ms: f64, from_client: bool, flags: TcpFlags, (seq, ack): (u32, u32), len: usize, extra: Extra) {
         let (from, to) = if from_client { (CLIENT, SERVER) } else { (SERVER, CLIENT) };
         let (from_port, to_port) =
             if from_client { (extra.client_port, extra.server_port) } else { (extra.server_port, extra.client_port) };
-        let block = extra.sack.map(|(left, right)| [(left + 1000).to_be_bytes(), (right + 1000).to_be_bytes()].concat());
-        let mut options = Vec::new();
-        if flags.has(SYN) {
-            options.extend([TcpOption::Mss(1460), TcpOption::WindowScale(7), TcpOption::SackPermitted]);
-        }
-        options.extend(extra.times.map(|(value, echo)| TcpOption::Timestamps { value, echo }));
-        options.extend(block.as_ref().map(|block| TcpOption::Sack(block)));
-        let options = emit_options(&options);
-        // Both sides count from 1000, so that the numbers here are offsets.
-        let ack = if flags.has(ACK) { ack + 1000 } else { 0 };
-        let header = Tcp { seq: seq + 1000, ack, window: extra.window, options: &options, ..Tcp::new(from_port, to_port, flags) };
-        let mut bytes = header.emit(IpAddr::V4(from), IpAddr::V4(to), &vec![b'.'; len]);
+        let Extra { window, times, sack, .. } = extra;
+        let segment = Segment { window, times, sack, ..Segment::new(flags, (seq, ack), len) };
+        let mut bytes = segment.emit(SocketAddrV4::new(from, from_port), SocketAddrV4::new(to, to_port));
         if extra.damaged {
             bytes[16] ^= 0x55;
         }
-        self.id += 1;
-        let ip = Ipv4 { ttl: extra.ttl, id: extra.id.unwrap_or(self.id), ..Ipv4::new(from, to, proto::TCP) };
-        self.put(ms, LinkType::RAW, &ip.emit(&bytes));
+        let id = extra.id.unwrap_or_else(|| self.wire.next_id());
+        self.wire.ip(ms, &Ipv4 { ttl: extra.ttl, id, ..Ipv4::new(from, to, proto::TCP) }.emit(&bytes));
     }
 
     fn client(&mut self, ms: f64, flags: TcpFlags, numbers: (u32, u32), len: usize) {
@@ -90,12 +72,11 @@ impl Wire {
     }
 
     fn arp(&mut self, ms: f64, message: &Arp) {
-        let frame = Ethernet::new(Mac::BROADCAST, message.sender_mac, 0x0806).emit(&message.emit());
-        self.put(ms, LinkType::ETHERNET, &frame);
+        self.wire.arp(ms, message);
     }
 
     fn finish(self) -> Outcome {
-        self.analysis.finish()
+        self.wire.finish()
     }
 }
 
@@ -372,11 +353,11 @@ fn who_closed_its_port_and_says_so_to_a_late_answer_is_no_fault() {
         let bytes = faultmap_wire::Udp::new(from_port, to_port).emit(IpAddr::V4(from), IpAddr::V4(to), text);
         Ipv4::new(from, to, proto::UDP).emit(&bytes)
     };
-    wire.put(0.0, LinkType::RAW, &datagram(CLIENT, SERVER, 40_000, 9999, b"asked"));
+    wire.wire.ip(0.0, &datagram(CLIENT, SERVER, 40_000, 9999, b"asked"));
     let late = datagram(SERVER, CLIENT, 9999, 40_000, b"answer");
-    wire.put(900.0, LinkType::RAW, &late);
+    wire.wire.ip(900.0, &late);
     let error = Icmp::new(icmp::UNREACHABLE, icmp::PORT_UNREACHABLE).emit(&late);
-    wire.put(900.1, LinkType::RAW, &Ipv4::new(CLIENT, SERVER, proto::ICMP).emit(&error));
+    wire.wire.ip(900.1, &Ipv4::new(CLIENT, SERVER, proto::ICMP).emit(&error));
     check(wire, Weight::Note, &[("icmp.port-unreachable", None)]);
 }
 
@@ -521,10 +502,7 @@ proptest! {
             for (_, place, byte) in damage.iter().filter(|(packet, ..)| *packet == n) {
                 if let Some(slot) = bytes.get_mut(*place) { *slot = *byte; }
             }
-            wire.number += 1;
-            let bytes = Ipv4::new(from, to, proto::TCP).emit(&bytes);
-            let at = Stamp(jumps[n % jumps.len()]);
-            wire.analysis.packet(&Captured { number: PacketNo(wire.number), at, link: LinkType::RAW, wire_len: bytes.len() as u32, bytes: &bytes });
+            wire.wire.put(Stamp(jumps[n % jumps.len()]), LinkType::RAW, &Ipv4::new(from, to, proto::TCP).emit(&bytes));
         }
         let _ = wire.finish();
     }

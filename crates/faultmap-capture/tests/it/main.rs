@@ -1,0 +1,13 @@
+//! The capture crate from the outside: packets in, findings and verdicts out. Packets made by hand tell what each rule says (`rules`, `paths`, `echoes`,
+//! `lookups`, `leases`, `early`); recordings of the lab and captures of others tell what is said of whole files (`lab`, `captures`, `mutation`).
+
+mod captures;
+mod common;
+mod early;
+mod echoes;
+mod lab;
+mod leases;
+mod lookups;
+mod mutation;
+mod paths;
+mod rules;
