@@ -327,19 +327,13 @@ impl Core {
         };
         let Body::Echo(echo) = &mut flow.body else { return };
         let sequence = u16::from_be_bytes([rest[2], rest[3]]);
-        let Some((wait, asked_in, asked)) = echo.packet(sequence, !asks, captured.at, captured.number) else { return };
-        self.said.exchanges.push(Exchange {
-            protocol: "icmp",
-            question: format!("echo {sequence}"),
-            answer: "reply".to_owned(),
-            asked,
-            asked_in: asked_in.0,
-            wait_ms: Some(wait),
-            think_ms: None,
-            total_ms: Some(wait),
-            answered_in: Some(captured.number.0),
-            ok: true,
-        });
+        let mark = crate::app::Mark { at: captured.at, packet: captured.number };
+        if asks {
+            return echo.request(sequence, mark);
+        }
+        let Some(asked) = echo.reply(sequence, mark.at) else { return };
+        let answer = Some((mark, "reply".to_owned(), true));
+        self.said.exchanges.push(Exchange::of_datagrams("icmp", format!("echo {sequence}"), asked, answer));
         self.heard_of(flow);
     }
 

@@ -175,14 +175,30 @@ pub struct Exchange {
 }
 
 impl Exchange {
+    /// A question without an answer. What came of it is added where it is known.
+    pub(crate) const fn unanswered(protocol: &'static str, question: String, asked: Mark) -> Self {
+        let (asked, asked_in) = (asked.at, asked.packet.0);
+        Self {
+            protocol,
+            question,
+            answer: String::new(),
+            asked,
+            asked_in,
+            wait_ms: None,
+            think_ms: None,
+            total_ms: None,
+            answered_in: None,
+            ok: false,
+        }
+    }
+
     /// A question in one datagram, with its answer, if one came: when, what, and whether it is what was wanted. Datagrams have no handshake that would tell
     /// the network's part of the wait.
-    fn of_datagrams(protocol: &'static str, question: String, asked: Mark, answer: Option<(Mark, String, bool)>) -> Self {
-        let wait_ms = answer.as_ref().map(|(mark, ..)| mark.at.ms_since(asked.at));
-        let answered_in = answer.as_ref().map(|(mark, ..)| mark.packet.0);
-        let (answer, ok) = answer.map(|(_, words, ok)| (words, ok)).unwrap_or_default();
-        let (asked, asked_in) = (asked.at, asked.packet.0);
-        Self { protocol, question, answer, asked, asked_in, wait_ms, think_ms: None, total_ms: wait_ms, answered_in, ok }
+    pub(crate) fn of_datagrams(protocol: &'static str, question: String, asked: Mark, answer: Option<(Mark, String, bool)>) -> Self {
+        let unanswered = Self::unanswered(protocol, question, asked);
+        let Some((mark, answer, ok)) = answer else { return unanswered };
+        let wait_ms = Some(mark.at.ms_since(asked.at));
+        Self { answer, ok, wait_ms, total_ms: wait_ms, answered_in: Some(mark.packet.0), ..unanswered }
     }
 }
 

@@ -112,16 +112,13 @@ impl Pairing {
 
     fn exchange(&self, entry: Entry, answer: String, ok: bool, until: Option<Stamp>) -> Exchange {
         Exchange {
-            protocol: self.protocol,
-            question: entry.question,
             answer,
-            asked: entry.asked.at,
-            asked_in: entry.asked.packet.0,
             wait_ms: entry.wait_ms,
             think_ms: entry.think_ms,
             total_ms: until.map(|until| until.ms_since(entry.asked.at)),
             answered_in: entry.began.map(|mark| mark.packet.0),
             ok,
+            ..Exchange::unanswered(self.protocol, entry.question, entry.asked)
         }
     }
 }

@@ -170,17 +170,12 @@ impl Conversation for Quic {
         let ok = self.answered.is_some() && self.failed.is_none();
         let wait = self.answered.map(|mark| mark.at.ms_since(asked.at));
         sink.exchanges.push(Exchange {
-            protocol: "quic",
-            question: format!("ClientHello{name}"),
             answer: self.failed.take().or(self.answered.map(|_| version_name(self.version).to_owned())).unwrap_or_default(),
-            asked: asked.at,
-            asked_in: asked.packet.0,
             wait_ms: wait,
-            // A datagram has no handshake that would tell the network's part.
-            think_ms: None,
             total_ms: wait,
             answered_in: self.answered.map(|mark| mark.packet.0),
             ok,
+            ..Exchange::unanswered("quic", format!("ClientHello{name}"), asked)
         });
     }
 }

@@ -8,6 +8,7 @@ use super::tell::{Mark, Open, Rules, tell};
 use super::{Below, Chunk, Conversation, End, Ends, Exchange, Sink, Talk, text};
 use crate::finding::Weight;
 use crate::flow::Side;
+use crate::flow::record::PerSide;
 use crate::packet::Stamp;
 use faultmap_model::Layer;
 use std::net::{IpAddr, Ipv6Addr};
@@ -40,8 +41,8 @@ pub(super) struct Socks {
     ends: Ends,
     step: Step,
     version: u8,
-    kept: [Vec<u8>; 2],
-    began: [Mark; 2],
+    kept: PerSide<Vec<u8>>,
+    began: PerSide<Mark>,
     /// The question that waits, and its target.
     asked: Option<(Mark, Stamp)>,
     target: String,
@@ -156,8 +157,8 @@ impl Socks {
             ends,
             step: Step::Greeting,
             version: 0,
-            kept: [Vec::new(), Vec::new()],
-            began: [Mark::default(); 2],
+            kept: PerSide::default(),
+            began: PerSide::default(),
             asked: None,
             target: String::new(),
             inner: None,
@@ -179,7 +180,7 @@ impl Socks {
     }
 
     fn message(&mut self, message: &[u8], mark: Mark, sink: &mut Sink) {
-        let began = self.began[usize::from(self.turn() == Side::Server)];
+        let began = *self.began.of(self.turn());
         let second = message.get(1).copied().unwrap_or_default();
         match self.step {
             Step::Greeting if self.version == 4 => self.requested(message, began, mark, sink),
@@ -245,18 +246,14 @@ impl Socks {
         let question = self.question();
         let Some((asked, done)) = self.asked.take() else { return };
         let wait_ms = answered.map(|mark| mark.at.ms_since(done));
+        // What the proxy does meanwhile is to connect, which is the network's time and the target's: it is not said to think.
         sink.exchanges.push(Exchange {
-            protocol: "socks",
-            question,
             answer: answer.to_owned(),
-            asked: asked.at,
-            asked_in: asked.packet.0,
             wait_ms,
-            // What the proxy does meanwhile is to connect: the network's time, and the target's.
-            think_ms: None,
             total_ms: wait_ms,
             answered_in: answered.map(|mark| mark.packet.0),
             ok,
+            ..Exchange::unanswered("socks", question, asked)
         });
     }
 
@@ -285,10 +282,10 @@ impl Conversation for Socks {
                 self.step = Step::Over;
                 return;
             }
-            let (side, mark) = (usize::from(chunk.from == Side::Server), Mark::from(&chunk));
-            let mut kept = std::mem::take(&mut self.kept[side]);
+            let mark = Mark::from(&chunk);
+            let mut kept = std::mem::take(self.kept.of_mut(chunk.from));
             if kept.is_empty() {
-                self.began[side] = mark;
+                *self.began.of_mut(chunk.from) = mark;
             }
             while let Some((byte, tail)) = rest.split_first() {
                 kept.push(*byte);
@@ -303,7 +300,7 @@ impl Conversation for Socks {
             match length(self.step, self.version, &kept) {
                 _ if kept.len() > LONGEST => self.step = Step::Over,
                 Some(whole) if whole == kept.len() => self.message(&kept, mark, sink),
-                _ => self.kept[side] = kept,
+                _ => *self.kept.of_mut(chunk.from) = kept,
             }
         }
     }

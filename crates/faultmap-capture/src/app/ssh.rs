@@ -7,6 +7,7 @@ use super::tell::{Mark, Open, Rules, SLOW_MS, tell};
 use super::{Below, Chunk, Conversation, End, Ends, Exchange, Sink, text};
 use crate::finding::Weight;
 use crate::flow::Side;
+use crate::flow::record::PerSide;
 use crate::packet::Stamp;
 use faultmap_model::Layer;
 use faultmap_model::causes::l7::cause_of_refusal;
@@ -23,7 +24,7 @@ const NEWKEYS: u8 = 21;
 /// A connection that speaks SSH.
 pub(super) struct Ssh {
     ends: Ends,
-    halves: [Half; 2],
+    halves: PerSide<Half>,
     told: bool,
 }
 
@@ -46,11 +47,10 @@ impl Default for Half {
 impl Ssh {
     /// A connection between these.
     pub(super) fn new(ends: Ends) -> Self {
-        Self { ends, halves: [Half::default(), Half::default()], told: false }
+        Self { ends, halves: PerSide::default(), told: false }
     }
 
     fn line(&mut self, from: Side, line: &[u8], mark: Mark, below: &Below, sink: &mut Sink) {
-        let side = usize::from(from == Side::Server);
         if !line.starts_with(b"SSH-") {
             let words = String::from_utf8_lossy(line);
             if from == Side::Server && (words.contains("MaxStartups") || words.contains("Not allowed at this time")) {
@@ -61,8 +61,9 @@ impl Ssh {
             }
             return;
         }
-        let began = self.halves[side].began;
-        self.halves[side].banner = Some((text::printable(line, 80), began));
+        let half = self.halves.of_mut(from);
+        let began = half.began;
+        half.banner = Some((text::printable(line, 80), began));
         if from == Side::Client {
             return;
         }
@@ -75,11 +76,12 @@ impl Ssh {
     }
 
     fn packet(&mut self, from: Side, mark: Mark, sink: &mut Sink) {
-        let side = usize::from(from == Side::Server);
-        let mut cursor = Cursor(self.halves[side].packets.kept());
+        let half = self.halves.of_mut(from);
+        let mut cursor = Cursor(half.packets.kept());
         let (Some(_padding), Some(kind)) = (cursor.byte(), cursor.byte()) else { return };
         if kind == NEWKEYS {
-            self.halves[side].over = true;
+            half.over = true;
+            return;
         }
         if kind != DISCONNECT {
             return;
@@ -103,10 +105,9 @@ impl Ssh {
 
 impl Conversation for Ssh {
     fn chunk(&mut self, chunk: Chunk<'_>, below: &Below, sink: &mut Sink) {
-        let (mark, side) = (Mark::from(&chunk), usize::from(chunk.from == Side::Server));
-        let mut rest = chunk.bytes;
-        while !rest.is_empty() && !self.halves[side].over {
-            let half = &mut self.halves[side];
+        let (mark, mut rest) = (Mark::from(&chunk), chunk.bytes);
+        while !rest.is_empty() && !self.halves.of(chunk.from).over {
+            let half = self.halves.of_mut(chunk.from);
             if half.banner.is_some() {
                 let (step, tail) = half.packets.step(rest, |header| {
                     let len = u32::from_be_bytes(*header);
@@ -136,11 +137,11 @@ impl Conversation for Ssh {
     }
 
     fn gap(&mut self, from: Side, _missing: u64, _sink: &mut Sink) {
-        self.halves[usize::from(from == Side::Server)].over = true;
+        self.halves.of_mut(from).over = true;
     }
 
     fn end(&mut self, how: End, at: Stamp, below: &Below, sink: &mut Sink) {
-        let [client, server] = &self.halves;
+        let PerSide { client, server } = &self.halves;
         let Some((hello, asked)) = &client.banner else { return };
         let over = client.over || server.over;
         if server.banner.is_none() && !over && !self.told {
@@ -148,17 +149,12 @@ impl Conversation for Ssh {
             RULES.unanswered(&self.ends, &open, how, at, below, sink);
         }
         let answered = server.banner.as_ref();
+        // Both sides begin at once: neither banner waits for the other.
         sink.exchanges.push(Exchange {
-            protocol: "ssh",
-            question: hello.clone(),
             answer: answered.map(|(banner, _)| banner.clone()).unwrap_or_default(),
-            asked: asked.at,
-            asked_in: asked.packet.0,
-            wait_ms: None,
-            think_ms: None,
-            total_ms: None,
             answered_in: answered.map(|(_, mark)| mark.packet.0),
             ok: answered.is_some() && !self.told,
+            ..Exchange::unanswered("ssh", hello.clone(), *asked)
         });
     }
 }

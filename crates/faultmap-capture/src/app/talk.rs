@@ -184,18 +184,8 @@ fn strange(words: &FirstWords, (layer, cause, whose): (Layer, &'static str, &'st
         Side::Client => (Weight::Warning, format!("the server speaks {spoken}, and the client began with {whose}")),
     };
     sink.findings.push(tell("proto.mismatch", weight, layer, mark, text).and(words.asked).for_cause(cause).on(ends.service()));
-    sink.exchanges.push(Exchange {
-        protocol: spoken,
-        question: format!("{spoken} greeting"),
-        answer: whose.to_owned(),
-        asked: words.asked.at,
-        asked_in: words.asked.packet.0,
-        wait_ms: None,
-        think_ms: None,
-        total_ms: None,
-        answered_in: Some(mark.packet.0),
-        ok: false,
-    });
+    let (answer, answered_in) = (whose.to_owned(), Some(mark.packet.0));
+    sink.exchanges.push(Exchange { answer, answered_in, ..Exchange::unanswered(spoken, format!("{spoken} greeting"), words.asked) });
 }
 
 fn open(spoken: Spoken, ends: Ends, from_the_start: bool) -> Box<dyn Conversation> {

@@ -6,6 +6,7 @@ use super::tell::{Mark, tell};
 use super::{Below, Chunk, Conversation, End, Ends, Sink, text};
 use crate::finding::Weight;
 use crate::flow::Side;
+use crate::flow::record::PerSide;
 use crate::packet::Stamp;
 use faultmap_model::Layer;
 
@@ -50,7 +51,7 @@ fn base64(bytes: &[u8]) -> Vec<u8> {
 /// A connection that speaks WebSocket.
 pub(super) struct WebSocket {
     ends: Ends,
-    halves: [Half; 2],
+    halves: PerSide<Half>,
     /// Who said goodbye first, and when.
     closed: Option<(Side, Stamp)>,
     /// When the upgrade was seen, and whether the server has said anything since.
@@ -92,16 +93,12 @@ fn payload_len(header: &[u8]) -> u64 {
 impl WebSocket {
     /// A connection between these.
     pub(super) fn new(ends: Ends, since: Stamp) -> Self {
-        Self { ends, halves: [Half::default(), Half::default()], closed: None, since, server_spoke: false }
-    }
-
-    fn half(&mut self, side: Side) -> &mut Half {
-        &mut self.halves[usize::from(side == Side::Server)]
+        Self { ends, halves: PerSide::default(), closed: None, since, server_spoke: false }
     }
 
     /// A frame is whole.
     fn frame(&mut self, from: Side, mark: Mark, sink: &mut Sink) {
-        let half = self.half(from);
+        let half = self.halves.of_mut(from);
         let header = std::mem::take(&mut half.header);
         let mut kept = std::mem::take(&mut half.kept);
         let opcode = header.first().map_or(0, |first| first & 0x0f);
@@ -110,7 +107,7 @@ impl WebSocket {
         }
         match opcode {
             PING => half.ping = Some(mark),
-            PONG => self.half(from.other()).ping = None,
+            PONG => self.halves.of_mut(from.other()).ping = None,
             CLOSE => self.close(from, &kept, mark, sink),
             _ => self.server_spoke |= from == Side::Server,
         }
@@ -165,7 +162,7 @@ impl Conversation for WebSocket {
     fn chunk(&mut self, chunk: Chunk<'_>, _below: &Below, sink: &mut Sink) {
         let mut rest = chunk.bytes;
         loop {
-            let half = self.half(chunk.from);
+            let half = self.halves.of_mut(chunk.from);
             if half.lost {
                 return;
             }
@@ -200,7 +197,7 @@ impl Conversation for WebSocket {
     }
 
     fn gap(&mut self, from: Side, missing: u64, _sink: &mut Sink) {
-        let half = self.half(from);
+        let half = self.halves.of_mut(from);
         if half.inside && missing < half.left {
             half.left -= missing;
         } else {
@@ -210,7 +207,7 @@ impl Conversation for WebSocket {
 
     fn end(&mut self, how: End, at: Stamp, below: &Below, sink: &mut Sink) {
         for from in [Side::Client, Side::Server] {
-            let (lost, ping) = (self.half(from.other()).lost, self.half(from).ping);
+            let (lost, ping) = (self.halves.of_mut(from.other()).lost, self.halves.of_mut(from).ping);
             let Some(mark) = ping.filter(|_| !lost) else { continue };
             let left = match how {
                 End::Reset(side) | End::HalfClosed(side) => side == from,

@@ -3,6 +3,7 @@
 //!
 //! Memory: [`MOST_WAITING`] requests that wait.
 
+use crate::app::Mark;
 use crate::flow::record::PerSide;
 use crate::packet::{PacketNo, Stamp};
 use std::collections::VecDeque;
@@ -21,8 +22,7 @@ const OUTAGE: u64 = 3;
 #[derive(Debug, Clone, Copy)]
 struct Request {
     sequence: u16,
-    at: Stamp,
-    packet: PacketNo,
+    asked: Mark,
 }
 
 /// The echoes of one flow.
@@ -62,41 +62,39 @@ impl Loss {
 }
 
 impl Echo {
-    /// An echo request or, as an answer, its reply. The wait of the request that it answers, and that request's packet and moment.
-    pub(crate) fn packet(&mut self, sequence: u16, answers: bool, at: Stamp, packet: PacketNo) -> Option<(f64, PacketNo, Stamp)> {
-        self.settle(at);
-        if answers {
-            return self.reply(sequence, at);
-        }
+    /// An echo request.
+    pub(crate) fn request(&mut self, sequence: u16, asked: Mark) {
+        self.settle(asked.at);
         if self.waiting.back().is_some_and(|request| request.sequence == sequence) {
-            return None;
+            return;
         }
         if self.waiting.len() >= MOST_WAITING {
             self.lose();
         }
         self.asked = self.asked.saturating_add(1);
-        self.first.get_or_insert(at);
-        self.last = at;
-        self.waiting.push_back(Request { sequence, at, packet });
-        None
+        self.first.get_or_insert(asked.at);
+        self.last = asked.at;
+        self.waiting.push_back(Request { sequence, asked });
     }
 
-    fn reply(&mut self, sequence: u16, at: Stamp) -> Option<(f64, PacketNo, Stamp)> {
+    /// An echo reply: the request that it answers, if one waits.
+    pub(crate) fn reply(&mut self, sequence: u16, at: Stamp) -> Option<Mark> {
+        self.settle(at);
         let place = self.waiting.iter().rposition(|request| request.sequence == sequence)?;
         // Those before it that wait may still be answered: their time decides.
         let request = self.waiting.remove(place)?;
         self.answered = self.answered.saturating_add(1);
-        let wait = at.ms_since(request.at);
+        let wait = at.ms_since(request.asked.at);
         let (least, sum, most) = self.rtt.unwrap_or((wait, 0.0, wait));
         self.rtt = Some((least.min(wait), sum + wait, most.max(wait)));
-        if self.waiting.iter().all(|earlier| earlier.at > request.at) {
+        if self.waiting.iter().all(|earlier| earlier.asked.at > request.asked.at) {
             self.run = 0;
         }
-        Some((wait, request.packet, request.at))
+        Some(request.asked)
     }
 
     fn settle(&mut self, now: Stamp) {
-        while self.waiting.front().is_some_and(|request| now.since(request.at) > PATIENCE_NS) {
+        while self.waiting.front().is_some_and(|request| now.since(request.asked.at) > PATIENCE_NS) {
             self.lose();
         }
     }
@@ -110,7 +108,7 @@ impl Echo {
         self.run = self.run.saturating_add(1);
         self.longest_run = self.longest_run.max(self.run);
         if self.packets.len() < crate::finding::MOST_CITED {
-            self.packets.push(request.packet);
+            self.packets.push(request.asked.packet);
         }
     }
 
@@ -138,9 +136,10 @@ mod tests {
         let at = |ms: i64| Stamp(1_700_000_000_000_000_000 + ms * 1_000_000);
         for sequence in 0..count {
             let ms = i64::from(sequence) * pause;
-            echo.packet(sequence, false, at(ms), PacketNo(1));
+            let asked = Mark { at: at(ms), packet: PacketNo(1) };
+            echo.request(sequence, asked);
             if !lost(sequence) {
-                assert_eq!(echo.packet(sequence, true, at(ms + 20), PacketNo(2)).map(|(wait, ..)| wait), Some(20.0));
+                assert_eq!(echo.reply(sequence, at(ms + 20)), Some(asked));
             }
         }
         echo.loss(at(i64::from(count) * pause + 4000), &PerSide { client: 1, server: 1 })

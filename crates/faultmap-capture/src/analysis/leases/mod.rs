@@ -306,16 +306,13 @@ impl Leases {
 /// A question and its answer. The wait is that since the last try, for an answer belongs to one of them, and most likely to that one.
 fn exchange(asked: &Asked, said: &Said, mark: Mark, answer: &str, ok: bool) -> Exchange {
     let wait = mark.at.ms_since(asked.last.at);
+    let question = format!("{} of {}", tell::name(&asked.said), said.client);
     Exchange {
-        protocol: "dhcp",
-        question: format!("{} of {}", tell::name(&asked.said), said.client),
         answer: said.address.map_or_else(|| answer.to_owned(), |address| format!("{answer} {address}")),
-        asked: asked.first.at,
-        asked_in: asked.first.packet.0,
         wait_ms: Some(wait),
-        think_ms: None,
         total_ms: Some(mark.at.ms_since(asked.first.at)),
         answered_in: Some(mark.packet.0),
         ok,
+        ..Exchange::unanswered("dhcp", question, asked.first)
     }
 }

@@ -13,6 +13,7 @@ use super::tell::{Mark, SLOW_MS, tell};
 use super::{Below, Chunk, Conversation, DnsWord, End, Ends, Exchange, Sink, text};
 use crate::finding::{Finding, Weight};
 use crate::flow::Side;
+use crate::flow::record::PerSide;
 use crate::packet::Stamp;
 use faultmap_model::Layer;
 use message::{A, AAAA, Message, Unread, rcode_name};
@@ -40,8 +41,8 @@ const FORGET_MS: f64 = 30_000.0;
 pub(super) struct Dns {
     ends: Ends,
     over_tcp: bool,
-    gathers: [Gather; 2],
-    lost: [bool; 2],
+    gathers: PerSide<Gather>,
+    lost: PerSide<bool>,
     open: VecDeque<Query>,
     answered: VecDeque<Query>,
     held: Vec<Held>,
@@ -83,8 +84,8 @@ impl Dns {
         Self {
             ends,
             over_tcp,
-            gathers: [Gather::default(), Gather::default()],
-            lost: [false; 2],
+            gathers: PerSide::default(),
+            lost: PerSide::default(),
             open: VecDeque::new(),
             answered: VecDeque::new(),
             held: Vec::new(),
@@ -367,10 +368,9 @@ impl Dns {
 
     /// Messages in a stream have their length before them (RFC 7766 §8).
     fn stream(&mut self, chunk: Chunk<'_>, sink: &mut Sink) {
-        let index = usize::from(chunk.from == Side::Server);
         let mut rest = chunk.bytes;
         while !rest.is_empty() {
-            let mut gather = std::mem::take(&mut self.gathers[index]);
+            let mut gather = std::mem::take(self.gathers.of_mut(chunk.from));
             match gather.offer(rest, 65_537, framed) {
                 Gathered::Whole(len, taken) => {
                     let whole = gather.whole(rest, len);
@@ -378,7 +378,7 @@ impl Dns {
                     rest = rest.get(taken..).unwrap_or_default();
                 }
                 Gathered::More => {
-                    self.gathers[index] = gather;
+                    *self.gathers.of_mut(chunk.from) = gather;
                     return;
                 }
                 Gathered::TooLong => return,
@@ -439,17 +439,16 @@ impl Conversation for Dns {
         if !self.over_tcp {
             return self.message(chunk.bytes, Mark::from(&chunk), sink);
         }
-        if !self.lost[usize::from(chunk.from == Side::Server)] {
+        if !self.lost.of(chunk.from) {
             self.stream(chunk, sink);
         }
     }
 
     fn gap(&mut self, from: Side, _missing: u64, _sink: &mut Sink) {
-        let index = usize::from(from == Side::Server);
-        self.gathers[index].clear();
+        self.gathers.of_mut(from).clear();
         if self.over_tcp {
             // Where the next message begins is not known; who was answered neither.
-            self.lost[index] = true;
+            *self.lost.of_mut(from) = true;
             self.open.clear();
         }
     }

@@ -14,6 +14,7 @@ use super::tell::{Mark, Open, Rules, tell};
 use super::{Below, Chunk, Conversation, End, Ends, Exchange, Sink, text};
 use crate::finding::Weight;
 use crate::flow::Side;
+use crate::flow::record::PerSide;
 use crate::packet::Stamp;
 use faultmap_model::Layer;
 use fluke_hpack::Decoder;
@@ -39,7 +40,7 @@ pub(super) fn frame_begins(bytes: &[u8]) -> bool {
 /// A connection that speaks HTTP/2.
 pub(super) struct H2 {
     ends: Ends,
-    halves: [Half; 2],
+    halves: PerSide<Half>,
     /// Bytes of the preface still to come.
     preface: usize,
     streams: Vec<Stream>,
@@ -148,12 +149,18 @@ impl Fields {
 impl H2 {
     /// A connection between these that begins with the client's preface.
     pub(super) fn new(ends: Ends) -> Self {
-        Self { ends, halves: [Half::new(true), Half::new(true)], preface: PREFACE.len(), streams: Vec::new(), answered: 0 }
+        Self {
+            ends,
+            halves: PerSide { client: Half::new(true), server: Half::new(true) },
+            preface: PREFACE.len(),
+            streams: Vec::new(),
+            answered: 0,
+        }
     }
 
     /// A connection whose beginning was not seen.
     pub(super) fn midstream(ends: Ends) -> Self {
-        Self { ends, halves: [Half::new(false), Half::new(false)], preface: 0, streams: Vec::new(), answered: 0 }
+        Self { ends, halves: PerSide { client: Half::new(false), server: Half::new(false) }, preface: 0, streams: Vec::new(), answered: 0 }
     }
 
     /// A connection that was HTTP/1: its one request is stream 1 (RFC 7540 §3.2).
@@ -163,12 +170,8 @@ impl H2 {
         connection
     }
 
-    fn half(&mut self, side: Side) -> &mut Half {
-        &mut self.halves[usize::from(side == Side::Server)]
-    }
-
     fn frame(&mut self, from: Side, head: Head, mark: Mark, began: Mark, below: &Below, sink: &mut Sink) {
-        let half = self.half(from);
+        let half = self.halves.of_mut(from);
         match head.kind {
             HEADERS | PUSH_PROMISE | CONTINUATION => {
                 if head.kind != CONTINUATION {
@@ -186,7 +189,7 @@ impl H2 {
             }
             DATA => {
                 if from == Side::Server && head.len <= 7 {
-                    let payload = self.half(from).frames.payload(&head).unwrap_or_default();
+                    let payload = self.halves.of_mut(from).frames.payload(&head).unwrap_or_default();
                     let serving = grpc::health(payload);
                     self.health(head.stream, serving);
                 }
@@ -213,7 +216,7 @@ impl H2 {
     }
 
     fn block(&mut self, from: Side, mark: Mark, began: Mark, below: &Below, sink: &mut Sink) {
-        let half = self.half(from);
+        let half = self.halves.of_mut(from);
         let Some(head) = half.block_head.take() else { return };
         let fields = half.decode();
         half.block = Vec::new();
@@ -398,9 +401,8 @@ impl Stream {
             (None, None, 0) => String::new(),
             (None, None, status) => status.to_string(),
         };
+        let protocol = if self.grpc { "grpc" } else { "h2" };
         Exchange {
-            protocol: if self.grpc { "grpc" } else { "h2" },
-            question: self.question.clone(),
             ok: broken.is_none()
                 && self.began.is_some()
                 && self.status < 400
@@ -408,12 +410,11 @@ impl Stream {
                 && self.unwell.is_none()
                 && !(self.answers_grpc && self.grpc_status.is_none()),
             answer,
-            asked: self.asked.at,
-            asked_in: self.asked.packet.0,
             wait_ms: self.wait_ms,
             think_ms: self.think_ms,
             total_ms: until.map(|until| until.ms_since(self.asked.at)),
             answered_in: self.began.map(|mark| mark.packet.0),
+            ..Exchange::unanswered(protocol, self.question.clone(), self.asked)
         }
     }
 }
@@ -426,8 +427,8 @@ impl Conversation for H2 {
             self.preface -= skipped;
             rest = rest.get(skipped..).unwrap_or_default();
         }
-        if self.half(chunk.from).lost {
-            let half = self.half(chunk.from);
+        if self.halves.of_mut(chunk.from).lost {
+            let half = self.halves.of_mut(chunk.from);
             if !half.hole || !frame::begins(rest) {
                 return;
             }
@@ -435,7 +436,7 @@ impl Conversation for H2 {
         }
         let mark = Mark::from(&chunk);
         while !rest.is_empty() {
-            let half = self.half(chunk.from);
+            let half = self.halves.of_mut(chunk.from);
             if half.frames.at_start() {
                 half.began = mark;
             }
@@ -444,12 +445,12 @@ impl Conversation for H2 {
             rest = tail;
             match step {
                 Step::Whole(head) => {
-                    self.half(chunk.from).spoken = true;
+                    self.halves.of_mut(chunk.from).spoken = true;
                     self.frame(chunk.from, head, mark, began, below, sink);
                 }
                 Step::More => {}
                 Step::Broken => {
-                    let half = self.half(chunk.from);
+                    let half = self.halves.of_mut(chunk.from);
                     (half.lost, half.decoder) = (true, None);
                     let older = chunk.from == Side::Server && !half.spoken && half.frames.is_text();
                     if older {
@@ -462,7 +463,7 @@ impl Conversation for H2 {
     }
 
     fn gap(&mut self, from: Side, missing: u64, _sink: &mut Sink) {
-        let half = self.half(from);
+        let half = self.halves.of_mut(from);
         if !half.frames.skip(missing) {
             half.hole = !half.lost || half.hole;
             (half.lost, half.decoder, half.block_head) = (true, None, None);

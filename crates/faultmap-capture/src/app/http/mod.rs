@@ -478,31 +478,18 @@ impl Conversation for Http {
 
 fn exchange(response: Response, at: Option<Stamp>, suffix: &str) -> Exchange {
     let asked = response.request.as_ref().map_or(response.began, |request| request.asked);
+    let question = response.request.map(|request| request.head.question).unwrap_or_default();
     Exchange {
-        protocol: "http",
-        question: response.request.map(|request| request.head.question).unwrap_or_default(),
         answer: response.head.status.to_string() + suffix,
-        asked: asked.at,
-        asked_in: asked.packet.0,
         wait_ms: response.wait_ms,
         think_ms: response.think_ms,
         total_ms: at.map(|at| at.ms_since(asked.at)),
         answered_in: Some(response.began.packet.0),
         ok: response.head.status < 400 && suffix.is_empty(),
+        ..Exchange::unanswered("http", question, asked)
     }
 }
 
 fn unanswered(request: &Request) -> Exchange {
-    Exchange {
-        protocol: "http",
-        question: request.head.question.clone(),
-        answer: String::new(),
-        asked: request.asked.at,
-        asked_in: request.asked.packet.0,
-        wait_ms: None,
-        think_ms: None,
-        total_ms: None,
-        answered_in: None,
-        ok: false,
-    }
+    Exchange::unanswered("http", request.head.question.clone(), request.asked)
 }

@@ -174,16 +174,13 @@ impl Turns {
         }
         self.answered += 1;
         sink.exchanges.push(Exchange {
-            protocol: "tls",
-            question: "encrypted request".to_owned(),
             answer: "encrypted answer".to_owned(),
-            asked: first.at,
-            asked_in: first.packet.0,
             wait_ms: Some(wait),
             think_ms: Some(think),
             total_ms: Some(answered.at.ms_since(first.at)),
             answered_in: Some(answered.packet.0),
             ok: true,
+            ..Exchange::unanswered("tls", "encrypted request".to_owned(), first)
         });
     }
 }

@@ -334,17 +334,14 @@ impl Tls {
             return;
         }
         let answered = self.chosen.map(|(_, mark)| mark);
+        let question = format!("ClientHello {}", hello.name.as_deref().unwrap_or_default()).trim_end().to_owned();
         sink.exchanges.push(Exchange {
-            protocol: "tls",
-            question: format!("ClientHello {}", hello.name.as_deref().unwrap_or_default()).trim_end().to_owned(),
             answer,
-            asked: asked.at,
-            asked_in: asked.packet.0,
             wait_ms: answered.map(|mark| mark.at.ms_since(asked.at)),
-            think_ms: None,
             total_ms: until.map(|until| until.ms_since(asked.at)),
             answered_in: answered.map(|mark| mark.packet.0),
             ok,
+            ..Exchange::unanswered("tls", question, *asked)
         });
     }
 
