@@ -3,9 +3,9 @@
 
 use crate::analysis::FlowSink;
 use crate::flow::FlowRecord;
-use crate::flow::record::TcpSide;
+use crate::flow::record::{PerSide, TcpSide};
 use parquet::basic::Compression;
-use parquet::data_type::{BoolType, ByteArray, ByteArrayType, DoubleType, Int32Type, Int64Type};
+use parquet::data_type::{BoolType, ByteArrayType, DataType, DoubleType, Int32Type, Int64Type};
 use parquet::errors::ParquetError;
 use parquet::file::properties::WriterProperties;
 use parquet::file::writer::{SerializedColumnWriter, SerializedFileWriter};
@@ -17,23 +17,81 @@ use std::sync::{Arc, Mutex, PoisonError};
 /// Rows of one row group: a few megabytes of memory.
 const ROWS: usize = 16_384;
 
-const SCHEMA: &str = "message flow {
-    required int64 flow; required binary protocol (utf8);
-    required binary client (utf8); required int32 client_port; required binary server (utf8); required int32 server_port;
-    required int32 realm; optional binary app (utf8); optional binary server_name (utf8);
-    required int64 first_packet; required int64 first_ns (TIMESTAMP(NANOS,true)); required double duration_ms;
-    required int64 client_packets; required int64 server_packets; required int64 client_bytes; required int64 server_bytes;
-    required binary state (utf8);
-    optional double server_rtt_ms; optional double client_rtt_ms;
-    required int32 client_retransmits; required int32 server_retransmits;
-    required double client_zero_window_ms; required double server_zero_window_ms;
-    required int64 exchanges; required int64 failing; optional double worst_wait_ms; optional double worst_think_ms;
-    optional binary worst (utf8); optional binary rules (utf8); required boolean reset;
-}";
+/// The type of a column, and how its values are read off a flow.
+enum Column {
+    Int64(fn(&FlowRecord) -> i64),
+    /// A moment, nanoseconds since the epoch.
+    Nanoseconds(fn(&FlowRecord) -> i64),
+    Int32(fn(&FlowRecord) -> i32),
+    Double(fn(&FlowRecord) -> f64),
+    MaybeDouble(fn(&FlowRecord) -> Option<f64>),
+    Text(fn(&FlowRecord) -> String),
+    MaybeText(fn(&FlowRecord) -> Option<String>),
+    Boolean(fn(&FlowRecord) -> bool),
+}
+
+/// All columns in the order of the file.
+const COLUMNS: &[(&str, Column)] = &[
+    ("flow", Column::Int64(|row| row.id.0.cast_signed())),
+    ("protocol", Column::Text(|row| row.protocol.to_string())),
+    ("client", Column::Text(|row| row.client.ip().to_string())),
+    ("client_port", Column::Int32(|row| row.client.port().into())),
+    ("server", Column::Text(|row| row.server.ip().to_string())),
+    ("server_port", Column::Int32(|row| row.server.port().into())),
+    ("realm", Column::Int32(|row| row.realm.cast_signed())),
+    ("app", Column::MaybeText(|row| row.app.map(str::to_owned))),
+    ("server_name", Column::MaybeText(|row| row.server_name.clone())),
+    ("first_packet", Column::Int64(|row| row.first_packet.cast_signed())),
+    ("first_ns", Column::Nanoseconds(|row| row.first.0)),
+    ("duration_ms", Column::Double(FlowRecord::duration_ms)),
+    ("client_packets", Column::Int64(|row| row.packets.client.cast_signed())),
+    ("server_packets", Column::Int64(|row| row.packets.server.cast_signed())),
+    ("client_bytes", Column::Int64(|row| row.bytes.client.cast_signed())),
+    ("server_bytes", Column::Int64(|row| row.bytes.server.cast_signed())),
+    ("state", Column::Text(|row| row.state.name().to_owned())),
+    ("server_rtt_ms", Column::MaybeDouble(|row| row.tcp?.handshake.server_rtt_ms)),
+    ("client_rtt_ms", Column::MaybeDouble(|row| row.tcp?.handshake.client_rtt_ms)),
+    ("client_retransmits", Column::Int32(|row| sides(row).client.retransmits.total().cast_signed())),
+    ("server_retransmits", Column::Int32(|row| sides(row).server.retransmits.total().cast_signed())),
+    ("client_zero_window_ms", Column::Double(|row| sides(row).client.zero_window_ms)),
+    ("server_zero_window_ms", Column::Double(|row| sides(row).server.zero_window_ms)),
+    ("exchanges", Column::Int64(|row| row.exchanges.count.cast_signed())),
+    ("failing", Column::Int64(|row| row.exchanges.failing.cast_signed())),
+    ("worst_wait_ms", Column::MaybeDouble(|row| row.exchanges.worst_wait_ms)),
+    ("worst_think_ms", Column::MaybeDouble(|row| row.exchanges.worst_think_ms)),
+    ("worst", Column::MaybeText(|row| row.worst().map(|weight| weight.name().to_owned()))),
+    ("rules", Column::MaybeText(rules)),
+    ("reset", Column::Boolean(|row| row.tcp.is_some_and(|tcp| tcp.reset.is_some()))),
+];
+
+/// What each side of a TCP connection did; nothing, where the flow is none.
+fn sides(row: &FlowRecord) -> PerSide<TcpSide> {
+    row.tcp.map(|tcp| tcp.sides).unwrap_or_default()
+}
+
+fn rules(row: &FlowRecord) -> Option<String> {
+    let rules: Vec<&str> = row.findings.iter().map(|found| found.rule).collect();
+    (!rules.is_empty()).then(|| rules.join(","))
+}
+
+/// The columns in the words in which Parquet describes a file.
+fn schema() -> String {
+    let describe = |(name, column): &(&str, Column)| match column {
+        Column::Int64(_) => format!("required int64 {name};"),
+        Column::Nanoseconds(_) => format!("required int64 {name} (TIMESTAMP(NANOS,true));"),
+        Column::Int32(_) => format!("required int32 {name};"),
+        Column::Double(_) => format!("required double {name};"),
+        Column::MaybeDouble(_) => format!("optional double {name};"),
+        Column::Text(_) => format!("required binary {name} (utf8);"),
+        Column::MaybeText(_) => format!("optional binary {name} (utf8);"),
+        Column::Boolean(_) => format!("required boolean {name};"),
+    };
+    format!("message flow {{ {} }}", COLUMNS.iter().map(describe).collect::<Vec<_>>().join(" "))
+}
 
 /// A Parquet file under construction, shared with the engine that fills it.
 #[derive(Clone)]
-pub struct Shared(Arc<Mutex<State>>);
+pub struct ParquetWriter(Arc<Mutex<State>>);
 
 struct State {
     file: Option<SerializedFileWriter<File>>,
@@ -41,14 +99,14 @@ struct State {
     failed: Option<ParquetError>,
 }
 
-impl Shared {
+impl ParquetWriter {
     /// Begins the file.
     ///
     /// # Errors
     /// It cannot be written.
     pub fn begin(file: File) -> Result<Self, ParquetError> {
         let properties = WriterProperties::builder().set_compression(Compression::SNAPPY).build();
-        let writer = SerializedFileWriter::new(file, Arc::new(parse_message_type(SCHEMA)?), Arc::new(properties))?;
+        let writer = SerializedFileWriter::new(file, Arc::new(parse_message_type(&schema())?), Arc::new(properties))?;
         Ok(Self(Arc::new(Mutex::new(State { file: Some(writer), rows: Vec::new(), failed: None }))))
     }
 
@@ -96,103 +154,40 @@ impl State {
 /// One row group.
 fn group<W: Write + Send>(writer: &mut SerializedFileWriter<W>, rows: &[FlowRecord]) -> Result<(), ParquetError> {
     let mut group = writer.next_row_group()?;
-    let mut index = 0;
-    while let Some(column) = group.next_column()? {
-        fill(column, index, rows)?;
-        index += 1;
+    for (_, column) in COLUMNS {
+        let Some(writer) = group.next_column()? else { break };
+        column.write(rows, writer)?;
     }
     group.close().map(drop)
 }
 
-/// The columns in the order of the schema.
-#[allow(clippy::too_many_lines, reason = "one line a column, in the order of the schema")]
-fn fill(column: SerializedColumnWriter<'_>, index: usize, rows: &[FlowRecord]) -> Result<(), ParquetError> {
-    let side = |row: &FlowRecord, pick: fn(&TcpSide) -> f64, server: bool| {
-        row.tcp.as_ref().map_or(0.0, |tcp| pick(if server { &tcp.sides.server } else { &tcp.sides.client }))
-    };
-    let again = |tcp: &TcpSide| f64::from(tcp.retransmits.total());
-    match index {
-        0 => long(column, rows, |row| row.id.0),
-        1 => text(column, rows, |row| Some(format!("{:?}", row.protocol).to_lowercase()), true),
-        2 => text(column, rows, |row| Some(row.client.ip().to_string()), true),
-        3 => short(column, rows, |row| i32::from(row.client.port())),
-        4 => text(column, rows, |row| Some(row.server.ip().to_string()), true),
-        5 => short(column, rows, |row| i32::from(row.server.port())),
-        6 => short(column, rows, |row| row.realm.cast_signed()),
-        7 => text(column, rows, |row| row.app.map(str::to_owned), false),
-        8 => text(column, rows, |row| row.server_name.clone(), false),
-        9 => long(column, rows, |row| row.first_packet),
-        10 => long(column, rows, |row| row.first.0.cast_unsigned()),
-        11 => double(column, rows, |row| Some(row.duration_ms()), true),
-        12 => long(column, rows, |row| row.packets.client),
-        13 => long(column, rows, |row| row.packets.server),
-        14 => long(column, rows, |row| row.bytes.client),
-        15 => long(column, rows, |row| row.bytes.server),
-        16 => text(column, rows, |row| Some(row.state.name().to_owned()), true),
-        17 => double(column, rows, |row| row.tcp.as_ref().and_then(|tcp| tcp.handshake.server_rtt_ms), false),
-        18 => double(column, rows, |row| row.tcp.as_ref().and_then(|tcp| tcp.handshake.client_rtt_ms), false),
-        19 => short(column, rows, |row| side(row, again, false) as i32),
-        20 => short(column, rows, |row| side(row, again, true) as i32),
-        21 => double(column, rows, |row| Some(side(row, |tcp| tcp.zero_window_ms, false)), true),
-        22 => double(column, rows, |row| Some(side(row, |tcp| tcp.zero_window_ms, true)), true),
-        23 => long(column, rows, |row| row.exchanges.count),
-        24 => long(column, rows, |row| row.exchanges.failing),
-        25 => double(column, rows, |row| row.exchanges.worst_wait_ms, false),
-        26 => double(column, rows, |row| row.exchanges.worst_think_ms, false),
-        27 => text(column, rows, |row| row.worst().map(|weight| format!("{weight:?}").to_lowercase()), false),
-        28 => text(column, rows, rules, false),
-        _ => truth(column, rows, |row| row.tcp.as_ref().is_some_and(|tcp| tcp.reset.is_some())),
+impl Column {
+    fn write(&self, rows: &[FlowRecord], writer: SerializedColumnWriter<'_>) -> Result<(), ParquetError> {
+        match self {
+            Self::Int64(value) | Self::Nanoseconds(value) => required::<Int64Type>(writer, rows.iter().map(value)),
+            Self::Int32(value) => required::<Int32Type>(writer, rows.iter().map(value)),
+            Self::Double(value) => required::<DoubleType>(writer, rows.iter().map(value)),
+            Self::MaybeDouble(value) => optional::<DoubleType>(writer, rows.iter().map(value)),
+            Self::Text(value) => required::<ByteArrayType>(writer, rows.iter().map(|row| value(row).into_bytes().into())),
+            Self::MaybeText(value) => {
+                optional::<ByteArrayType>(writer, rows.iter().map(|row| value(row).map(|text| text.into_bytes().into())))
+            }
+            Self::Boolean(value) => required::<BoolType>(writer, rows.iter().map(value)),
+        }
     }
 }
 
-fn rules(row: &FlowRecord) -> Option<String> {
-    let rules: Vec<&str> = row.findings.iter().map(|found| found.rule).collect();
-    (!rules.is_empty()).then(|| rules.join(","))
-}
-
-fn long(mut column: SerializedColumnWriter<'_>, rows: &[FlowRecord], value: impl Fn(&FlowRecord) -> u64) -> Result<(), ParquetError> {
-    let values: Vec<i64> = rows.iter().map(|row| value(row).cast_signed()).collect();
-    column.typed::<Int64Type>().write_batch(&values, None, None)?;
-    column.close()
-}
-
-fn short(mut column: SerializedColumnWriter<'_>, rows: &[FlowRecord], value: impl Fn(&FlowRecord) -> i32) -> Result<(), ParquetError> {
-    let values: Vec<i32> = rows.iter().map(value).collect();
-    column.typed::<Int32Type>().write_batch(&values, None, None)?;
-    column.close()
-}
-
-fn truth(mut column: SerializedColumnWriter<'_>, rows: &[FlowRecord], value: impl Fn(&FlowRecord) -> bool) -> Result<(), ParquetError> {
-    let values: Vec<bool> = rows.iter().map(value).collect();
-    column.typed::<BoolType>().write_batch(&values, None, None)?;
-    column.close()
-}
-
-fn double(
-    mut column: SerializedColumnWriter<'_>,
-    rows: &[FlowRecord],
-    value: impl Fn(&FlowRecord) -> Option<f64>,
-    required: bool,
-) -> Result<(), ParquetError> {
-    let (values, levels) = split(rows, value);
-    column.typed::<DoubleType>().write_batch(&values, (!required).then_some(levels.as_slice()), None)?;
-    column.close()
-}
-
-fn text(
-    mut column: SerializedColumnWriter<'_>,
-    rows: &[FlowRecord],
-    value: impl Fn(&FlowRecord) -> Option<String>,
-    required: bool,
-) -> Result<(), ParquetError> {
-    let (values, levels) = split(rows, |row| value(row).map(|text| ByteArray::from(text.into_bytes())));
-    column.typed::<ByteArrayType>().write_batch(&values, (!required).then_some(levels.as_slice()), None)?;
+fn required<T: DataType>(mut column: SerializedColumnWriter<'_>, values: impl Iterator<Item = T::T>) -> Result<(), ParquetError> {
+    let values: Vec<T::T> = values.collect();
+    column.typed::<T>().write_batch(&values, None, None)?;
     column.close()
 }
 
 /// The values that are there, and for each row whether one is.
-fn split<T>(rows: &[FlowRecord], value: impl Fn(&FlowRecord) -> Option<T>) -> (Vec<T>, Vec<i16>) {
-    let all: Vec<Option<T>> = rows.iter().map(value).collect();
-    let levels = all.iter().map(|value| i16::from(value.is_some())).collect();
-    (all.into_iter().flatten().collect(), levels)
+fn optional<T: DataType>(mut column: SerializedColumnWriter<'_>, values: impl Iterator<Item = Option<T::T>>) -> Result<(), ParquetError> {
+    let all: Vec<Option<T::T>> = values.collect();
+    let levels: Vec<i16> = all.iter().map(|value| i16::from(value.is_some())).collect();
+    let values: Vec<T::T> = all.into_iter().flatten().collect();
+    column.typed::<T>().write_batch(&values, Some(&levels), None)?;
+    column.close()
 }

@@ -23,6 +23,19 @@ pub enum Weight {
     Fault,
 }
 
+impl Weight {
+    /// As filters, tables and JSON write it.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Capture => "capture",
+            Self::Note => "note",
+            Self::Warning => "warning",
+            Self::Fault => "fault",
+        }
+    }
+}
+
 /// Packets that show a finding: the first few by number, and how many there are.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize)]
 pub struct Cited {

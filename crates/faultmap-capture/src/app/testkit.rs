@@ -1,7 +1,6 @@
 //! Plays a conversation written by hand, whole and byte by byte, and gives what it told; both must tell the same.
 
 use super::{Below, Chunk, Conversation, End, Ends, Sink, Talk, datagrams};
-use crate::finding::Weight;
 use crate::flow::Side;
 use crate::packet::{PacketNo, Stamp};
 
@@ -71,13 +70,7 @@ pub(super) fn told_of_datagrams(port: u16, lines: &[Line<'_>], end_ms: u64) -> S
 
 /// The rules that matched, with weight and cause: `http.status fault l7.http-unavailable`.
 pub(super) fn rules(sink: &Sink) -> Vec<String> {
-    let weight = |weight| match weight {
-        Weight::Capture => "capture",
-        Weight::Note => "note",
-        Weight::Warning => "warning",
-        Weight::Fault => "fault",
-    };
-    let row = |finding: &crate::finding::Finding| format!("{} {} {}", finding.rule, weight(finding.weight), finding.cause.unwrap_or("-"));
+    let row = |finding: &crate::finding::Finding| format!("{} {} {}", finding.rule, finding.weight.name(), finding.cause.unwrap_or("-"));
     sink.findings.iter().map(row).collect()
 }
 

@@ -201,7 +201,7 @@ fn flow_value(field: &Field, facts: &dyn Facts, visit: Visit<'_>) -> bool {
         What::Layer => facts.any_finding(&mut |finding| finding.layer.is_some_and(|layer| visit(Has::Layer(layer)))),
         What::Cause => facts.any_finding(&mut |finding| finding.cause.is_some_and(|cause| visit(Has::Text(cause)))),
         What::Rule => facts.any_finding(&mut |finding| visit(Has::Text(finding.rule))),
-        What::Weight => facts.any_finding(&mut |finding| visit(Has::Text(weight(finding.weight)))),
+        What::Weight => facts.any_finding(&mut |finding| visit(Has::Text(finding.weight.name()))),
         What::Tcp => protocol == Some(Protocol::Tcp) && visit(Has::There),
         What::Udp => protocol == Some(Protocol::Udp) && visit(Has::There),
         What::Has(header) => facts.ends().is_some_and(|(client, _)| is_of(header, client.is_ipv4(), protocol)) && visit(Has::There),
@@ -237,14 +237,4 @@ fn same_protocol(spoken: &str, field: &str) -> bool {
         spoken => spoken,
     };
     spoken == field
-}
-
-fn weight(weight: crate::finding::Weight) -> &'static str {
-    use crate::finding::Weight;
-    match weight {
-        Weight::Capture => "capture",
-        Weight::Note => "note",
-        Weight::Warning => "warning",
-        Weight::Fault => "fault",
-    }
 }

@@ -47,6 +47,18 @@ pub enum Protocol {
     Other(u8),
 }
 
+/// `tcp`, `udp`, `icmp`, or the number in the IP header: `ip47`.
+impl fmt::Display for Protocol {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Tcp => f.pad("tcp"),
+            Self::Udp => f.pad("udp"),
+            Self::Icmp => f.pad("icmp"),
+            Self::Other(number) => write!(f, "ip{number}"),
+        }
+    }
+}
+
 /// Addresses, ports, protocol and realm, ordered so that both directions give the same key.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct FlowKey {

@@ -6,7 +6,6 @@ use crate::render::Looks;
 use crate::terminal::Terminal;
 use faultmap_capture::analysis::{FlowNow, Fresh};
 use faultmap_capture::finding::Weight;
-use faultmap_capture::flow::Protocol;
 use ratatui::Frame;
 use ratatui::layout::Rect;
 use ratatui::text::{Line, Span};
@@ -199,16 +198,10 @@ const fn sum(flow: &FlowNow) -> u64 {
 }
 
 fn of_flow((flow, rate): &(FlowNow, f64)) -> Entry {
-    let protocol = match flow.protocol {
-        Protocol::Tcp => "tcp",
-        Protocol::Udp => "udp",
-        Protocol::Icmp => "icmp",
-        Protocol::Other(_) => "ip",
-    };
     Entry {
         name: flow.client.to_string(),
         peer: flow.server.to_string(),
-        what: flow.app.unwrap_or(protocol).to_owned(),
+        what: flow.app.map_or_else(|| flow.protocol.to_string(), str::to_owned),
         rate: *rate,
         bytes: sum(flow),
         packets: flow.packets.client.saturating_add(flow.packets.server),
@@ -357,8 +350,8 @@ impl Sheet<'_> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use faultmap_capture::flow::FlowId;
     use faultmap_capture::flow::record::PerSide;
+    use faultmap_capture::flow::{FlowId, Protocol};
     use faultmap_capture::packet::Stamp;
     use ratatui::Terminal as Screen;
     use ratatui::backend::TestBackend;

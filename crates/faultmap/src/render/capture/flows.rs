@@ -69,12 +69,6 @@ fn head(paper: &mut Paper, wide: usize, columns: Columns) {
 }
 
 fn row(paper: &mut Paper, flow: &FlowRecord, wide: usize, columns: Columns) {
-    let protocol = match flow.protocol {
-        Protocol::Tcp => "tcp".to_owned(),
-        Protocol::Udp => "udp".to_owned(),
-        Protocol::Icmp => "icmp".to_owned(),
-        Protocol::Other(number) => format!("ip{number}"),
-    };
     let (tag, style): (&str, Style) = match flow.worst() {
         Some(Weight::Fault) => ("!", RED),
         Some(Weight::Warning) => ("~", YELLOW),
@@ -83,7 +77,7 @@ fn row(paper: &mut Paper, flow: &FlowRecord, wide: usize, columns: Columns) {
     let again =
         flow.tcp.as_ref().map_or(0, |tcp| tcp.sides.client.retransmits.total().saturating_add(tcp.sides.server.retransmits.total()));
     let milliseconds = |ms: Option<f64>| ms.map_or_else(String::new, time);
-    paper.cell_right(BOLD, &flow.id.to_string(), 6).cell(style, tag, 1).cell(PLAIN, &protocol, 6);
+    paper.cell_right(BOLD, &flow.id.to_string(), 6).cell(style, tag, 1).cell(PLAIN, &flow.protocol.to_string(), 6);
     paper.cell(PLAIN, &flow.client.to_string(), wide).blank(1).cell(PLAIN, &flow.server.to_string(), wide).blank(1);
     if columns.app {
         paper.cell(PLAIN, flow.app.unwrap_or(""), 9);
