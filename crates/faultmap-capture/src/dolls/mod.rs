@@ -13,6 +13,8 @@ mod service;
 mod tls;
 mod transport;
 
+pub use secret::secrets;
+
 use crate::packet::Captured;
 use builder::Builder;
 use faultmap_model::Layer;
@@ -122,7 +124,7 @@ pub fn anatomy(packet: &Captured<'_>) -> Anatomy {
 fn layers(frame: &Frame<'_>, bytes: &[u8], quoted: bool) -> Vec<Doll> {
     let mut layers = Vec::new();
     let spans = frame.spans.as_slice();
-    let hidden = secret::ranges(bytes);
+    let hidden = secrets(bytes);
     for (at, span) in spans.iter().enumerate() {
         let innermost = spans.iter().skip(at + 1).all(|span| span.header == Header::Payload);
         let builder = Builder::new(bytes, *span, &hidden);

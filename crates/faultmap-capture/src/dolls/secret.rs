@@ -35,8 +35,9 @@ const WORDS: &[(&[u8], Until)] = &[
     (b"sessionid", Until::Value),
 ];
 
-/// The places, in order of the words.
-pub(super) fn ranges(bytes: &[u8]) -> Vec<Range<usize>> {
+/// The places, in order of the words. What is empty there is no credential.
+#[must_use]
+pub fn secrets(bytes: &[u8]) -> Vec<Range<usize>> {
     let mut found = Vec::new();
     let small = bytes.to_ascii_lowercase();
     // FTP's and Redis' commands may be the first bytes of a payload: a letter before them is none of their own.
@@ -101,9 +102,9 @@ mod tests {
             ("\0\0\0PASS hunter2\r\n", "hunter2"),
             ("*2\r\n$4\r\nAUTH\r\n$7\r\nhunter2\r\n", "$7\r\nhunter2\r\n"),
         ] {
-            let found = ranges(bytes.as_bytes());
+            let found = secrets(bytes.as_bytes());
             assert!(found.iter().any(|range| &bytes[range.clone()] == secret), "{bytes}: {found:?}");
         }
-        assert_eq!(ranges(b"bypass the rest; compass north"), [], "words that only end like one");
+        assert_eq!(secrets(b"bypass the rest; compass north"), [], "words that only end like one");
     }
 }

@@ -81,6 +81,22 @@ pub enum FileError {
     },
 }
 
+impl FileError {
+    /// The file, as the message names it.
+    #[must_use]
+    pub fn file(&self) -> &str {
+        match self {
+            Self::Open { file, .. }
+            | Self::Read { file, .. }
+            | Self::Empty { file }
+            | Self::NotACapture { file, .. }
+            | Self::Truncated { file, .. }
+            | Self::Damaged { file, .. }
+            | Self::UnknownLink { file, .. } => file,
+        }
+    }
+}
+
 /// The same, before file and place are known.
 #[derive(Debug)]
 pub(crate) enum Problem {

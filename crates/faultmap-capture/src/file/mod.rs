@@ -168,18 +168,30 @@ impl Files {
     }
 }
 
+/// Whether a path stands for the standard input.
+#[must_use]
+pub fn is_stdin(path: &Path) -> bool {
+    path.as_os_str() == "-"
+}
+
+/// What a file is called in errors.
+#[must_use]
+pub fn name_of(path: &Path) -> String {
+    if is_stdin(path) { "the standard input".to_owned() } else { path.display().to_string() }
+}
+
 fn size_of(path: &Path) -> Option<u64> {
     std::fs::metadata(path).ok().filter(std::fs::Metadata::is_file).map(|data| data.len())
 }
 
 impl Current {
     fn open(path: &Path) -> Result<Self, FileError> {
-        let (name, source): (String, Box<dyn Read + Send>) = if path.as_os_str() == "-" {
-            ("the standard input".to_owned(), Box::new(std::io::stdin()))
+        let name = name_of(path);
+        let source: Box<dyn Read + Send> = if is_stdin(path) {
+            Box::new(std::io::stdin())
         } else {
-            let name = path.display().to_string();
             match std::fs::File::open(path) {
-                Ok(file) => (name, Box::new(file)),
+                Ok(file) => Box::new(file),
                 Err(source) => return Err(FileError::Open { file: name, source }),
             }
         };

@@ -106,6 +106,13 @@ pub(crate) struct CaptureArgs {
     pub(crate) max_flows: u32,
 }
 
+impl CaptureArgs {
+    /// Packets come from the standard input, which can be read once.
+    pub(crate) fn reads_stdin(&self) -> bool {
+        self.files.iter().any(|file| faultmap_capture::file::is_stdin(file))
+    }
+}
+
 /// `500k`, `100M`, `2G`: thousands, as disks are sold. At least 10 kB.
 fn size(text: &str) -> Result<u64, String> {
     const LEAST: u64 = 10_000;

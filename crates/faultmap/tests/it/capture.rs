@@ -195,8 +195,10 @@ fn flows_are_written_as_parquet() {
 fn a_pipe_is_read_as_a_file_but_once() {
     let capture = Pcap::new().refused(81);
     assert_eq!(run_with_input(&["capture", "-", "-q"], &capture.0).code, 14);
-    let twice = run_with_input(&["capture", "-", "--flow", "1"], &capture.0);
-    assert!(twice.code == 2 && twice.err.contains("save it to a file"), "{}", twice.err);
+    for twice in [&["--flow", "1"][..], &["--write", "/dev/null"]] {
+        let ran = run_with_input(&[&["capture", "-"], twice].concat(), &capture.0);
+        assert!(ran.code == 2 && ran.err.contains("save it to a file"), "{}", ran.err);
+    }
 }
 
 #[test]
@@ -207,6 +209,16 @@ fn a_damaged_file_is_judged_by_what_stands_before_the_damage() {
     let ran = run(&["capture", &capture.at(&scratch, "x.pcap"), "--json"]);
     assert_eq!(ran.code, 14);
     assert!(ran.err.contains("x.pcap ends at byte ") && ran.json()["files"][0]["error"].is_string(), "{}{}", ran.err, ran.out);
+}
+
+#[test]
+fn the_damage_of_a_file_is_told_of_that_file_alone() {
+    let scratch = Scratch::new();
+    let whole = Pcap::new().refused(81).at(&scratch, "x.pcap");
+    let mut cut = Pcap::new().refused(82);
+    cut.0.extend([1, 2, 3]);
+    let files = run(&["capture", &whole, &cut.at(&scratch, "x.pcap.1"), "--json"]).json()["files"].clone();
+    assert!(files[0]["error"].is_null() && files[1]["error"].is_string(), "{files}");
 }
 
 #[test]

@@ -6,12 +6,14 @@ use crate::cli::CaptureArgs;
 use crate::commands::file::Growing;
 use anyhow::{Context as _, bail};
 use faultmap_capture::analysis::{Analysis, Outcome};
+use faultmap_capture::flow::FlowId;
 use faultmap_capture::live::settle;
 use faultmap_capture::packet::Captured;
 use faultmap_capture::pcapng::PcapNgWriter;
 use faultmap_capture::report::Report;
 use std::collections::BTreeSet;
 use std::io::BufWriter;
+use std::ops::ControlFlow;
 use std::path::Path;
 
 /// Which packets are wanted.
@@ -19,7 +21,7 @@ struct Wanted<'a> {
     /// Those that match.
     narrow: Option<(&'a Narrow, &'a Outcome)>,
     /// Of these flows; `None`: of all.
-    flows: Option<BTreeSet<u64>>,
+    flows: Option<BTreeSet<FlowId>>,
     /// And these, by number.
     packets: BTreeSet<u64>,
 }
@@ -28,21 +30,18 @@ struct Wanted<'a> {
 pub(super) fn write(args: &CaptureArgs, narrow: Option<&Narrow>, outcome: &Outcome, report: &Report, path: &Path) -> anyhow::Result<()> {
     let mut wanted = wanted(args, report)?;
     wanted.narrow = narrow.map(|narrow| (narrow, outcome));
-    if args.files.iter().any(|file| file.as_os_str() == "-") {
-        bail!("--write reads the packets a second time, and the standard input can be read once; save it to a file first");
-    }
     fill(args, &wanted, path)
 }
 
 fn wanted(args: &CaptureArgs, report: &Report) -> anyhow::Result<Wanted<'static>> {
     if let Some(id) = args.flow {
-        return Ok(Wanted { narrow: None, flows: Some(BTreeSet::from([id])), packets: BTreeSet::new() });
+        return Ok(Wanted { narrow: None, flows: Some(BTreeSet::from([FlowId(id)])), packets: BTreeSet::new() });
     }
     let Some(number) = args.finding else { return Ok(Wanted { narrow: None, flows: None, packets: BTreeSet::new() }) };
     let Some(group) = report.groups.iter().find(|group| group.id == number) else {
         bail!("there is no finding {number}: the report tells {}", report.groups.len());
     };
-    let flows = group.all_flows.iter().map(|flow| flow.0).collect();
+    let flows = group.all_flows.clone();
     Ok(Wanted { narrow: None, flows: Some(flows), packets: group.packets.packets.iter().copied().collect() })
 }
 
@@ -56,7 +55,7 @@ fn fill(args: &CaptureArgs, wanted: &Wanted<'_>, path: &Path) -> anyhow::Result<
             let interface = writer.interface(packet.link, "").with_context(what)?;
             writer.packet(interface, packet).with_context(what)?;
         }
-        Ok(())
+        Ok(ControlFlow::Continue(()))
     })?;
     let out = writer.into_inner().with_context(what)?;
     let file = out.into_inner().map_err(std::io::IntoInnerError::into_error).with_context(what)?;
@@ -75,7 +74,7 @@ impl Wanted<'_> {
         let chosen = self
             .flows
             .as_ref()
-            .is_none_or(|flows| place.is_some_and(|place| flows.contains(&place.flow.0)) || self.packets.contains(&packet.number.0));
+            .is_none_or(|flows| place.is_some_and(|place| flows.contains(&place.flow)) || self.packets.contains(&packet.number.0));
         chosen && self.narrow.is_none_or(|(narrow, outcome)| narrow.wants(packet, place, outcome))
     }
 }

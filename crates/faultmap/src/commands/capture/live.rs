@@ -2,7 +2,7 @@
 
 use super::keep::Keep;
 use super::narrow::Narrow;
-use super::reading::{Reading, interrupts};
+use super::reading::interrupts;
 use super::view::View;
 use crate::cli::CaptureArgs;
 use crate::render::Course;
@@ -30,20 +30,22 @@ struct Watch<'a> {
     keep: Keep,
     narrow: Option<&'a mut Narrow>,
     analysis: &'a mut Analysis,
-    reading: Reading,
+    packets: u64,
+    /// What could not be captured or kept.
+    errors: Vec<String>,
     course: Course,
     begun: Instant,
     interrupted: Arc<AtomicBool>,
 }
 
-/// Captures until the user, the time or the number ends it.
+/// Captures until the user, the time or the number ends it. What could not be captured or kept is what it gives; all else is in the analysis.
 pub(super) fn watch(
     args: &CaptureArgs,
     interface: &str,
     analysis: &mut Analysis,
     narrow: Option<&mut Narrow>,
     choice: Choice,
-) -> anyhow::Result<Reading> {
+) -> anyhow::Result<Vec<String>> {
     let live = Live::open(&wanted(args, interface)?)?;
     let keep = Keep::begin(args)?;
     let interrupted = interrupts()?;
@@ -52,8 +54,9 @@ pub(super) fn watch(
             "faultmap: what the filter asks of flows is known at their end: every packet is kept, and the report is filtered (--bpf chooses packets)\n",
         );
     }
-    let (reading, course) = (Reading::default(), Course { down: live.is_down(), ..Course::default() });
-    let mut watch = Watch { args, live, keep, narrow, analysis, reading, course, begun: Instant::now(), interrupted };
+    let course = Course { down: live.is_down(), ..Course::default() };
+    let begun = Instant::now();
+    let mut watch = Watch { args, live, keep, narrow, analysis, packets: 0, errors: Vec::new(), course, begun, interrupted };
     let view = View::begin(args, interface, choice)?;
     let ended = watch.go(interface, view);
     watch.end(ended)
@@ -89,7 +92,7 @@ impl Watch<'_> {
             }
             let gone = read.is_err();
             if let Err(error) = read {
-                self.reading.errors.push(error.to_string());
+                self.errors.push(error.to_string());
             }
             let mut over = gone || self.is_over();
             if over && !gone {
@@ -114,12 +117,12 @@ impl Watch<'_> {
 
     /// Takes in what waits. Whether the interface is there, and whether the packets could be kept.
     fn read(&mut self, wait: Duration) -> (Result<usize, LiveError>, anyhow::Result<()>) {
-        let Self { args, live, keep, narrow, analysis, reading, course, .. } = self;
+        let Self { args, live, keep, narrow, analysis, packets, course, .. } = self;
         let limit = args.count.unwrap_or(u64::MAX);
         let mut kept = Ok(());
         let read = live.read(wait, |interface, packet| {
-            if reading.packets < limit && kept.is_ok() {
-                reading.packets += 1;
+            if *packets < limit && kept.is_ok() {
+                *packets += 1;
                 course.bytes = course.bytes.saturating_add(u64::from(packet.wire_len));
                 analysis.packet(packet);
                 let mut wanted = true;
@@ -138,28 +141,28 @@ impl Watch<'_> {
         }
         let dropped = live.counts().dropped;
         analysis.dropped(dropped - course.dropped, 0);
-        (course.dropped, course.packets, course.running) = (dropped, reading.packets, self.begun.elapsed());
+        (course.dropped, course.packets, course.running) = (dropped, *packets, self.begun.elapsed());
         (read, kept)
     }
 
     fn is_over(&self) -> bool {
         let Self { args, .. } = self;
-        let counted = args.count.is_some_and(|limit| self.reading.packets >= limit);
+        let counted = args.count.is_some_and(|limit| self.packets >= limit);
         counted || self.interrupted.load(Ordering::Relaxed) || args.duration.is_some_and(|time| self.begun.elapsed() >= time)
     }
 
     /// What could not be kept is told; what was seen is judged all the same.
-    fn end(mut self, ended: anyhow::Result<()>) -> anyhow::Result<Reading> {
+    fn end(mut self, ended: anyhow::Result<()>) -> anyhow::Result<Vec<String>> {
         if self.live.unread() > 0 {
             let text = format!("{} packets of interfaces whose frames are not read here were left out", self.live.unread());
-            self.reading.errors.push(text);
+            self.errors.push(text);
         }
         let counts = self.live.counts();
         let ended = match ended {
             Ok(()) => self.keep.finish(counts),
             Err(error) => self.keep.salvage().and(Err(error)),
         };
-        self.reading.errors.extend(ended.err().map(|error| format!("{error:#}")));
-        Ok(self.reading)
+        self.errors.extend(ended.err().map(|error| format!("{error:#}")));
+        Ok(self.errors)
     }
 }

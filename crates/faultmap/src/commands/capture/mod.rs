@@ -22,10 +22,12 @@ use anyhow::{Context as _, bail};
 use faultmap_capture::analysis::{Analysis, Limits, Outcome};
 use faultmap_capture::bpf::{Program, Tags};
 use faultmap_capture::columns;
+use faultmap_capture::file::{self, Notes};
 use faultmap_capture::flow::FlowRecord;
 use faultmap_capture::report::{Report, Source};
 use narrow::Narrow;
 use reading::Reading;
+use std::ops::ControlFlow;
 use std::path::Path;
 
 /// Ended by SIGINT, as a shell tells it.
@@ -41,9 +43,10 @@ pub(super) fn run(args: &CaptureArgs, choice: Choice) -> anyhow::Result<i32> {
         packet::show(args, number, choice)?;
         return Ok(0);
     }
-    let twice = args.flow.is_some() || args.finding.is_some();
-    if twice && args.files.iter().any(|file| file.as_os_str() == "-") {
-        bail!("--flow and --finding read the packets twice, and the standard input can be read once; save it to a file first");
+    // Told at once: a pipe may give packets for hours.
+    let twice = args.flow.is_some() || args.write.is_some();
+    if twice && args.reads_stdin() {
+        bail!("--flow and --write read the packets twice, and the standard input can be read once; save it to a file first");
     }
     let mut narrow = Narrow::of(args)?;
     let (mut outcome, reading) = analyse(args, narrow.as_mut())?;
@@ -68,18 +71,18 @@ fn from_interface(args: &CaptureArgs, interface: &str, choice: Choice) -> anyhow
     let mut narrow = Narrow::of(args)?;
     let mut analysis = Analysis::new(limits(args));
     let columns = args.parquet.as_deref().map(|path| Columns::begin(path, &mut analysis)).transpose()?;
-    let reading = live::watch(args, interface, &mut analysis, narrow.as_mut(), choice)?;
+    let errors = live::watch(args, interface, &mut analysis, narrow.as_mut(), choice)?;
     let mut outcome = analysis.finish();
     let left = narrow.as_mut().map(|narrow| narrow.apply(args, &mut outcome)).transpose()?;
     if let Some(columns) = columns {
         columns.done()?;
     }
-    let source = Source { name: format!("interface {interface}"), error: reading.errors.first().cloned() };
-    let mut report = Report::new(&outcome, vec![source], &reading.notes, false);
+    let source = Source { name: format!("interface {interface}"), error: errors.first().cloned() };
+    let mut report = Report::new(&outcome, vec![source], &Notes::default(), false);
     tell_filter(&mut report, left);
     show(args, &outcome, &report, choice)?;
-    reading.errors.iter().for_each(|error| terminal::say(&format!("faultmap: {}\n", render::guard(error, true))));
-    Ok(if reading.errors.is_empty() { i32::from(report.exit_code()) } else { crate::cli::EXIT_FAILED })
+    errors.iter().for_each(|error| terminal::say(&format!("faultmap: {}\n", render::guard(error, true))));
+    Ok(if errors.is_empty() { i32::from(report.exit_code()) } else { crate::cli::EXIT_FAILED })
 }
 
 /// A pcap filter as the kernel takes it.
@@ -97,7 +100,7 @@ fn analyse(args: &CaptureArgs, mut narrow: Option<&mut Narrow>) -> anyhow::Resul
         if let Some(narrow) = narrow.as_deref_mut() {
             narrow.look(packet, analysis.place());
         }
-        Ok(())
+        Ok(ControlFlow::Continue(()))
     })?;
     let outcome = analysis.finish();
     if reading.packets == 0
@@ -106,7 +109,7 @@ fn analyse(args: &CaptureArgs, mut narrow: Option<&mut Narrow>) -> anyhow::Resul
         bail!("{error}");
     }
     for error in &reading.errors {
-        terminal::say(&format!("faultmap: warning: {}\n", render::guard(error, true)));
+        terminal::say(&format!("faultmap: warning: {}\n", render::guard(&error.to_string(), true)));
     }
     if let Some(columns) = columns {
         columns.done()?;
@@ -119,9 +122,8 @@ fn limits(args: &CaptureArgs) -> Limits {
 }
 
 fn sources(args: &CaptureArgs, reading: &Reading) -> Vec<Source> {
-    let name = |path: &Path| path.display().to_string();
-    let error = |name: &str| reading.errors.iter().find(|error| error.contains(name)).cloned();
-    args.files.iter().map(|path| Source { name: name(path), error: error(&name(path)) }).collect()
+    let error = |path: &Path| reading.errors.iter().find(|error| error.file() == file::name_of(path)).map(ToString::to_string);
+    args.files.iter().map(|path| Source { name: path.display().to_string(), error: error(path) }).collect()
 }
 
 /// The view that was asked for.
@@ -178,20 +180,20 @@ fn sorted(outcome: &Outcome, sort: Sort) -> Vec<&FlowRecord> {
 
 /// The Parquet file that fills up while flows end.
 struct Columns {
-    shared: columns::Shared,
+    writer: columns::ParquetWriter,
     file: Growing,
 }
 
 impl Columns {
     fn begin(path: &Path, analysis: &mut Analysis) -> anyhow::Result<Self> {
         let (growing, file) = Growing::begin(path)?;
-        let shared = columns::Shared::begin(file).with_context(|| growing.cannot())?;
-        analysis.set_flow_sink(shared.sink());
-        Ok(Self { shared, file: growing })
+        let writer = columns::ParquetWriter::begin(file).with_context(|| growing.cannot())?;
+        analysis.set_flow_sink(writer.sink());
+        Ok(Self { writer, file: growing })
     }
 
     fn done(self) -> anyhow::Result<()> {
-        self.shared.finish().with_context(|| self.file.cannot())?;
+        self.writer.finish().with_context(|| self.file.cannot())?;
         self.file.place()
     }
 }

@@ -11,6 +11,7 @@ use faultmap_capture::flow::FlowId;
 use faultmap_capture::packet::Captured;
 use faultmap_wire::dissect::dissect;
 use std::collections::{HashMap, HashSet};
+use std::ops::ControlFlow;
 
 /// Packets that match and are remembered by number, for findings of no flow.
 const MOST_PACKETS: usize = 1 << 20;
@@ -18,8 +19,10 @@ const MOST_PACKETS: usize = 1 << 20;
 /// A filter, and what of the capture matches it.
 pub(super) struct Narrow {
     filter: Filter,
-    flows: HashSet<u64>,
+    flows: HashSet<FlowId>,
     packets: HashSet<u64>,
+    /// The flows that are left, and where each stands in the outcome.
+    left: HashMap<FlowId, usize>,
 }
 
 /// What is left of an outcome.
@@ -46,12 +49,12 @@ impl Narrow {
                 "layer, cause and rule of a flow are known at its end, and the table shows flows as they run: filter by host, port or protocol"
             );
         }
-        if asks.flows && asks.packets && args.files.iter().any(|file| file.as_os_str() == "-") {
+        if asks.flows && asks.packets && args.reads_stdin() {
             bail!(
                 "this filter asks of packets what is known at the end only, and the standard input can be read once; save it to a file first"
             );
         }
-        Ok(Some(Self { filter, flows: HashSet::new(), packets: HashSet::new() }))
+        Ok(Some(Self { filter, flows: HashSet::new(), packets: HashSet::new(), left: HashMap::new() }))
     }
 
     /// Looks at a packet at the first reading, where the packet alone decides.
@@ -76,13 +79,13 @@ impl Narrow {
         if self.filter.asks().flows {
             return self.filter.matches(&Subject { packet: None, facts: Some(&FindingFacts { finding, record: None }) });
         }
-        finding.flow.is_some_and(|flow| self.flows.contains(&flow.0))
+        finding.flow.is_some_and(|flow| self.flows.contains(&flow))
             || finding.cited.packets.iter().any(|number| self.packets.contains(number))
     }
 
     /// Whether a flow is to be shown while the capture runs.
     pub(super) fn shows(&self, flow: FlowId) -> bool {
-        self.filter.asks().flows || self.flows.contains(&flow.0)
+        self.filter.asks().flows || self.flows.contains(&flow)
     }
 
     fn matches(&self, packet: &Captured<'_>, facts: Option<&dyn Facts>) -> bool {
@@ -92,7 +95,7 @@ impl Narrow {
 
     fn remember(&mut self, packet: &Captured<'_>, place: Option<Place>) {
         if let Some(place) = place {
-            self.flows.insert(place.flow.0);
+            self.flows.insert(place.flow);
         }
         if self.packets.len() < MOST_PACKETS {
             self.packets.insert(packet.number.0);
@@ -111,33 +114,34 @@ impl Narrow {
         let matches = |facts: &dyn Facts| self.filter.matches(&Subject { packet: None, facts: Some(facts) });
         outcome.flows.retain(|record| match by_facts {
             true => matches(&FlowFacts { record, findings: &findings }),
-            false => self.flows.contains(&record.id.0),
+            false => self.flows.contains(&record.id),
         });
-        let left: HashSet<u64> = outcome.flows.iter().map(|flow| flow.id.0).collect();
+        let left: HashMap<FlowId, usize> = outcome.flows.iter().enumerate().map(|(at, flow)| (flow.id, at)).collect();
         outcome.findings = findings
             .into_iter()
             .filter(|finding| match finding.flow {
-                Some(flow) => left.contains(&flow.0),
+                Some(flow) => left.contains_key(&flow),
                 None if by_facts => matches(&FindingFacts { finding, record: None }),
                 None => finding.cited.packets.iter().any(|number| self.packets.contains(number)),
             })
             .collect();
+        self.left = left;
         Ok(Left { flows: outcome.flows.len(), of })
     }
 
     /// What is known of a packet's flow is known at the end only: the packets are read again.
     fn second_look(&mut self, args: &CaptureArgs, outcome: &Outcome) -> anyhow::Result<()> {
         let mut analysis = Analysis::new(limits(args));
-        let records: HashMap<u64, _> = outcome.flows.iter().map(|record| (record.id.0, record)).collect();
+        let records: HashMap<FlowId, _> = outcome.flows.iter().map(|record| (record.id, record)).collect();
         reading::read(&args.files, |packet| {
             analysis.packet(packet);
             let place = analysis.place();
-            let record = place.and_then(|place| records.get(&place.flow.0));
+            let record = place.and_then(|place| records.get(&place.flow));
             let facts = record.map(|record| FlowFacts { record, findings: &outcome.findings });
             if self.matches(packet, facts.as_ref().map(|facts| facts as &dyn Facts)) {
                 self.remember(packet, place);
             }
-            Ok(())
+            Ok(ControlFlow::Continue(()))
         })?;
         Ok(())
     }
@@ -145,11 +149,11 @@ impl Narrow {
     /// Whether a packet is to be written: of what is left in the outcome, the packets that match.
     pub(super) fn wants(&self, packet: &Captured<'_>, place: Option<Place>, outcome: &Outcome) -> bool {
         let asks = self.filter.asks();
+        let record = place.and_then(|place| outcome.flows.get(*self.left.get(&place.flow)?));
         if asks.flows && !asks.packets {
-            return place.is_some_and(|place| outcome.flows.iter().any(|flow| flow.id == place.flow));
+            return record.is_some();
         }
-        let record = place.filter(|_| asks.flows).and_then(|place| outcome.flows.iter().find(|flow| flow.id == place.flow));
-        let facts = record.map(|record| FlowFacts { record, findings: &outcome.findings });
+        let facts = record.filter(|_| asks.flows).map(|record| FlowFacts { record, findings: &outcome.findings });
         self.matches(packet, facts.as_ref().map(|facts| facts as &dyn Facts))
     }
 }

@@ -4,8 +4,9 @@ use crate::commands::signals::Signals;
 use crate::render;
 use crate::terminal::{self, Terminal};
 use anyhow::Context as _;
-use faultmap_capture::file::{Files, Notes, Progress};
+use faultmap_capture::file::{FileError, Files, Notes, Progress};
 use faultmap_capture::packet::Captured;
+use std::ops::ControlFlow;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -22,15 +23,15 @@ pub(super) struct Reading {
     /// Packets.
     pub(super) packets: u64,
     /// What could not be read.
-    pub(super) errors: Vec<String>,
+    pub(super) errors: Vec<FileError>,
     /// What the files say beside the packets.
     pub(super) notes: Notes,
     /// The user ended it.
     pub(super) cut_short: bool,
 }
 
-/// Gives every packet to `each`, in order.
-pub(super) fn read(paths: &[PathBuf], mut each: impl FnMut(&Captured<'_>) -> anyhow::Result<()>) -> anyhow::Result<Reading> {
+/// Gives every packet to `each`, in order, until that has enough.
+pub(super) fn read(paths: &[PathBuf], mut each: impl FnMut(&Captured<'_>) -> anyhow::Result<ControlFlow<()>>) -> anyhow::Result<Reading> {
     let mut files = Files::new(paths);
     let mut reading = Reading::default();
     let interrupted = interrupts()?;
@@ -39,7 +40,9 @@ pub(super) fn read(paths: &[PathBuf], mut each: impl FnMut(&Captured<'_>) -> any
         match files.next() {
             Ok(Some(packet)) => {
                 let number = packet.number.0;
-                each(&packet)?;
+                if each(&packet)?.is_break() {
+                    break;
+                }
                 if number.is_multiple_of(STRIDE) {
                     watch.look(&files.progress(), number);
                     if interrupted.load(Ordering::Relaxed) {
@@ -49,7 +52,7 @@ pub(super) fn read(paths: &[PathBuf], mut each: impl FnMut(&Captured<'_>) -> any
                 }
             }
             Ok(None) => break,
-            Err(error) => reading.errors.push(error.to_string()),
+            Err(error) => reading.errors.push(error),
         }
     }
     reading.packets = files.packets();

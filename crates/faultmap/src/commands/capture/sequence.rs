@@ -4,11 +4,13 @@ use super::{limits, reading};
 use crate::cli::CaptureArgs;
 use anyhow::bail;
 use faultmap_capture::analysis::{Analysis, Mark, Outcome};
+use faultmap_capture::dolls::secrets;
 use faultmap_capture::flow::{FlowRecord, Side};
 use faultmap_capture::packet::{Captured, Stamp};
 use faultmap_wire::dissect::{Network, Transport, dissect};
 use faultmap_wire::{Tcp, TcpFlags};
 use serde::Serialize;
+use std::ops::ControlFlow;
 
 /// Packets that are shown; a longer flow is cut.
 const MOST_ROWS: usize = 20_000;
@@ -63,12 +65,12 @@ pub(super) fn of(args: &CaptureArgs, outcome: &Outcome, id: u64) -> anyhow::Resu
     let mut base = Base::default();
     reading::read(&args.files, |packet| {
         analysis.packet(packet);
-        let Some(place) = analysis.place().filter(|place| place.flow.0 == id) else { return Ok(()) };
+        let Some(place) = analysis.place().filter(|place| place.flow.0 == id) else { return Ok(ControlFlow::Continue(())) };
         match base.row(packet, flow.first, place.from, place.mark) {
             Some(row) if rows.len() < MOST_ROWS => rows.push(row),
             _ => more += 1,
         }
-        Ok(())
+        Ok(ControlFlow::Continue(()))
     })?;
     Ok(Sequence { schema: "faultmap.capture.flow/1", flow: flow.clone(), packets: rows, more })
 }
@@ -137,8 +139,10 @@ fn carries(payload: &[u8]) -> String {
         return String::new();
     }
     let line = String::from_utf8_lossy(&line).into_owned();
-    let secret = |line: &str| ["auth", "pass", "cookie", "token", "secret"].iter().any(|word| line.to_ascii_lowercase().contains(word));
-    if secret(&line) { line.split([' ', ':', '?']).next().unwrap_or_default().to_owned() + " …" } else { line }
+    // A few words more than elsewhere: a line that is cut here may break off within them.
+    let by_word = |line: &str| ["auth", "pass", "cookie", "token", "secret"].iter().any(|word| line.to_ascii_lowercase().contains(word));
+    let secret = by_word(&line) || !secrets(line.as_bytes()).is_empty();
+    if secret { line.split([' ', ':', '?']).next().unwrap_or_default().to_owned() + " …" } else { line }
 }
 
 fn tls(kind: u8, rest: &[u8]) -> String {
@@ -173,6 +177,7 @@ mod tests {
             (&[0, 1, 2, 3, 4, 5], ""),
             (b"PASS hunter2\r\n", "PASS …"),
             (b"GET /?token=abc HTTP/1.1\r\n", "GET …"),
+            (b"GET /?api_key=abc HTTP/1.1\r\n", "GET …"),
         ] {
             assert_eq!(carries(payload), expect);
         }
