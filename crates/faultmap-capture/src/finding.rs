@@ -80,6 +80,9 @@ pub struct Finding {
     /// Whose fault it is, as far as the rule says: the server that refused, the address that does not answer.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub blames: Option<Party>,
+    /// Who says so, where it is said: the sender of an ICMP error.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub said_by: Option<IpAddr>,
     /// First and last time.
     #[serde(skip)]
     pub first: Stamp,
@@ -103,4 +106,15 @@ pub enum Party {
     Host(IpAddr),
     /// A service.
     Service(SocketAddr),
+}
+
+impl Party {
+    /// Its address.
+    #[must_use]
+    pub const fn ip(self) -> IpAddr {
+        match self {
+            Self::Host(ip) => ip,
+            Self::Service(at) => at.ip(),
+        }
+    }
 }

@@ -136,6 +136,6 @@ impl Gathered {
         let Self { cited, first, last } = self;
         let value = Some(cited.count as f64);
         let (layer, cause, flow, blames) = (None, None, None, None);
-        (cited.count > 0).then_some(Finding { rule, weight, layer, cause, flow, blames, first, last, cited, text, value })
+        (cited.count > 0).then_some(Finding { rule, weight, layer, cause, flow, blames, first, last, cited, text, said_by: None, value })
     }
 }

@@ -106,7 +106,8 @@ impl Core {
             self.records.let_go = self.records.let_go.saturating_add(1);
             return self.spare.keep(flow.body);
         }
-        let record = record(&mut flow, how, now);
+        let delivered = flow.to.is_some_and(|to| self.neighbors.owner(flow.ends().server.ip()).is_some_and(|(owner, _)| owner == to));
+        let record = FlowRecord { delivered, ..record(&mut flow, how, now) };
         self.spare.keep(flow.body);
         if let Some(sink) = &mut self.sink {
             sink(&record);
@@ -143,10 +144,6 @@ impl Core {
     /// Attempts that failed wait until it is clear that they are no scan.
     fn tell(&mut self, flow: &Flow, finding: Finding) {
         self.early.meet(flow);
-        let finding = match self.instead(flow, &finding) {
-            Some(finding) => return self.book.add(finding),
-            None => finding,
-        };
         if !matches!(finding.rule, "tcp.syn-refused" | "tcp.syn-unanswered" | "tcp.synack-retransmit" | "tcp.handshake-incomplete") {
             return self.book.add(finding);
         }
@@ -154,15 +151,6 @@ impl Core {
         if let Some(finding) = self.scans.failed(ends.client.ip(), ends.server, finding) {
             self.book.add(finding);
         }
-    }
-
-    /// A connection that failed is told by what it was for, where that is known.
-    fn instead(&self, flow: &Flow, finding: &Finding) -> Option<Finding> {
-        let failed = matches!(finding.rule, "tcp.syn-refused" | "tcp.syn-unanswered" | "tcp.rst-forged");
-        if !failed || flow.ends().server.port() != 53 {
-            return None;
-        }
-        self.lookups.tcp_failed(&flow.ends(), finding)
     }
 
     /// Ends the conversation. How the flow ended.
@@ -291,6 +279,8 @@ impl Core {
             quality: self.quality,
             flows,
             findings: self.book.into_findings(),
+            heard_back: self.stations.heard_back(),
+            names: self.lookups.names,
             rules,
             bounds_hit: self.bounds_hit,
         }
@@ -345,6 +335,7 @@ impl Core {
             last: totals.last.unwrap_or_default(),
             cited: Cited::default(),
             text,
+            said_by: None,
             value: Some(dropped as f64),
         })
     }
@@ -402,6 +393,7 @@ fn of_flow(
         last: flow.last,
         cited,
         text,
+        said_by: None,
         value: Some(value),
     }
 }
@@ -434,6 +426,10 @@ fn record(flow: &mut Flow, end: End, now: Stamp) -> FlowRecord {
         exchanges: flow.exchanges.take().map(|exchanges| *exchanges).unwrap_or_default(),
         searching: flow.ttl < SEARCHING_TTL,
         fragmented: flow.fragmented,
+        answered_in_fragments: flow.answered_in_fragments,
+        client_ttl: flow.ttl,
+        asked_again: flow.asked_again,
+        delivered: false,
         findings: std::mem::take(&mut flow.findings),
     }
 }

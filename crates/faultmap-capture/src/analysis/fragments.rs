@@ -54,6 +54,7 @@ impl Fragments {
             last: at,
             cited: Cited::one(number),
             text: format!("{} sends packets in fragments", packet.ip.src),
+            said_by: None,
             value: None,
         });
         let len = packet.ip.total_len.saturating_sub(packet.ip.header_len) as u32;
@@ -135,6 +136,7 @@ fn incomplete(partial: &Partial, (src, dst, ..): Key, since: Stamp, book: &mut B
         last: since,
         cited: Cited::one(partial.packet),
         text: format!("of a packet from {src} to {dst} not all fragments came within 30 s"),
+        said_by: None,
         value: Some(partial.pieces.len() as f64),
     });
 }

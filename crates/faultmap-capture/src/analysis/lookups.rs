@@ -1,10 +1,11 @@
 //! Questions of DNS across flows: a resolver library asks again from another port and under another id, so that a question and its further tries are several flows. What
-//! they come to is told once: answered at which try, or not at all. And what only several questions show: names of a search list that cost time, an answer that
-//! is truncated and then cannot be had over TCP, a resolver that answers for names that do not exist, two resolvers that contradict each other.
+//! they come to is told once: answered at which try, or not at all. And what only several questions show: names of a search list that cost time, a
+//! resolver that answers for names that do not exist, two resolvers that contradict each other.
 //!
 //! Memory: [`MOST`] questions of about 300 bytes, [`MOST_MISSING`] names that did not exist.
 
 use super::book::Book;
+use super::names::Names;
 use crate::app::{DnsWord, Ends, Exchange, text};
 use crate::finding::{Cited, Finding, Party, Weight};
 use crate::flow::FlowId;
@@ -43,6 +44,12 @@ struct Key {
 
 #[derive(Debug)]
 struct Open {
+    /// The id of its last try.
+    id: u16,
+    /// All tries had it.
+    same_id: bool,
+    /// When the last answer came.
+    answered_at: Stamp,
     first: Stamp,
     last: Stamp,
     cited: Cited,
@@ -50,15 +57,6 @@ struct Open {
     answered: bool,
     /// An answer to it was truncated: it is a large one.
     large: bool,
-}
-
-/// Truncated answers that came one soon after the other.
-#[derive(Debug)]
-struct Truncated {
-    first: Stamp,
-    last: Stamp,
-    packet: PacketNo,
-    question: String,
 }
 
 #[derive(Debug)]
@@ -73,11 +71,11 @@ struct Missing {
 /// All questions.
 #[derive(Default)]
 pub(super) struct Lookups {
+    /// What names have been found to have.
+    pub(super) names: Names,
     open: HashMap<Key, Open, RandomState>,
     order: VecDeque<(Stamp, Key)>,
     missing: VecDeque<Missing>,
-    /// Truncated answers, by client and server.
-    truncated: HashMap<(IpAddr, SocketAddr), Truncated, RandomState>,
     /// The last name without a dot that got a public address, by client and server.
     dotless: HashMap<(IpAddr, SocketAddr), (String, u64), RandomState>,
     /// Pairs of resolvers told of.
@@ -107,29 +105,74 @@ fn tell(
     (first, last): (Stamp, Stamp),
 ) -> Finding {
     let (layer, blames) = (Some(Layer::L7), Some(Party::Service(server)));
-    Finding { rule, weight, layer, cause, flow: None, blames, first, last, cited, text: String::new(), value: None }
+    Finding { rule, weight, layer, cause, flow: None, blames, first, last, cited, text: String::new(), said_by: None, value: None }
+}
+
+fn unheard(question: &str, after_ms: f64) -> String {
+    format!("{question}: asked again {} after it was answered: the client did not get the answer", text::time(after_ms))
+}
+
+/// A question whose answer went by, and that was asked again so many milliseconds after.
+pub(super) fn not_taken(ends: &Ends, exchange: &Exchange, after_ms: f64) -> Finding {
+    let cited = Cited::one(PacketNo(exchange.asked_in));
+    let mut found = tell("dns.answer-not-taken", Weight::Fault, None, ends.server, cited, (exchange.asked, exchange.asked));
+    (found.text, found.value) = (unheard(&exchange.question, after_ms), Some(after_ms));
+    found
 }
 
 impl Lookups {
-    /// Something was asked or answered in a flow of datagrams.
-    pub(super) fn word(&mut self, ends: &Ends, flow: FlowId, word: DnsWord, book: &mut Book) {
+    /// Something was asked or answered in a flow of datagrams. Whether it is a question asked again under its id: nobody does that who has heard an answer.
+    pub(super) fn word(&mut self, ends: &Ends, flow: FlowId, word: DnsWord, book: &mut Book) -> bool {
         match word {
-            DnsWord::Asked { question, at, packet } => {
+            DnsWord::Asked { question, id, at, packet } => {
                 let key = Key { client: ends.client.ip(), server: ends.server, question: question_of(&question) };
-                self.asked(key, flow, at, packet);
+                let again = self.open.get(&key).is_some_and(|open| open.id == id && at.since(open.last) <= SAME_NS);
+                self.not_taken(key, flow, (&question, id), (at, packet), book);
+                self.asked(key, flow, id, at, packet);
+                return again;
             }
+            DnsWord::Has { name, addresses } => self.names.learn(name, &addresses),
             DnsWord::Dotless { name, content, at, packet } => self.rewritten(ends, (name, content), (at, packet), book),
         }
+        false
     }
 
-    fn asked(&mut self, key: Key, flow: FlowId, at: Stamp, packet: PacketNo) {
-        let fresh = |large| Open { first: at, last: at, cited: Cited::one(packet), flows: vec![flow], answered: false, large };
+    /// A question that was answered is asked again from another port, under the very id: a further try of a client that did not get the answer.
+    fn not_taken(&self, key: Key, flow: FlowId, (question, id): (&str, u16), (at, packet): (Stamp, PacketNo), book: &mut Book) {
+        let Some(open) = self.open.get(&key).filter(|open| open.answered && open.id == id && open.flows.last() != Some(&flow)) else {
+            return;
+        };
+        let after = at.since(open.answered_at);
+        if !(PARALLEL_NS..=SAME_NS).contains(&after) {
+            return;
+        }
+        let mut cited = open.cited.clone();
+        cited.add(packet);
+        let mut found = tell("dns.answer-not-taken", Weight::Fault, None, key.server, cited, (open.first, at));
+        found.text = unheard(question, after as f64 / 1e6);
+        (found.flow, found.value) = (open.flows.last().copied(), Some(at.ms_since(open.first)));
+        book.add(found);
+    }
+
+    fn asked(&mut self, key: Key, flow: FlowId, id: u16, at: Stamp, packet: PacketNo) {
+        let fresh = |large| Open {
+            id,
+            same_id: true,
+            answered_at: at,
+            first: at,
+            last: at,
+            cited: Cited::one(packet),
+            flows: vec![flow],
+            answered: false,
+            large,
+        };
         if let Some(open) = self.open.get_mut(&key) {
             let again = open.flows.last() == Some(&flow);
             if !again && (open.answered || at.since(open.last) > SAME_NS) {
                 *open = fresh(open.large && at.since(open.last) <= FORGET_NS);
             } else if again || (at.since(open.last) >= PARALLEL_NS && open.flows.len() < MOST_TRIES) {
-                open.last = at;
+                open.same_id &= open.id == id;
+                (open.last, open.id) = (at, id);
                 open.cited.add(packet);
                 if !again {
                     open.flows.push(flow);
@@ -160,8 +203,16 @@ impl Lookups {
             found.value = Some(waited);
             book.add(found);
         }
+        open.answered_at = exchange.answered_at();
         (open.answered, open.large) = (true, open.large || truncated);
         true
+    }
+
+    /// The question of this flow was asked again, under its id, in a later one: how long after.
+    pub(super) fn asked_later(&self, ends: &Ends, flow: FlowId, exchange: &Exchange) -> Option<f64> {
+        let key = Key { client: ends.client.ip(), server: ends.server, question: question_of(&exchange.question) };
+        let open = self.open.get(&key).filter(|open| open.flows.contains(&flow))?;
+        (open.same_id && open.flows.last() != Some(&flow)).then(|| open.last.ms_since(exchange.asked))
     }
 
     /// How often a question of this flow was asked, in all flows.
@@ -197,43 +248,6 @@ impl Lookups {
             );
         }
         Silence::Instead(Box::new(found))
-    }
-
-    /// An answer did not fit.
-    pub(super) fn truncated(&mut self, ends: &Ends, question: &str, at: Stamp, packet: PacketNo) {
-        let key = (ends.client.ip(), ends.server);
-        let room = self.truncated.len() < MOST;
-        let fresh = Truncated { first: at, last: at, packet, question: question.to_owned() };
-        match self.truncated.get_mut(&key) {
-            Some(known) if at.since(known.last) <= TOGETHER_NS => known.last = at,
-            Some(known) => *known = fresh,
-            None if room => drop(self.truncated.insert(key, fresh)),
-            None => {}
-        }
-    }
-
-    /// A connection to a DNS server failed: what is told instead, if it was opened because an answer was truncated.
-    pub(super) fn tcp_failed(&self, ends: &Ends, finding: &Finding) -> Option<Finding> {
-        let Truncated { first, last, packet, question } = self.truncated.get(&(ends.client.ip(), ends.server))?;
-        if finding.first < *first || finding.first.since(*last) > TOGETHER_NS {
-            return None;
-        }
-        let how = match finding.rule {
-            "tcp.syn-refused" => "refuses connections",
-            "tcp.syn-unanswered" => "does not answer",
-            _ => "cannot be reached",
-        };
-        let mut found = Finding { rule: "dns.tcp-blocked", weight: Weight::Fault, layer: Some(Layer::L7), ..finding.clone() };
-        found.cause = Some("l7.dns-tcp-blocked");
-        found.blames = Some(Party::Service(ends.server));
-        found.cited.packets.insert(0, packet.0);
-        found.cited.packets.truncate(crate::finding::MOST_CITED);
-        found.text = format!(
-            "{question}: the answer does not fit into a datagram, and TCP port {} of {} {how}",
-            ends.server.port(),
-            ends.server.ip()
-        );
-        Some(found)
     }
 
     /// An answer says that the name does not exist, or what it has.

@@ -14,11 +14,13 @@ mod hosts;
 mod leases;
 mod limits;
 mod lookups;
+mod names;
 mod neighbors;
 mod now;
 mod outcome;
 mod place;
 mod scans;
+mod stations;
 mod transports;
 
 pub use early::Fresh;
@@ -49,6 +51,7 @@ use leases::Leases;
 use lookups::Lookups;
 use neighbors::Neighbors;
 use scans::Scans;
+use stations::Stations;
 use std::collections::{HashMap, HashSet};
 use transports::Counts;
 
@@ -88,6 +91,7 @@ struct Core {
     copies: Copies,
     hosts: Hosts,
     neighbors: Neighbors,
+    stations: Stations,
     leases: Leases,
     lookups: Lookups,
     fragments: Fragments,
@@ -138,6 +142,7 @@ impl Analysis {
             copies: Copies::new(),
             hosts: Hosts::default(),
             neighbors: Neighbors::default(),
+            stations: Stations::default(),
             leases: Leases::default(),
             lookups: Lookups::default(),
             fragments: Fragments::default(),
@@ -167,6 +172,9 @@ impl Analysis {
         self.core.counts.add(&frame, u64::from(captured.wire_len));
         if frame.problem.is_some() && captured.bytes.len() >= captured.wire_len as usize {
             self.core.malformed(captured);
+        }
+        if let Some(way) = frame.macs {
+            self.core.stations.frame(way);
         }
         match &frame.network {
             Network::Arp(message) => self.core.neighbors.arp(message, frame.macs, captured.number, captured.at, &mut self.core.book),
@@ -270,6 +278,7 @@ impl Analysis {
             last: captured.at,
             cited: Cited::one(captured.number),
             text: format!("the same packets to {} went by again and again with a falling TTL", packet.ip.dst),
+            said_by: None,
             value: None,
         });
     }

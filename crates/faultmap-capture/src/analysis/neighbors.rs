@@ -383,5 +383,5 @@ fn l2(
     (first, last): (Stamp, Stamp),
     text: String,
 ) -> Finding {
-    Finding { rule, weight, layer: Some(Layer::L2), cause, flow: None, blames, first, last, cited, text, value: None }
+    Finding { rule, weight, layer: Some(Layer::L2), cause, flow: None, blames, first, last, cited, text, said_by: None, value: None }
 }

@@ -1,6 +1,7 @@
 //! What an analysis gives in the end: totals, how good the capture is, flows and findings. What they mean together is the verdict's.
 
 use crate::analysis::limits::BoundsHit;
+use crate::analysis::names::Names;
 use crate::finding::Finding;
 use crate::flow::FlowRecord;
 use crate::packet::Stamp;
@@ -107,8 +108,14 @@ pub struct Outcome {
     pub quality: Quality,
     /// Flows in the order of their first packets; the most telling ones where there are more than the bound.
     pub flows: Vec<FlowRecord>,
+    /// A station that sent something was sent something as well: both directions of the medium are in the capture.
+    #[serde(skip)]
+    pub heard_back: bool,
     /// Findings, worst first, then by time.
     pub findings: Vec<Finding>,
+    /// Which addresses names have, as DNS told.
+    #[serde(skip)]
+    pub names: Names,
     /// How often each rule matched, those left out of `findings` included.
     pub rules: BTreeMap<&'static str, u64>,
     /// Which bounds were hit.

@@ -114,6 +114,7 @@ impl Client {
             last: last.unwrap_or_default(),
             cited: Cited { count: tried, ..template.cited.clone() },
             text: format!("{client} tried {tried} connections to {} hosts or more in vain: a scan", hosts.len()),
+            said_by: None,
             value: Some(tried as f64),
         };
         sums.push(scan);

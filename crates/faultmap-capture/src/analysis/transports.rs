@@ -285,6 +285,7 @@ impl Analysis {
             last: at,
             cited: Cited::one(number),
             text: reading.text,
+            said_by: Some(error.by),
             value,
         });
     }
@@ -387,6 +388,8 @@ impl Core {
         if side == Side::Client {
             flow.ttl = flow.ttl.min(packet.ip.hop_limit);
             flow.fragmented = flow.fragmented.saturating_add(u64::from(packet.ip.fragment.is_some()));
+        } else {
+            flow.answered_in_fragments = flow.answered_in_fragments.saturating_add(u64::from(packet.ip.fragment.is_some()));
         }
         let Some((station, to)) = frame.macs.filter(|_| frame.tunnels == 0) else { return };
         if side == Side::Client {
@@ -423,7 +426,9 @@ impl Core {
         }
         flow.hello_bytes = self.said.hello_bytes.take().or(flow.hello_bytes);
         if flow.app == Some("dns") && flow.key.protocol == Protocol::Udp {
-            self.join_lookups(flow);
+            let joined = self.join_lookups(flow);
+            flow.asked_again |= joined.asked_again;
+            flow.answered_in_fragments += u64::from(joined.in_fragments);
         }
         self.said.lookups.clear();
         for exchange in self.said.exchanges.drain(..) {
@@ -440,22 +445,19 @@ impl Core {
     }
 
     /// Joins the tries of one question that are in several flows.
-    fn join_lookups(&mut self, flow: &Flow) {
+    fn join_lookups(&mut self, flow: &Flow) -> Joined {
         let (ends, id) = (flow.ends(), flow.id);
+        let mut joined = Joined::default();
         for word in self.said.lookups.drain(..) {
-            self.lookups.word(&ends, id, word, &mut self.book);
+            joined.asked_again |= self.lookups.word(&ends, id, word, &mut self.book);
         }
-        self.settle_fragments(&ends, id);
+        joined.in_fragments = self.settle_fragments(&ends, id);
         let Self { said, lookups, book, fragments, .. } = self;
         let mut own = Vec::with_capacity(said.exchanges.len());
         for exchange in &said.exchanges {
             let packet = exchange.answered_in.unwrap_or(exchange.asked_in);
-            let of_it = |finding: &&mut Finding| finding.cited.packets.contains(&packet);
-            let cut = said.findings.iter_mut().filter(of_it).find(|finding| finding.rule == "dns.truncated");
-            if let Some(cut) = &cut {
-                lookups.truncated(&ends, &exchange.question, cut.last, PacketNo(packet));
-            }
-            let truncated = cut.is_some();
+            let of_it = |finding: &&Finding| finding.cited.packets.contains(&packet);
+            let truncated = said.findings.iter().filter(of_it).any(|finding| finding.rule == "dns.truncated");
             let silent = said.findings.iter_mut().position(|finding| {
                 exchange.answer.is_empty() && is_dns_silence(finding) && finding.cited.packets.first() == Some(&packet)
             });
@@ -472,28 +474,44 @@ impl Core {
         }
         let mut own = own.into_iter();
         said.exchanges.retain(|_| own.next().unwrap_or(true));
+        joined
     }
 
     /// A question whose answer came in fragments is answered; also where only some are in the capture (later ones have no ports to select them by), unless
     /// it was asked again.
-    fn settle_fragments(&mut self, ends: &crate::app::Ends, flow: FlowId) {
+    /// Whether an answer came so, whole.
+    fn settle_fragments(&mut self, ends: &crate::app::Ends, flow: FlowId) -> bool {
         let Self { said, fragments, lookups, .. } = self;
         let (server, client) = (ends.server.ip(), ends.client.ip());
+        let mut whole = false;
         for exchange in said.exchanges.iter_mut().filter(|exchange| exchange.answer.is_empty()) {
             let in_part = || fragments.lost_between(server, client, exchange.asked) && lookups.tries(ends, flow, &exchange.question) < 2;
-            if fragments.arrived_between(server, client, exchange.asked) || in_part() {
+            let arrived = fragments.arrived_between(server, client, exchange.asked);
+            whole |= arrived;
+            if let Some(after) = lookups.asked_later(ends, flow, exchange).filter(|_| arrived) {
+                said.findings.push(super::lookups::not_taken(ends, exchange, after));
+            }
+            if arrived || in_part() {
                 "in fragments".clone_into(&mut exchange.answer);
                 exchange.ok = true;
                 let packet = exchange.asked_in;
                 said.findings.retain(|finding| !(is_dns_silence(finding) && finding.cited.packets.first() == Some(&packet)));
             }
         }
+        whole
     }
 
     /// The number of a packet and its moment where a flow ends.
     pub(super) const fn last_of(flow: &Flow) -> (Stamp, PacketNo) {
         (flow.last, flow.last_packet)
     }
+}
+
+/// What the questions of a flow are beside those of others.
+#[derive(Debug, Clone, Copy, Default)]
+struct Joined {
+    asked_again: bool,
+    in_fragments: bool,
 }
 
 fn is_dns_silence(finding: &Finding) -> bool {

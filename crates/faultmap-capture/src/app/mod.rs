@@ -45,7 +45,7 @@ use crate::finding::{Finding, Party};
 use crate::flow::Side;
 use crate::packet::{PacketNo, Stamp};
 use serde::Serialize;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 
 /// Bytes of one direction, in order, as they came.
 #[derive(Debug, Clone, Copy)]
@@ -200,6 +200,12 @@ impl Exchange {
         let wait_ms = Some(mark.at.ms_since(asked.at));
         Self { answer, ok, wait_ms, total_ms: wait_ms, answered_in: Some(mark.packet.0), ..unanswered }
     }
+
+    /// When the first byte of its answer went by; of one without an answer, when it was asked.
+    #[must_use]
+    pub fn answered_at(&self) -> Stamp {
+        Stamp(self.asked.0.saturating_add((self.wait_ms.unwrap_or_default() * 1e6) as i64))
+    }
 }
 
 /// What was said of DNS, for who follows questions across flows.
@@ -209,10 +215,19 @@ pub enum DnsWord {
     Asked {
         /// Type and name, as in [`Exchange::question`].
         question: String,
+        /// The id under which it was asked.
+        id: u16,
         /// When.
         at: Stamp,
         /// In which packet.
         packet: PacketNo,
+    },
+    /// A name has these addresses, of the type that was asked for.
+    Has {
+        /// The name.
+        name: String,
+        /// Some of them.
+        addresses: Vec<IpAddr>,
     },
     /// A name without a dot got a public address.
     Dotless {

@@ -60,6 +60,7 @@ pub(super) fn tell(rule: &'static str, weight: Weight, layer: Layer, mark: Mark,
         last: mark.at,
         cited: Cited::one(mark.packet),
         text,
+        said_by: None,
         value: None,
     }
 }

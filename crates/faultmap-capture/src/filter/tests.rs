@@ -44,6 +44,7 @@ fn finding() -> Finding {
         last: Stamp(0),
         cited: Cited { packets: vec![7, 9], count: 2 },
         text: String::new(),
+        said_by: None,
         value: None,
     }
 }

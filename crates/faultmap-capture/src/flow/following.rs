@@ -41,6 +41,10 @@ pub(crate) struct Flow {
     pub(crate) ttl: u8,
     /// Datagrams of the client that went out in fragments.
     pub(crate) fragmented: u64,
+    /// Datagrams of the server that went by in fragments.
+    pub(crate) answered_in_fragments: u64,
+    /// It asks DNS again under the id of an earlier try.
+    pub(crate) asked_again: bool,
     /// The stations on the medium that its sides' packets come from.
     pub(crate) macs: PerSide<Option<Mac>>,
     /// The station that the client's packets go to, and how many have in a row.
@@ -146,6 +150,8 @@ impl Flow {
             icmp_error: false,
             ttl: u8::MAX,
             fragmented: 0,
+            answered_in_fragments: 0,
+            asked_again: false,
             macs: PerSide::default(),
             to: None,
             to_it: 0,

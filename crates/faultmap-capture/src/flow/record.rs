@@ -226,6 +226,12 @@ pub struct TcpSide {
     /// Its largest segment, bytes of payload.
     #[serde(skip)]
     pub largest_payload: u32,
+    /// Its largest segment that was acknowledged, bytes of payload.
+    #[serde(skip)]
+    pub largest_acked: u32,
+    /// The segment that it sent again and again to the end, if it is larger than any that was acknowledged, bytes of payload.
+    #[serde(skip)]
+    pub stuck_payload: Option<u32>,
     /// Its segments whose checksum the capture cannot judge, for a network card fills it in.
     #[serde(skip)]
     pub unchecked: u32,
@@ -293,6 +299,12 @@ pub struct TcpRecord {
     pub loss: Option<LossSide>,
     /// The longest time without any packet, milliseconds.
     pub longest_idle_ms: f64,
+    /// The longest silence after which data got through, milliseconds.
+    #[serde(skip)]
+    pub survived_ms: f64,
+    /// The silence before data that did not: it was sent again to the end, or answered by RST.
+    #[serde(skip)]
+    pub died_after_ms: Option<f64>,
 }
 
 /// The exchanges of a flow in short.
@@ -386,6 +398,18 @@ pub struct FlowRecord {
     /// Datagrams of the client that went out in fragments.
     #[serde(skip)]
     pub fragmented: u64,
+    /// Datagrams of the server that went by in fragments.
+    #[serde(skip)]
+    pub answered_in_fragments: u64,
+    /// It asks DNS again under the id of an earlier try: its client has heard no answer.
+    #[serde(skip)]
+    pub asked_again: bool,
+    /// The smallest TTL of the client's packets as they passed here.
+    #[serde(skip)]
+    pub client_ttl: u8,
+    /// The client's packets went to the station that has the server's address on this medium.
+    #[serde(skip)]
+    pub delivered: bool,
     /// Rules that matched, worst first.
     pub findings: Vec<RuleCount>,
 }

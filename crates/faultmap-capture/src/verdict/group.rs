@@ -76,11 +76,7 @@ impl Group {
 pub(super) fn all(weighed: Vec<Weighed>, census: &Census, outcome: &Outcome) -> Vec<Group> {
     let mut hosts: BTreeMap<IpAddr, Vec<Weighed>> = BTreeMap::new();
     for one in weighed {
-        let ip = match one.problem.party {
-            Party::Host(ip) => ip,
-            Party::Service(at) => at.ip(),
-        };
-        hosts.entry(ip).or_default().push(one);
+        hosts.entry(one.problem.party.ip()).or_default().push(one);
     }
     let mut groups: Vec<Group> = Vec::new();
     for problems in hosts.into_values() {

@@ -1,6 +1,7 @@
 //! What only several connections together show: a name that is refused while others are served, a long hello that is lost while short ones arrive, somebody in
 //! between who answers for everybody, a service of another protocol than most clients speak. Each is a problem that explains what was found in its connections.
 
+use super::documents::is_nobodys;
 use super::problem::Problem;
 use crate::analysis::Outcome;
 use crate::finding::{Cited, Finding, Party, Weight};
@@ -93,6 +94,15 @@ fn arrived(flow: &FlowRecord) -> bool {
 }
 
 impl Insights {
+    /// With what else was understood, of connections that are not explained already.
+    pub(super) fn join(&mut self, others: Vec<Problem>) {
+        for problem in others {
+            if problem.flows.is_disjoint(&self.explained) {
+                self.add(problem);
+            }
+        }
+    }
+
     fn add(&mut self, problem: Problem) {
         self.explained.extend(problem.flows.iter().copied());
         self.problems.push(problem);
@@ -145,7 +155,8 @@ impl Insights {
         let shook = |flow: &&&FlowRecord| flow.tcp.is_some_and(|tcp| tcp.handshake.syn_ack.is_some());
         let flows = || services.values().flatten();
         let unreachable = |flow: &FlowRecord| told_unreachable(flow, outcome);
-        let Some(ghost) = flows().filter(shook).find(|flow| flow.bytes.server == 0 && (is_nobodys(flow.server.ip()) || unreachable(flow)))
+        let Some(ghost) =
+            flows().filter(shook).find(|flow| flow.bytes.server == 0 && (is_nobodys(flow.server.ip(), outcome) || unreachable(flow)))
         else {
             return;
         };
@@ -160,7 +171,8 @@ impl Insights {
             if !asked || hollow.len() < of_service.iter().filter(|flow| flow.client.ip() == client).count() {
                 continue;
             }
-            let why = if is_nobodys(ghost.server.ip()) { "an address that nobody has" } else { "which a router says cannot be reached" };
+            let why =
+                if is_nobodys(ghost.server.ip(), outcome) { "an address that nobody has" } else { "which a router says cannot be reached" };
             let text = format!(
                 "something on the way answers every handshake: {}, {why}, shook hands, too, and {server} never said a byte",
                 ghost.server.ip()
@@ -297,14 +309,6 @@ const fn well(flow: &FlowRecord) -> u64 {
 /// Protocols in which the server speaks first: who expects them says nothing that could be seen.
 fn own_is_rare(usual: &str) -> bool {
     matches!(usual, "mysql" | "smtp" | "ftp" | "ssh")
-}
-
-/// Addresses of documents (RFC 5737, RFC 3849).
-fn is_nobodys(ip: IpAddr) -> bool {
-    match ip {
-        IpAddr::V4(ip) => ip.is_documentation(),
-        IpAddr::V6(ip) => ip.segments().starts_with(&[0x2001, 0xdb8]),
-    }
 }
 
 /// A problem of these connections, with the packets of what was found in them.

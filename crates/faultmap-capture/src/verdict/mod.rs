@@ -4,10 +4,13 @@
 mod census;
 mod challenge;
 mod distance;
+mod documents;
 mod extra;
+mod families;
 mod filter;
 mod fragments;
 mod group;
+mod idle;
 mod insight;
 mod layers;
 mod loss;
@@ -18,6 +21,7 @@ mod silence;
 mod size;
 #[cfg(test)]
 mod tests;
+mod unheard;
 mod wants;
 mod weigh;
 
@@ -31,6 +35,7 @@ use crate::finding::{Finding, Weight};
 use census::Census;
 use faultmap_model::Verdict;
 use faultmap_model::verdict::Status;
+use silence::Hearing;
 
 /// Groups that a report tells; further ones are counted.
 pub const MOST_GROUPS: usize = 50;
@@ -58,17 +63,20 @@ pub struct Judgement {
 #[must_use]
 pub fn judge(outcome: &Outcome) -> Judgement {
     let census = Census::of(outcome);
-    let insights = insight::all(outcome);
+    let mut insights = insight::all(outcome);
+    insights.join(families::all(outcome));
+    insights.join(idle::all(outcome));
     let mut problems = problem::gather(outcome, &census, &insights.explained);
+    problems.extend(silence::problems(outcome, &census, &insights.explained));
     problems.extend(insights.problems);
+    problems.extend(unheard::problems(outcome, &census));
     problems.extend(challenge::problems(outcome));
-    problems.extend(silence::problems(outcome, &census));
     problems.extend(loss::problems(outcome));
     problems.extend(distance::problems(outcome));
     problems.extend(fragments::problems(outcome));
     problems.extend(extra::problems(outcome));
-    let problems = over_tcp::weigh(size::weigh(loss::once(problems), outcome, &census), outcome);
-    let deaf = silence::one_sided(outcome);
+    let problems = over_tcp::weigh(size::weigh(loss::once(problems), outcome, &census), outcome, &census);
+    let deaf = silence::hearing(outcome) != Hearing::Yes;
     let problems = problems.into_iter().filter(|problem| !(deaf && matches!(problem.rule, "quic.unanswered" | "udp.unanswered"))).collect();
     let weighed = weigh::all(problems, outcome, &census);
     let mut groups = group::all(weighed, &census, outcome);

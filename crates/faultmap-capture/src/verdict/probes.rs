@@ -2,6 +2,7 @@
 //! asked because nobody listens, and ports that are asked for comparison.
 
 use super::census::Census;
+use super::documents::is_nobodys;
 use super::problem::Problem;
 use crate::analysis::Outcome;
 use crate::finding::Party;
@@ -20,18 +21,14 @@ const MOST_COMPARED: usize = 64;
 
 /// The problem is no more than the answer to a probe.
 pub(super) fn is_answer_to_probe(problem: &Problem, outcome: &Outcome, census: &Census) -> bool {
-    let ip = match problem.party {
-        Party::Service(at) => at.ip(),
-        Party::Host(ip) => ip,
-    };
     let mut asked = problem.flows.iter().filter_map(|id| census.flow(outcome, *id)).peekable();
     // Who answers there is not who was asked.
     if problem.cause.id == "l7.captive-portal" {
         return false;
     }
     let on_medium = problem.rule.starts_with("arp.") || problem.rule.starts_with("nd.");
-    let nobodys = |ip: IpAddr| is_for_documents(ip) && !documents_are_in_use(ip, outcome);
-    if !on_medium && (nobodys(ip) || (asked.peek().is_some() && asked.all(|flow| nobodys(flow.server.ip())))) {
+    let nobodys = |ip: IpAddr| is_nobodys(ip, outcome);
+    if !on_medium && (nobodys(problem.party.ip()) || (asked.peek().is_some() && asked.all(|flow| nobodys(flow.server.ip())))) {
         return true;
     }
     if problem.cause.layer <= Layer::L4 && is_for_comparison(problem, outcome, census) {
@@ -84,21 +81,6 @@ fn is_for_comparison(problem: &Problem, outcome: &Outcome, census: &Census) -> b
     let mut asked = problem.flows.iter().map(|id| census.flow(outcome, *id)).peekable();
     let service = matches!(problem.party, Party::Service(_));
     service && asked.peek().is_some() && asked.all(|flow| flow.is_some_and(|flow| census.is_for_comparison(flow)))
-}
-
-/// Addresses of documents (TEST-NET-1 of RFC 5737, RFC 3849), which nobody has: who asks there wants to see who else answers, as `faultmap check` does.
-/// The other two nets for documents stand for a provider's in many a lab and in captures with changed addresses.
-fn is_for_documents(ip: IpAddr) -> bool {
-    match ip {
-        IpAddr::V4(ip) => ip.octets().starts_with(&[192, 0, 2]),
-        IpAddr::V6(ip) => ip.segments().starts_with(&[0x2001, 0xdb8]),
-    }
-}
-
-/// Networks that are built of such addresses: somebody asks from one. An answer from one shows nothing, for portals and proxies answer in any name.
-fn documents_are_in_use(ip: IpAddr, outcome: &Outcome) -> bool {
-    let like_it = |other: IpAddr| is_for_documents(other) && other.is_ipv4() == ip.is_ipv4();
-    outcome.flows.iter().any(|flow| like_it(flow.client.ip()))
 }
 
 /// A port that nobody serves, of a host that answers elsewhere.

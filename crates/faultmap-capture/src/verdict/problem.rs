@@ -115,7 +115,7 @@ pub(super) fn gather(outcome: &Outcome, census: &Census, explained: &BTreeSet<Fl
     let mut found: BTreeMap<(&'static str, Party), Problem> = BTreeMap::new();
     for finding in &outcome.findings {
         let told = finding.flow.is_some_and(|flow| explained.contains(&flow));
-        if told || is_silence(finding.rule) || super::loss::is_repair(finding) {
+        if told || is_silence(finding.rule) || super::loss::is_repair(finding) || finding.rule == super::unheard::RULE {
             continue;
         }
         match finding.cause {
@@ -193,9 +193,9 @@ fn candidates(finding: &Finding, outcome: &Outcome, census: &Census) -> Vec<(&'s
         "icmp.admin-prohibited" if host_answers => vec![("l4.firewall-reject", 0.9)],
         "icmp.admin-prohibited" => vec![("l4.firewall-reject", 0.5), ("l3.admin-prohibited", 0.45)],
         "tcp.rto" => vec![("l4.retransmissions", 0.5), ("l3.remote-blackhole", 0.4), ("l2.remote-neighbor-unresolved", 0.25)],
+        "ip.pmtu-hole" => vec![("l3.pmtu-blackhole", 0.55), ("l3.remote-blackhole", 0.35)],
         "tcp.idle-blackhole" | "tcp.keepalive-dead" => vec![("l4.nat-idle-timeout", 0.6), ("l3.remote-blackhole", 0.35)],
         "dns.large-answer-lost" => vec![("l3.fragments-dropped", 0.7), ("l7.dns-timeout", 0.35)],
-        "dns.answer-not-taken" => vec![("l7.dns-timeout", 0.5), ("l4.local-firewall", 0.35)],
         // Nobody serves, or what is asked or said does not get through.
         "dhcp.no-offer" | "dhcp.request-unanswered" => {
             vec![("l7.service-mute", 0.5), ("l4.udp-filtered", 0.4), ("l3.remote-blackhole", 0.2)]
@@ -237,21 +237,13 @@ fn same_network(a: IpAddr, b: IpAddr) -> bool {
 /// they may never have left: a cable that is out looks so.
 fn own_word(finding: &Finding, outcome: &Outcome) -> Vec<(&'static str, f64)> {
     let asked = outcome.findings.iter().any(|other| matches!(other.rule, "arp.unanswered" | "nd.unanswered"));
-    let (from, to) = own_ends(finding);
-    let next =
-        if from.zip(to).is_none_or(|(from, to)| same_network(from, to)) { "l2.neighbor-unresolved" } else { "l2.gateway-unresolved" };
-    if asked { vec![(next, 0.9)] } else { vec![(next, 0.5), ("l1.no-carrier", 0.35)] }
-}
-
-/// Who says so, and whom it cannot reach.
-fn own_ends(finding: &Finding) -> (Option<IpAddr>, Option<IpAddr>) {
-    let from = finding.text.split(' ').next().and_then(|word| word.parse().ok());
-    let to = match finding.blames {
-        Some(Party::Host(ip)) => Some(ip),
-        Some(Party::Service(at)) => Some(at.ip()),
-        None => None,
+    let to = finding.blames.map(|party| party.ip());
+    let next = if finding.said_by.zip(to).is_none_or(|(from, to)| same_network(from, to)) {
+        "l2.neighbor-unresolved"
+    } else {
+        "l2.gateway-unresolved"
     };
-    (from, to)
+    if asked { vec![(next, 0.9)] } else { vec![(next, 0.5), ("l1.no-carrier", 0.35)] }
 }
 
 /// A client that does not hear the answer. Where its packets start here, its own host keeps it from it: a filter, if it hears other answers of that

@@ -5,10 +5,10 @@ use super::census::Census;
 use super::problem::{self, Problem};
 use crate::analysis::Outcome;
 use crate::finding::{Finding, Party, Weight};
-use crate::flow::{FlowRecord, Protocol};
+use crate::flow::{FlowId, FlowRecord};
 use faultmap_model::causes;
 use faultmap_model::verdict::NextStep;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
 
 /// What the same host did beside its silence.
@@ -18,23 +18,29 @@ enum Otherwise {
     SamePort,
     /// It answered elsewhere.
     OtherPort,
+    /// Nothing of it was heard but that the address is its own: what is sent arrives.
+    OnMedium,
     /// Nothing of it was heard.
     Nothing,
 }
 
 /// The problems that unanswered questions are.
-pub(super) fn problems(outcome: &Outcome, census: &Census) -> Vec<Problem> {
+pub(super) fn problems(outcome: &Outcome, census: &Census, explained: &BTreeSet<FlowId>) -> Vec<Problem> {
     let mut silent: BTreeMap<(SocketAddr, bool), Vec<&Finding>> = BTreeMap::new();
-    for finding in outcome.findings.iter().filter(|finding| problem::is_silence(finding.rule)) {
+    let told = |finding: &Finding| finding.flow.is_some_and(|flow| explained.contains(&flow));
+    for finding in outcome.findings.iter().filter(|finding| problem::is_silence(finding.rule) && !told(finding)) {
         if let Some(Party::Service(server)) = problem::party(finding, outcome, census) {
             silent.entry((server, finding.rule.starts_with("dns"))).or_default().push(finding);
         }
     }
-    silent.retain(|(server, _), findings| tells(*server, findings, census));
-    if one_sided(outcome) {
-        return Vec::new();
+    match hearing(outcome) {
+        Hearing::No => return Vec::new(),
+        // Who sends the same SYN again, or asks again under the same id, has heard no answer, whatever the capture holds.
+        Hearing::Perhaps => silent.values_mut().for_each(|findings| findings.retain(|finding| is_sent_again(finding, outcome, census))),
+        Hearing::Yes => {}
     }
-    silent.into_iter().flat_map(|((server, dns), findings)| explain(server, dns, &findings, census)).collect()
+    silent.retain(|(server, _), findings| tells(*server, findings, census));
+    silent.into_iter().flat_map(|((server, dns), findings)| explain(server, dns, &findings, outcome, census)).collect()
 }
 
 /// One question that waits is no more than that; but a client that asks again has given the first one up, and a server that never answered
@@ -44,18 +50,42 @@ fn tells(server: SocketAddr, findings: &[&Finding], census: &Census) -> bool {
     findings.iter().any(|finding| finding.weight >= Weight::Warning) || (never && findings.len() > 1)
 }
 
-/// Where the other direction was not captured, silence is the capture's.
-pub(super) fn one_sided(outcome: &Outcome) -> bool {
-    let both = |flow: &&FlowRecord| flow.protocol == Protocol::Tcp && flow.packets.client > 0 && flow.packets.server > 0;
-    let both = outcome.flows.iter().filter(both).count() as u64;
-    outcome.quality.one_sided_flows > both
+/// Whether both directions are in the capture.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Hearing {
+    /// Some flows have both.
+    Yes,
+    /// Nothing of anybody else is in it: nobody answered anything, or nobody is listened to.
+    Perhaps,
+    /// Conversations go on of which one side is not there.
+    No,
 }
 
-fn explain(server: SocketAddr, dns: bool, findings: &[&Finding], census: &Census) -> Vec<Problem> {
+/// Where the other direction was not captured, silence is the capture's. Whatever has both directions shows that both are captured.
+pub(super) fn hearing(outcome: &Outcome) -> Hearing {
+    let both = |flow: &&FlowRecord| flow.packets.client > 0 && flow.packets.server > 0;
+    let both = outcome.flows.iter().filter(both).count() as u64;
+    match () {
+        () if outcome.quality.one_sided_flows > both => Hearing::No,
+        () if both == 0 && !outcome.heard_back => Hearing::Perhaps,
+        () => Hearing::Yes,
+    }
+}
+
+/// The attempt or question was sent again as it was.
+fn is_sent_again(finding: &Finding, outcome: &Outcome, census: &Census) -> bool {
+    match finding.rule {
+        "tcp.syn-unanswered" => finding.cited.count > 1,
+        _ => finding.flow.and_then(|id| census.flow(outcome, id)).is_some_and(|flow| flow.asked_again),
+    }
+}
+
+fn explain(server: SocketAddr, dns: bool, findings: &[&Finding], outcome: &Outcome, census: &Census) -> Vec<Problem> {
     let answered = |tally: Option<&super::census::Tally>| tally.is_some_and(|tally| tally.answered > 0);
     let otherwise = match () {
         () if answered(census.service(server)) => Otherwise::SamePort,
         () if answered(census.host(server.ip())) => Otherwise::OtherPort,
+        () if delivered(findings, outcome, census) => Otherwise::OnMedium,
         () => Otherwise::Nothing,
     };
     let tries: u64 = findings.iter().map(|finding| finding.cited.count).sum();
@@ -65,12 +95,26 @@ fn explain(server: SocketAddr, dns: bool, findings: &[&Finding], census: &Census
     causes.iter().filter_map(|(cause, confidence)| one(cause, *confidence, server, findings, &text, &decides)).collect()
 }
 
+/// All of it went to the station that has the address on this medium.
+fn delivered(findings: &[&Finding], outcome: &Outcome, census: &Census) -> bool {
+    let mut flows = findings.iter().map(|finding| finding.flow.and_then(|id| census.flow(outcome, id)));
+    flows.all(|flow| flow.is_some_and(|flow| flow.delivered))
+}
+
 /// A connect without an answer. A listener whose queue is full, and a filter, look the same where the host answers otherwise.
 const fn tcp_causes(otherwise: Otherwise) -> &'static [(&'static str, f64)] {
     match otherwise {
         Otherwise::SamePort => &[("l4.accept-queue-full", 0.5), ("l4.conntrack-full", 0.3), ("l4.port-filtered", 0.25)],
         Otherwise::OtherPort => &[("l4.port-filtered", 0.85), ("l4.accept-queue-full", 0.2)],
-        Otherwise::Nothing => &[("l4.port-filtered", 0.45), ("l3.remote-blackhole", 0.35), ("l2.remote-neighbor-unresolved", 0.3)],
+        Otherwise::OnMedium => {
+            &[("l4.port-filtered", 0.5), ("l3.rp-filter", 0.3), ("l3.no-return-route", 0.25), ("l4.accept-queue-full", 0.2)]
+        }
+        Otherwise::Nothing => &[
+            ("l4.port-filtered", 0.45),
+            ("l3.remote-blackhole", 0.35),
+            ("l2.remote-neighbor-unresolved", 0.3),
+            ("l3.no-return-route", 0.25),
+        ],
     }
 }
 
@@ -78,6 +122,7 @@ const fn dns_causes(otherwise: Otherwise) -> &'static [(&'static str, f64)] {
     match otherwise {
         Otherwise::SamePort => &[("l7.dns-timeout", 0.85)],
         Otherwise::OtherPort => &[("l7.dns-timeout", 0.55), ("l4.udp-filtered", 0.4)],
+        Otherwise::OnMedium => &[("l7.dns-timeout", 0.55), ("l4.udp-filtered", 0.35), ("l3.rp-filter", 0.2)],
         Otherwise::Nothing => &[("l7.dns-timeout", 0.45), ("l3.remote-blackhole", 0.35), ("l4.udp-filtered", 0.25)],
     }
 }
@@ -92,6 +137,7 @@ fn sentence(server: SocketAddr, dns: bool, otherwise: Otherwise, flows: usize, t
     let beside = match otherwise {
         Otherwise::SamePort => " It answered others.",
         Otherwise::OtherPort => " The host answers otherwise.",
+        Otherwise::OnMedium => " The station that has the address gets what is sent, and nothing of it is heard.",
         Otherwise::Nothing => " Nothing else of this host is in the capture, so silence alone does not tell why.",
     };
     format!("{what}{beside}")

@@ -6,9 +6,10 @@ use super::problem::Problem;
 use crate::analysis::Outcome;
 use crate::finding::Party;
 use crate::flow::tcp::report::hops;
-use crate::flow::{FlowRecord, Side};
-use faultmap_model::causes;
+use crate::flow::{FlowId, FlowRecord, Side};
 use faultmap_model::verdict::NextStep;
+use faultmap_model::{Layer, causes};
+use std::collections::BTreeSet;
 use std::net::SocketAddr;
 
 /// Packets no larger than IPv6 passes everywhere (RFC 8200 §5: 1280 bytes) are too large for no path: payload that fits into them.
@@ -19,6 +20,9 @@ const NEARLY: u32 = 100;
 const USUAL_MSS: u32 = 1460;
 /// An answer of more bytes than this would have been larger than a small segment.
 const ANSWERED: u64 = 700;
+
+/// The rule of segments that never got through while others did.
+const TOO_LARGE: &str = "tcp.rto-large";
 
 /// What of a question without an answer may be the path's fault, and what is known of it.
 enum Path {
@@ -45,11 +49,19 @@ pub(super) fn weigh(problems: Vec<Problem>, outcome: &Outcome, census: &Census) 
                 Path::Unknown => weighed.extend(perhaps(&mut problem, &flows)),
             }
         }
+        if problem.rule == "tcp.rto" && problem.cause.id == "l4.retransmissions" && !problem.proven {
+            weighed.extend(too_large(&mut problem, &flows, outcome));
+        }
         if problem.cause.id == "l3.pmtu-blackhole" && !flows.is_empty() && flows.iter().all(|flow| is_on_link(flow)) {
             problem.cause = causes::find("l2.mtu-mismatch").unwrap_or(problem.cause);
         }
         weighed.push(problem);
     }
+    let alive: BTreeSet<FlowId> =
+        weighed.iter().filter(|problem| problem.rule == TOO_LARGE).flat_map(|problem| problem.flows.iter().copied()).collect();
+    // A path that carried other connections meanwhile is there, and so is the host.
+    let dead = |problem: &Problem| problem.rule == "tcp.rto" && problem.cause.layer <= Layer::L3;
+    weighed.retain(|problem| !(dead(problem) && problem.flows.is_subset(&alive)));
     weighed
 }
 
@@ -104,6 +116,40 @@ fn swallowed(problem: &mut Problem, small: u32, large: u32) {
         named(problem.party)
     );
     (problem.cause, problem.proven, problem.confidence) = (cause, true, 0.88);
+}
+
+/// Every connection died at a segment larger than any that got through, and none as large is known to have done so between these hosts: its size may be
+/// the reason. It is, if the path carried others meanwhile.
+fn too_large(problem: &mut Problem, flows: &[&FlowRecord], outcome: &Outcome) -> Option<Problem> {
+    let stuck = |flow: &&FlowRecord| {
+        let sides = flow.tcp.as_ref().map(|tcp| &tcp.sides)?;
+        [Side::Client, Side::Server].into_iter().find_map(|side| Some((side, sides.of(side).stuck_payload?)))
+    };
+    let (side, size) = flows.first().and_then(stuck)?;
+    if !flows.iter().all(|flow| stuck(flow).is_some_and(|(other, _)| other == side)) {
+        return None;
+    }
+    let ends = |flow: &FlowRecord| (flow.client.ip(), flow.server.ip());
+    let between = || outcome.flows.iter().filter(|other| flows.iter().any(|flow| ends(flow) == ends(other)));
+    let got_through = |flow: &FlowRecord| flow.tcp.as_ref().map_or(0, |tcp| tcp.sides.of(side).largest_acked);
+    if between().map(got_through).max().is_some_and(|largest| largest >= size) {
+        return None;
+    }
+    let meanwhile = |other: &FlowRecord| flows.iter().any(|flow| (flow.first..flow.last).contains(&other.first));
+    let opened = |other: &FlowRecord| other.tcp.as_ref().is_some_and(|tcp| tcp.handshake.ack.is_some());
+    let alive = between().any(|other| meanwhile(other) && opened(other) && !flows.iter().any(|flow| flow.id == other.id));
+    let text = problem.text.trim_end_matches('.').to_owned();
+    let beside = if alive { ", while other connections were opened" } else { "" };
+    let mut other = problem.clone();
+    other.text = format!("{text}; each segment has {size} bytes, and none as large ever got through{beside}");
+    other.cause = causes::find("l3.pmtu-blackhole")?;
+    other.confidence = if alive { 0.85 } else { 0.55 };
+    if alive {
+        other.rule = TOO_LARGE;
+    }
+    other.decides = flows.first().map(|flow| decides(flow.server)).unwrap_or_default();
+    problem.confidence = if alive { 0.3 } else { 0.35 };
+    Some(other)
 }
 
 /// The answer may have been swallowed by the path: both remain.

@@ -1,6 +1,7 @@
 //! Outcomes as the engine gives them, and what the judge says of them.
 
 mod beside;
+mod dead;
 mod paths;
 
 use super::*;
@@ -39,6 +40,10 @@ fn flow(id: u64, server: &str, state: State) -> FlowRecord {
         exchanges: Exchanges::default(),
         searching: false,
         fragmented: 0,
+        answered_in_fragments: 0,
+        asked_again: false,
+        client_ttl: 64,
+        delivered: false,
         findings: Vec::new(),
     }
 }
@@ -62,6 +67,7 @@ fn finding(rule: &'static str, weight: Weight, cause: &'static str, flow: u64, p
         last: Stamp(2),
         cited: Cited { packets: vec![flow, flow + 10], count: 2 },
         text: format!("{rule} it was"),
+        said_by: None,
         value: None,
     }
 }
@@ -72,9 +78,14 @@ fn service(text: &str) -> Option<Party> {
 
 fn outcome(flows: Vec<FlowRecord>, findings: Vec<Finding>) -> Outcome {
     let mut outcome = Outcome { flows, findings, ..Outcome::default() };
+    outcome.heard_back = true;
     outcome.totals.all.packets = 100;
     outcome.totals.flows = outcome.flows.len() as u64;
     outcome
+}
+
+fn candidates(judged: &Judgement) -> Vec<&str> {
+    judged.verdict.candidates.iter().map(|candidate| candidate.cause.as_str()).collect()
 }
 
 fn check(outcome: &Outcome, status: Status, cause: Option<&str>, groups: usize) -> Judgement {
@@ -93,7 +104,7 @@ fn silence_alone_is_inconclusive() {
     let (flow, finding) = silent(1, SERVER);
     let judged = check(&outcome(vec![flow], vec![finding]), Status::Inconclusive, Some("l4.port-filtered"), 1);
     let causes: Vec<&str> = judged.verdict.candidates.iter().map(|candidate| candidate.cause.as_str()).collect();
-    assert_eq!(causes, ["l4.port-filtered", "l3.remote-blackhole", "l2.remote-neighbor-unresolved"]);
+    assert_eq!(causes, ["l4.port-filtered", "l3.remote-blackhole", "l2.remote-neighbor-unresolved", "l3.no-return-route"]);
 }
 
 #[test]

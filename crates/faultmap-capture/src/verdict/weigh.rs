@@ -100,6 +100,10 @@ fn total(problem: &Problem, census: &Census) -> Option<u64> {
     if matches!(problem.rule, "tcp.syn-unanswered" | "tcp.synack-unheard") {
         return Some(tally.opened.saturating_add(problem.flows.len() as u64));
     }
+    // What a question without an answer may mean is weighed as that question, whatever layer it points at.
+    if super::problem::is_silence(problem.rule) && tally.exchanges > 0 {
+        return Some(tally.exchanges);
+    }
     match (problem.cause.layer, problem.party) {
         (Layer::L1 | Layer::L2 | Layer::L3, Party::Host(_)) => None,
         (Layer::L7 | Layer::L5, _) if tally.exchanges > 0 => Some(tally.exchanges),

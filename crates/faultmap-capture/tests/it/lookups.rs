@@ -45,7 +45,11 @@ impl Wire {
 
     /// A question from a port, under the port as its id.
     fn ask(&mut self, ms: u64, port: u16, name: &str) {
-        let datagram = Udp::new(port, 53).emit(CLIENT.into(), self.resolver.into(), &Self::message(port, name, 0x0100, None));
+        self.ask_as(port, ms, port, name);
+    }
+
+    fn ask_as(&mut self, id: u16, ms: u64, port: u16, name: &str) {
+        let datagram = Udp::new(port, 53).emit(CLIENT.into(), self.resolver.into(), &Self::message(id, name, 0x0100, None));
         let bytes = self.ip(CLIENT, self.resolver, proto::UDP).emit(&datagram);
         self.wire.ip(ms as f64, &bytes);
     }
@@ -122,6 +126,24 @@ fn tries_from_new_ports_without_an_answer_are_told_once() {
 }
 
 #[test]
+fn a_question_that_is_asked_again_under_its_id_from_another_port_had_its_answer_in_vain() {
+    let story = |id: u16| {
+        let mut wire = Wire::new();
+        wire.ask(0, 40_001, "shop.test");
+        wire.give(10, 40_001, "shop.test");
+        wire.ask_as(id, 1010, 40_002, "shop.test");
+        let bytes = Wire::message(id, "shop.test", GIVEN, Some([10, 7, 0, 1]));
+        let datagram = Udp::new(53, 40_002).emit(wire.resolver.into(), CLIENT.into(), &bytes);
+        let bytes = wire.ip(wire.resolver, CLIENT, proto::UDP).emit(&datagram);
+        wire.wire.ip(1020.0, &bytes);
+        wire.finish()
+    };
+    assert!(story(40_001).rules.contains_key("dns.answer-not-taken"));
+    // Under another id somebody simply wants to know again.
+    assert!(!story(40_002).rules.contains_key("dns.answer-not-taken"));
+}
+
+#[test]
 fn two_programs_that_ask_the_same_at_once_are_no_tries() {
     let mut wire = Wire::new();
     wire.ask(0, 40_001, "shop.test");
@@ -141,7 +163,7 @@ fn a_truncated_answer_that_cannot_be_had_over_tcp_is_told_as_such() {
         wire.segment(30, false, TcpFlags::RST.with(TcpFlags::ACK), (0, 8));
         wire
     };
-    check(story(true), &[("dns.tcp-blocked", Some("l7.dns-tcp-blocked"))], Some("l7.dns-tcp-blocked"));
+    check(story(true), &[("tcp.syn-refused", Some("l4.port-closed"))], Some("l7.dns-tcp-blocked"));
     check(story(false), &[("tcp.syn-refused", Some("l4.port-closed"))], Some("l4.port-closed"));
 }
 

@@ -178,3 +178,33 @@ fn a_client_that_asks_on_after_the_answer_does_not_hear_it() {
     let gone = [client(0.0, SYN, 0, 0, 0), server(5.0, SYN.with(ACK), 0, 1, 0), server(1005.0, SYN.with(ACK), 0, 1, 0)];
     check(story(&gone), rules, &[]);
 }
+
+#[test]
+fn a_hole_before_a_smaller_segment_that_nobody_fills_until_the_capture_ends_is_open_between_size_and_a_dead_path() {
+    let story = |end_ms: f64| {
+        let mut wire = Wire::new();
+        wire.opened();
+        let asks = Said { sack: Some((1449, 1561)), ..server(20.1, ACK, 1, 1, 0) };
+        wire.story(&[client(20.0, ACK, 1449, 1, 112), asks, server(30.0, ACK, 1, 1, 700), client(70.0, ACK, 1561, 701, 0)]);
+        wire.told(end_ms);
+        wire
+    };
+    check(story(5200.0), SIZE, &[("ip.pmtu-hole", Weight::Fault, None)]);
+    check(story(1200.0), SIZE, &[]);
+}
+
+#[test]
+fn silence_that_connections_survived_and_died_of_is_remembered() {
+    let pauses = |story: &[Said]| {
+        let mut wire = Wire::new();
+        wire.opened();
+        wire.story(story);
+        wire.wire.finish().flows.first().and_then(|flow| flow.tcp.map(|tcp| (tcp.survived_ms, tcp.died_after_ms)))
+    };
+    let lives =
+        [client(20.0, ACK, 1, 1, 50), server(21.0, ACK, 1, 51, 50), client(2021.0, ACK, 51, 51, 50), server(2022.0, ACK, 51, 101, 0)];
+    assert_eq!(pauses(&lives), Some((2000.0, None)));
+    let again = |ms| client(ms, ACK, 101, 51, 50);
+    let dies: Vec<Said> = lives.into_iter().chain([again(5022.0), again(5230.0), again(5640.0), again(6440.0)]).collect();
+    assert_eq!(pauses(&dies), Some((2000.0, Some(3000.0))));
+}

@@ -4,6 +4,7 @@
 use crate::app::text;
 use foldhash::fast::FixedState;
 use std::hash::BuildHasher;
+use std::net::IpAddr;
 
 /// Types by number (IANA registry of DNS parameters).
 pub(super) const A: u16 = 1;
@@ -15,6 +16,8 @@ const OPT: u16 = 41;
 const EXTENDED_ERROR: u16 = 15;
 /// Records of one message that are looked at.
 const MOST_RECORDS: usize = 256;
+/// Addresses of one message that are remembered.
+const MOST_ADDRESSES: usize = 8;
 /// Longest name, bytes (RFC 1035 §2.3.4).
 const LONGEST_NAME: usize = 255;
 
@@ -42,6 +45,8 @@ pub(super) struct Message {
     pub(super) least_ttl: Option<u32>,
     /// Of the data of all answers, whatever their order.
     pub(super) content: u64,
+    /// The first addresses among the answers, at most [`MOST_ADDRESSES`].
+    pub(super) addresses: Vec<IpAddr>,
     /// An answer is an IPv4 address of the public internet.
     pub(super) public: bool,
     pub(super) start_of_authority: bool,
@@ -79,6 +84,7 @@ pub(super) fn read(bytes: &[u8]) -> Result<Message, Unread> {
         wanted: 0,
         least_ttl: None,
         content: 0,
+        addresses: Vec::new(),
         public: false,
         start_of_authority: false,
         referral: false,
@@ -136,6 +142,7 @@ impl Message {
                 if matches!(kind, A | AAAA) {
                     self.content ^= FixedState::default().hash_one(data);
                     self.public |= is_public(data);
+                    self.addresses.extend(address(data).filter(|_| self.addresses.len() < MOST_ADDRESSES));
                 }
             }
             (1, SOA) => self.start_of_authority = true,
@@ -152,6 +159,14 @@ impl Message {
     /// `A shop.test`
     pub(super) fn question(&self) -> String {
         format!("{} {}", type_name(self.qtype), if self.name.is_empty() { "." } else { &self.name })
+    }
+}
+
+fn address(data: &[u8]) -> Option<IpAddr> {
+    match data.len() {
+        4 => data.first_chunk::<4>().map(|octets| IpAddr::from(*octets)),
+        16 => data.first_chunk::<16>().map(|octets| IpAddr::from(*octets)),
+        _ => None,
     }
 }
 

@@ -109,9 +109,12 @@ impl Dns {
         let &[a, b, flags, code, ..] = bytes else { return };
         let (id, response) = (u16::from_be_bytes([a, b]), flags & 0x80 != 0);
         let index = self.open.iter().position(|query| response && !self.over_tcp && query.id == id);
-        if let Some(query) = index.and_then(|index| self.open.remove(index)) {
+        if let Some(mut query) = index.and_then(|index| self.open.remove(index)) {
             let ok = code & 15 == 0;
             sink.exchanges.push(query.exchange(Some((mark, rcode_name(u16::from(code & 15)), ok))));
+            // What its content is cannot be compared with another answer.
+            (query.answered, query.doubled) = (mark.at, true);
+            self.remember(query);
         }
     }
 
@@ -137,14 +140,14 @@ impl Dns {
             if mark.at.ms_since(query.last.at) >= AGAIN_MS {
                 query.tries = query.tries.saturating_add(1);
                 query.last = mark;
-                self.asked(message.question(), mark, sink);
+                self.asked((message.question(), message.id), mark, sink);
             }
             return;
         }
         if self.not_taken(&message, mark, sink) {
             return;
         }
-        self.asked(message.question(), mark, sink);
+        self.asked((message.question(), message.id), mark, sink);
         while self.open.len() >= MOST_OPEN || self.open.front().is_some_and(|query| mark.at.ms_since(query.last.at) > FORGET_MS) {
             if let Some(query) = self.open.pop_front() {
                 self.unanswered(&query, mark.at, sink);
@@ -172,8 +175,15 @@ impl Dns {
         let wait = mark.at.ms_since(query.asked.at);
         (query.answered, query.content, query.rcode) = (mark.at, message.content, message.rcode);
         self.settle(&query, message);
+        if !message.addresses.is_empty() {
+            sink.lookups.push(DnsWord::Has { name: query.name.clone(), addresses: message.addresses.clone() });
+        }
         self.judge(&query, message, mark, wait, sink);
         sink.exchanges.push(query.exchange(Some((mark, answer_text(message), message.rcode == 0))));
+        self.remember(query);
+    }
+
+    fn remember(&mut self, query: Query) {
         if self.answered.len() >= MOST_ANSWERED {
             self.answered.pop_front();
         }
@@ -233,9 +243,9 @@ impl Dns {
         true
     }
 
-    fn asked(&self, question: String, mark: Mark, sink: &mut Sink) {
+    fn asked(&self, (question, id): (String, u16), mark: Mark, sink: &mut Sink) {
         if !self.over_tcp {
-            sink.lookups.push(DnsWord::Asked { question, at: mark.at, packet: mark.packet });
+            sink.lookups.push(DnsWord::Asked { question, id, at: mark.at, packet: mark.packet });
         }
     }
 

@@ -37,6 +37,10 @@ impl Tcp {
         if self.after_idle.is_some_and(|idle| idle.side != segment.from && ack >= idle.end) {
             self.after_idle = None;
         }
+        if let Some(pause) = self.after_pause.filter(|pause| pause.side != segment.from && ack >= pause.end) {
+            self.after_pause = None;
+            self.survived_ms = self.survived_ms.max(pause.idle_ms);
+        }
         mark
     }
 

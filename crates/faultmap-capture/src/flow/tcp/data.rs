@@ -3,7 +3,7 @@
 use super::acks::sign_of;
 use super::half::{Again, Half, sent_before};
 use super::holes::Hole;
-use super::{AfterIdle, IDLE_NS, Segment, Sign, Tcp};
+use super::{AfterIdle, IDLE_NS, PAUSE_NS, Segment, Sign, Tcp};
 use crate::analysis::Mark;
 use crate::flow::Side;
 use crate::flow::record::Seen;
@@ -97,9 +97,12 @@ impl Tcp {
             }
             Side::Server => self.question_answered = true,
         }
+        let idle = || AfterIdle { side: segment.from, idle_ms: idle_ns as f64 / 1e6, seen: Seen::new(segment.no, segment.at), end };
         if idle_ns >= IDLE_NS {
-            let idle_ms = idle_ns as f64 / 1e6;
-            self.after_idle = Some(AfterIdle { side: segment.from, idle_ms, seen: Seen::new(segment.no, segment.at), end });
+            self.after_idle = Some(idle());
+        }
+        if idle_ns >= PAUSE_NS && self.after_pause.is_none() {
+            self.after_pause = Some(idle());
         }
     }
 

@@ -25,6 +25,8 @@ use tally::{Sign, Tallies};
 
 /// Silence after which the next data is worth watching: state tables forget idle connections.
 const IDLE_NS: u64 = 5_000_000_000;
+/// A pause shorter than this is none: a sender's timer, a slow answer.
+const PAUSE_NS: u64 = 1_000_000_000;
 /// The round trip assumed where the handshake was not seen.
 const USUAL_RTT_MS: f64 = 100.0;
 
@@ -79,6 +81,10 @@ pub(crate) struct Tcp {
     /// The RST that refused the SYN.
     pub(crate) refused: bool,
     after_idle: Option<AfterIdle>,
+    /// Data after a pause that is not acknowledged yet.
+    after_pause: Option<AfterIdle>,
+    /// The longest silence after which data was acknowledged.
+    survived_ms: f64,
     longest_idle_ms: f64,
     last: Option<Stamp>,
     last_data: Stamp,
@@ -214,6 +220,16 @@ impl Tcp {
         self.reset = Some(Reset { by: segment.from, seen: Seen::new(segment.no, segment.at), ttl: segment.ttl, usual_ttl, in_window });
         let after_idle = self.after_idle.filter(|idle| idle.side != segment.from);
         self.at_reset = Some(AtReset { question_open, unacked, quiet_ms, closing, after_idle });
+    }
+
+    /// The silence before data that never got through, or that was answered by RST without a word of its going before.
+    fn died_after_ms(&self) -> Option<f64> {
+        let pause = self.after_pause?;
+        let peer = self.halves.of(pause.side.other());
+        let reset =
+            self.at_reset.zip(self.reset).is_some_and(|(at, reset)| reset.by != pause.side && !at.closing && peer.fin_end.is_none());
+        let sent_again = self.halves.of(pause.side).timeouts_in_a_row >= 2 && peer.fin_end.is_none();
+        (reset || sent_again).then_some(pause.idle_ms)
     }
 
     /// The capture has missed bytes of a side: up to which offset they are gone. Call before each segment, until it says `None`.
@@ -421,6 +437,8 @@ impl Tcp {
         let side = |half: &Half| {
             let mut stats = half.stats;
             (stats.ttl, stats.unchecked) = (half.ttl, half.checksums.offloaded);
+            stats.largest_acked = half.largest_acked;
+            stats.stuck_payload = half.is_stuck_at_its_largest().then_some(half.stuck_len);
             stats.zero_window_at_end = half.zero_since.is_some();
             stats.zero_window_ms += half.zero_since.map_or(0.0, |since| self.last.unwrap_or(now).ms_since(since));
             stats
@@ -434,6 +452,14 @@ impl Tcp {
             (false, true) => Some(LossSide::AfterCapture),
             (false, false) => None,
         };
-        TcpRecord { handshake: self.handshake, sides, reset: self.reset, loss, longest_idle_ms: self.longest_idle_ms }
+        TcpRecord {
+            handshake: self.handshake,
+            sides,
+            reset: self.reset,
+            loss,
+            longest_idle_ms: self.longest_idle_ms,
+            survived_ms: self.survived_ms,
+            died_after_ms: self.died_after_ms(),
+        }
     }
 }

@@ -142,6 +142,7 @@ impl Report<'_> {
             last: times.1,
             cited,
             text,
+            said_by: None,
             value,
         });
     }
@@ -269,8 +270,9 @@ impl Report<'_> {
 
     /// Large segments of a side that never came.
     fn vanished(&mut self, side: Side) {
-        let Some(vanished) = self.tcp.vanished(side).filter(|_| !self.about.explained) else { return };
-        let rule = rule("ip.pmtu-hole", Weight::Fault, Layer::L3, Some("l3.pmtu-blackhole"));
+        let Some(vanished) = self.tcp.vanished(side, self.about.now).filter(|_| !self.about.explained) else { return };
+        let cause = (!vanished.in_silence).then_some("l3.pmtu-blackhole");
+        let rule = rule("ip.pmtu-hole", Weight::Fault, Layer::L3, cause);
         let party = Some(self.about.party(Side::Server));
         self.add(rule, party, vanished.cited, (vanished.since, vanished.until), vanished.text, Some(vanished.bytes));
     }

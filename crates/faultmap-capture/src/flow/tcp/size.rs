@@ -28,15 +28,20 @@ pub(super) struct Vanished {
     pub(super) until: Stamp,
     pub(super) text: String,
     pub(super) bytes: f64,
+    /// Nobody said anything more while it stood: the whole path may be dead.
+    pub(super) in_silence: bool,
 }
 
 impl Tcp {
-    /// Large segments of this side vanished before the point of capture.
-    pub(super) fn vanished(&self, side: Side) -> Option<Vanished> {
+    /// Large segments of this side vanished before the point of capture; `now` is the end of the capture. A sender that does not close goes on sending them
+    /// again: what does not come until then does not come.
+    pub(super) fn vanished(&self, side: Side, now: Stamp) -> Option<Vanished> {
         let (half, peer) = (self.halves.of(side), self.halves.of(side.other()));
         let hole = half.holes.first_open()?;
         let missing = hole.end - hole.start;
-        let until = self.last?;
+        let last = self.last?;
+        let closed = self.reset.is_some() || half.fin_end.is_some() || peer.fin_end.is_some();
+        let until = if closed { last } else { now.max(last) };
         let stands_ms = until.ms_since(hole.noticed);
         let asked = peer.stats.dup_acks > 0 || half.sacked_top > hole.start;
         let never_full = i64::from(half.stats.largest_payload) + NEARLY < i64::from(peer.stats.mss.unwrap_or(USUAL_MSS));
@@ -51,11 +56,12 @@ impl Tcp {
                 tally.cited.packets.iter().for_each(|packet| cited.add(PacketNo(*packet)));
             }
             let text = format!(
-                "{missing} bytes never came, while later segments of up to {} bytes did; the receiver asked for them for {:.1} s",
+                "{missing} bytes never came, while later segments of up to {} bytes did; the receiver waited {:.1} s for them",
                 half.stats.largest_payload,
                 stands_ms / 1e3
             );
-            Vanished { cited, since: hole.noticed, until, text, bytes: missing as f64 }
+            let in_silence = last.ms_since(hole.noticed) < HOLE_STANDS_MS;
+            Vanished { cited, since: hole.noticed, until, text, bytes: missing as f64, in_silence }
         })
     }
 
@@ -63,11 +69,10 @@ impl Tcp {
     /// peer is there.
     pub(super) fn is_too_large(&self, side: Side) -> bool {
         let (half, peer) = (self.halves.of(side), self.halves.of(side.other()));
-        let stuck = half.stuck_len > half.largest_acked && half.stuck_df && half.timeouts_in_a_row >= 2;
         // The peer speaks, or has said that it holds bytes behind those.
         let there = peer.last_at > half.stuck_since || half.sacked_top > half.again_at;
         let heeding = self.frag_needed.is_some() && !self.ignores_too_big(side);
-        stuck && there && !heeding && self.is_established() && !half.is_all_acked()
+        half.is_stuck_at_its_largest() && there && !heeding && self.is_established()
     }
 }
 
@@ -104,6 +109,11 @@ impl Tcp {
 }
 
 impl Half {
+    /// What it sent again and again to the end is larger than anything that was acknowledged, and may not be cut.
+    pub(super) fn is_stuck_at_its_largest(&self) -> bool {
+        self.stuck_len > self.largest_acked && self.stuck_df && self.timeouts_in_a_row >= 2 && !self.is_all_acked()
+    }
+
     fn is_all_acked(&self) -> bool {
         self.una.is_some_and(|una| una >= self.nxt)
     }

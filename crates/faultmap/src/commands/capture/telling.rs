@@ -128,6 +128,7 @@ mod tests {
             last: Stamp(0),
             cited: Cited::one(PacketNo(7)),
             text: "10.2.0.10:81 refused the SYN".to_owned(),
+            said_by: None,
             value: None,
         };
         Fresh { finding, ends: None }
