@@ -240,24 +240,29 @@ fn shown(id: usize, group: verdict::Group) -> ShownGroup {
 /// What limits an analysis, in words.
 fn remarks(outcome: &Outcome, quality: &Quality, notes: &Notes, cut_short: bool) -> Vec<String> {
     let hit = outcome.bounds_hit;
-    let told: [(u64, &str); 15] = [
-        (quality.copies, "packets were captured twice or more; the copies are not counted"),
-        (quality.forwarded_copies, "packets were captured again behind a router; these copies are not counted"),
-        (quality.gaps, "holes: bytes that arrived are not in the capture, so what was said there is not known"),
-        (quality.one_sided_flows, "TCP connections were captured in one direction only; silence of the other says nothing"),
-        (quality.midstream_flows, "TCP connections began before the capture; their handshake is not known"),
-        (quality.truncated, "packets were cut by the snap length; a capture with -s 0 keeps them whole"),
-        (quality.time_backwards, "packets have a time before that of their predecessor"),
-        (quality.kernel_drops.max(notes.dropped.unwrap_or(0)), "packets were dropped by the recorder; what is missing may look like loss"),
-        (quality.interface_drops, "packets were dropped by the interface before they could be captured"),
-        (quality.malformed, "packets have a header that cannot be read"),
-        (quality.unknown_link, "packets were not read, for their link type is not known"),
-        (hit.flows, "flows were closed early for want of room (--max-flows)"),
-        (hit.records, "flows are not in the tables for want of room"),
-        (hit.findings, "findings are counted, but not told one by one"),
-        (hit.waiting_bytes, "bytes were not read for want of room"),
+    let told: [(u64, &str, &str); 15] = [
+        (quality.copies, "packet", "captured twice or more; the copies are not counted"),
+        (quality.forwarded_copies, "packet", "captured again behind a router; these copies are not counted"),
+        (quality.gaps, "hole", "in what was captured: those bytes arrived, and what was said there is not known"),
+        (quality.one_sided_flows, "TCP connection", "captured in one direction only; silence of the other says nothing"),
+        (quality.midstream_flows, "TCP connection", "begun before the capture, so that the handshake is not known"),
+        (quality.truncated, "packet", "cut by the snap length; tcpdump -s 0 keeps packets whole"),
+        (quality.time_backwards, "packet", "with a time before that of its predecessor"),
+        (
+            quality.kernel_drops.max(notes.dropped.unwrap_or(0)),
+            "packet",
+            "dropped by the recorder for want of room; what is missing may look like loss",
+        ),
+        (quality.interface_drops, "packet", "dropped by the interface before it could be captured"),
+        (quality.malformed, "packet", "with a header that cannot be read"),
+        (quality.unknown_link, "packet", "not read, for the link type is not known"),
+        (hit.flows, "flow", "closed early for want of room (--max-flows)"),
+        (hit.records, "flow", "not in the tables for want of room (--parquet has all of them)"),
+        (hit.findings, "finding", "counted, but not told one by one"),
+        (hit.waiting_bytes, "byte", "not read for want of room"),
     ];
-    let mut remarks: Vec<String> = told.iter().filter(|(count, _)| *count > 0).map(|(count, text)| format!("{count} {text}.")).collect();
+    let there = told.into_iter().filter(|(count, ..)| *count > 0);
+    let mut remarks: Vec<String> = there.map(|(count, of, text)| format!("{} {text}.", verdict::many(count, of))).collect();
     if cut_short {
         remarks.push("The reading was ended before the end of the capture.".to_owned());
     }

@@ -254,9 +254,11 @@ fn of_use(evidence: &Evidence<'_>, text: &str) -> bool {
     web || !["curl ", "nginx", "Apache", "http://", "https://"].iter().any(|word| text.contains(word))
 }
 
+/// Steps in order, without those that an earlier one runs already, alone or among others.
 fn push_steps(next: &mut Vec<NextStep>, steps: &[NextStep]) {
     for step in steps {
-        if next.len() < 6 && !next.contains(step) {
+        let runs = |earlier: &NextStep| earlier.on == step.on && earlier.run.split("; ").any(|part| part == step.run);
+        if next.len() < 6 && !next.contains(step) && !next.iter().any(runs) {
             next.push(step.clone());
         }
     }

@@ -20,7 +20,7 @@ use std::time::Duration;
 pub(crate) const EXIT_FAILED: i32 = 2;
 
 const EXIT_CODES: &str = "\
-Exit codes of check and replay:
+Exit codes of check, replay, host and capture:
   0         healthy
   2         usage error, or faultmap itself failed (nothing on stdout)
   3         degraded: works, but slow or at risk

@@ -49,6 +49,8 @@ pub struct Notes {
 /// Capture files, read one after another as if they were one. Packets are numbered through.
 pub struct Files {
     waiting: VecDeque<PathBuf>,
+    /// What `-` is read from; `None` for the standard input as it is.
+    stdin: Option<Box<dyn Read + Send>>,
     current: Option<Current>,
     number: u64,
     last: Stamp,
@@ -86,7 +88,14 @@ impl Files {
     pub fn new(paths: &[PathBuf]) -> Self {
         let size = paths.iter().map(|path| size_of(path)).sum();
         let waiting = paths.iter().cloned().collect();
-        Self { waiting, current: None, number: 0, last: Stamp::default(), link: None, notes: Notes::default(), done: 0, size }
+        Self { waiting, stdin: None, current: None, number: 0, last: Stamp::default(), link: None, notes: Notes::default(), done: 0, size }
+    }
+
+    /// Reads `-` from `source`, which may know better when to stop than the standard input does.
+    #[must_use]
+    pub fn with_stdin(mut self, source: Box<dyn Read + Send>) -> Self {
+        self.stdin = Some(source);
+        self
     }
 
     /// Reads a capture from `source`, called `name` in errors.
@@ -106,7 +115,7 @@ impl Files {
         let record = loop {
             if self.current.is_none() {
                 let Some(path) = self.waiting.pop_front() else { return Ok(None) };
-                self.current = Some(Current::open(&path)?);
+                self.current = Some(Current::open(&path, &mut self.stdin)?);
             }
             let Some(current) = self.current.as_mut() else { return Ok(None) };
             match current.record(&mut self.notes) {
@@ -185,10 +194,10 @@ fn size_of(path: &Path) -> Option<u64> {
 }
 
 impl Current {
-    fn open(path: &Path) -> Result<Self, FileError> {
+    fn open(path: &Path, stdin: &mut Option<Box<dyn Read + Send>>) -> Result<Self, FileError> {
         let name = name_of(path);
         let source: Box<dyn Read + Send> = if is_stdin(path) {
-            Box::new(std::io::stdin())
+            stdin.take().unwrap_or_else(|| Box::new(std::io::stdin()))
         } else {
             match std::fs::File::open(path) {
                 Ok(file) => Box::new(file),

@@ -1,8 +1,7 @@
 //! The tower of a capture: for each layer what was seen of it, and whether something is wrong there.
 
-use super::census::Census;
 use super::group::{Group, Severity};
-use crate::analysis::Outcome;
+use crate::analysis::{Outcome, Totals};
 use crate::flow::record::State;
 use crate::flow::{FlowRecord, Protocol};
 use faultmap_model::report::LayerStatus;
@@ -23,8 +22,7 @@ pub struct LayerSeen {
 }
 
 /// The seven layers, L1 first.
-pub(super) fn tower(outcome: &Outcome, census: &Census, verdict: &Verdict, groups: &[Group]) -> Vec<LayerSeen> {
-    let _ = census;
+pub(super) fn tower(outcome: &Outcome, verdict: &Verdict, groups: &[Group]) -> Vec<LayerSeen> {
     let seen = Seen::of(outcome);
     let top = seen.top(outcome);
     Layer::ALL
@@ -120,38 +118,66 @@ impl Seen {
             Layer::L1 if totals.all.packets == 0 => "nothing captured".to_owned(),
             Layer::L1 => {
                 let (frames, bytes) = (many(totals.all.packets, "frame"), many(totals.all.bytes, "byte"));
-                format!("{frames}, {bytes}; a capture shows the medium only by damaged packets")
+                format!("{frames}, {bytes}; of this layer packets show damage alone")
             }
-            Layer::L2 => format!("{}, {} ICMPv6 (neighbour discovery among them)", many(packets("arp"), "ARP packet"), packets("icmpv6")),
-            Layer::L3 => format!("{} IPv4 and {} IPv6 packets, {} ICMP", packets("ipv4"), packets("ipv6"), packets("icmp")),
-            Layer::L4 => {
-                let share = self.repaired as f64 * 100.0 / self.segments.max(1) as f64;
-                format!(
-                    "{} ({} established, {} refused, {} unanswered), {}; {} sent again ({share:.2} %)",
-                    many(self.tcp, "TCP connection"),
-                    self.established,
-                    self.refused,
-                    self.unanswered,
-                    many(self.udp, "UDP flow"),
-                    many(self.repaired, "segment")
-                )
+            Layer::L2 => {
+                let seen =
+                    [many(packets("arp"), "ARP packet"), many(packets("icmpv6"), "packet") + " of ICMPv6, as neighbour discovery is"];
+                listed(&seen, "no ARP and no neighbour discovery")
             }
+            Layer::L3 => {
+                let seen = [
+                    many(packets("ipv4"), "IPv4 packet"),
+                    many(packets("ipv6"), "IPv6 packet"),
+                    many(packets("icmp"), "packet") + " of ICMP",
+                ];
+                listed(&seen, "no IP")
+            }
+            Layer::L4 => self.transport(),
             Layer::L5 => {
-                format!("{} closed in order, {} reset, {} not seen to their end", many(self.closed, "connection"), self.reset, self.open)
+                let ends = [(self.closed, "closed in order"), (self.reset, "reset"), (self.open, "not seen to their end")];
+                let ends = ends.into_iter().filter(|(count, _)| *count > 0).map(|(count, how)| format!("{count} {how}"));
+                listed(&ends.collect::<Vec<_>>(), "no connection was open")
             }
-            Layer::L6 => format!("{} in TLS", many(self.tls, "flow")),
-            Layer::L7 => {
-                let mut apps: Vec<_> = totals.applications.iter().collect();
-                apps.sort_by(|a, b| b.1.packets.cmp(&a.1.packets).then(a.0.cmp(b.0)));
-                let apps: Vec<&str> = apps.iter().take(6).map(|(name, _)| **name).collect();
-                let apps = if apps.is_empty() { String::new() } else { format!(" ({})", apps.join(", ")) };
-                format!("{}, {} without the answer that was wanted{apps}", many(self.exchanges, "question"), self.failing)
-            }
+            Layer::L6 => listed(&[many(self.tls, "flow") + " in TLS"], "no TLS"),
+            Layer::L7 => self.application(totals),
+        }
+    }
+
+    fn transport(&self) -> String {
+        let states = [(self.established, "established"), (self.refused, "refused"), (self.unanswered, "unanswered")];
+        let states = states.into_iter().filter(|(count, _)| *count > 0).map(|(count, how)| format!("{count} {how}"));
+        let states = states.collect::<Vec<_>>().join(", ");
+        let share = self.repaired as f64 * 100.0 / self.segments.max(1) as f64;
+        let seen = [
+            format!("{} ({states})", many(self.tcp, "TCP connection")),
+            many(self.udp, "UDP flow"),
+            format!("{} sent again ({share:.2} %)", many(self.repaired, "segment")),
+        ];
+        listed(&seen, "no TCP and no UDP")
+    }
+
+    fn application(&self, totals: &Totals) -> String {
+        let mut apps: Vec<_> = totals.applications.iter().collect();
+        apps.sort_by(|a, b| b.1.packets.cmp(&a.1.packets).then(a.0.cmp(b.0)));
+        let apps: Vec<&str> = apps.iter().take(6).map(|(name, _)| **name).collect();
+        let apps = if apps.is_empty() { String::new() } else { format!(" ({})", apps.join(", ")) };
+        let questions = many(self.exchanges, "question");
+        match (self.exchanges, self.failing) {
+            (0, _) => format!("no question was seen{apps}"),
+            (_, 0) => format!("{questions}, each with an answer{apps}"),
+            (_, failing) => format!("{questions}, {failing} without the answer that was wanted{apps}"),
         }
     }
 }
 
+/// What there is, without what there is none of; `none` where nothing is left.
+fn listed(seen: &[String], none: &str) -> String {
+    let there: Vec<&str> = seen.iter().map(String::as_str).filter(|text| !text.starts_with("0 ")).collect();
+    if there.is_empty() { none.to_owned() } else { there.join(", ") }
+}
+
 /// So many of them: "1 flow", "2 flows".
-pub(super) fn many(number: u64, of: &str) -> String {
+pub(crate) fn many(number: u64, of: &str) -> String {
     if number == 1 { format!("1 {of}") } else { format!("{number} {of}s") }
 }

@@ -28,13 +28,14 @@ mod weigh;
 pub use census::{Service, Times};
 pub use group::{Group, Severity};
 pub use layers::LayerSeen;
+pub(crate) use layers::many;
 pub use problem::is_shared;
 
 use crate::analysis::Outcome;
 use crate::finding::{Finding, Weight};
 use census::Census;
 use faultmap_model::Verdict;
-use faultmap_model::verdict::Status;
+use faultmap_model::verdict::{NextStep, Status};
 use silence::Hearing;
 
 /// Groups that a report tells; further ones are counted.
@@ -81,7 +82,7 @@ pub fn judge(outcome: &Outcome) -> Judgement {
     let weighed = weigh::all(problems, outcome, &census);
     let mut groups = group::all(weighed, &census, outcome);
     let verdict = overall(outcome, &groups);
-    let layers = layers::tower(outcome, &census, &verdict, &groups);
+    let layers = layers::tower(outcome, &verdict, &groups);
     let more_groups = groups.len().saturating_sub(MOST_GROUPS);
     groups.truncate(MOST_GROUPS);
     let capture = outcome.findings.iter().filter(|finding| finding.weight == Weight::Capture).cloned().collect();
@@ -127,8 +128,17 @@ fn nothing_wrong(outcome: &Outcome) -> Verdict {
         candidates: Vec::new(),
         ruled_out: Vec::new(),
         also: remarks(outcome),
-        next: Vec::new(),
+        next: if empty { vec![look_elsewhere()] } else { Vec::new() },
         fix: Vec::new(),
+    }
+}
+
+/// Where nothing came, the filter or the interface was another one than that of the packets.
+fn look_elsewhere() -> NextStep {
+    NextStep {
+        run: "faultmap capture -i any --for 30s".to_owned(),
+        on: "the client".to_owned(),
+        why: "sees every interface, without a filter: nothing there, either, means that nobody sends".to_owned(),
     }
 }
 

@@ -128,19 +128,20 @@ const fn dns_causes(otherwise: Otherwise) -> &'static [(&'static str, f64)] {
 }
 
 fn sentence(server: SocketAddr, dns: bool, otherwise: Otherwise, flows: usize, tries: u64) -> String {
+    let many = super::many;
     let what = match (dns, flows) {
-        (true, 1) => format!("A question to the DNS server {server} got no answer ({tries} packets)."),
-        (true, many) => format!("{many} questions to the DNS server {server} got no answer."),
-        (false, 1) => format!("{server} did not answer a connection attempt ({tries} SYN)."),
-        (false, many) => format!("{server} did not answer {many} connection attempts ({tries} SYN)."),
+        (true, 1) => format!("A question to the DNS server {server} got no answer ({})", many(tries, "packet")),
+        (true, _) => format!("{} to the DNS server {server} got no answer", many(flows as u64, "question")),
+        (false, 1) => format!("{server} did not answer a connection attempt ({})", many(tries, "SYN")),
+        (false, _) => format!("{server} did not answer {} ({})", many(flows as u64, "connection attempt"), many(tries, "SYN")),
     };
     let beside = match otherwise {
-        Otherwise::SamePort => " It answered others.",
-        Otherwise::OtherPort => " The host answers otherwise.",
-        Otherwise::OnMedium => " The station that has the address gets what is sent, and nothing of it is heard.",
-        Otherwise::Nothing => " Nothing else of this host is in the capture, so silence alone does not tell why.",
+        Otherwise::SamePort => "while it answered others.",
+        Otherwise::OtherPort => "while the host answered otherwise.",
+        Otherwise::OnMedium => "though the station that has the address gets what is sent: nothing of it is heard.",
+        Otherwise::Nothing => "and nothing else of this host is in the capture: silence alone does not tell why.",
     };
-    format!("{what}{beside}")
+    format!("{what}, {beside}")
 }
 
 fn decides(server: SocketAddr, dns: bool, otherwise: Otherwise) -> Vec<NextStep> {

@@ -6,50 +6,53 @@ use std::time::Duration;
 
 const EXAMPLES: &str = "\
 Examples:
-  faultmap capture slow.pcapng                      which layer is at fault, and which packets show it?
+  faultmap capture slow.pcapng                      which layer is at fault, and what shows it?
+  faultmap capture /var/tmp/ring                    all captures of a folder, in order
   tcpdump -w - -i eth0 | faultmap capture -         from a pipe
   faultmap capture day.pcap.zst --json | jq .findings
   faultmap capture slow.pcapng --flows --sort bytes    every flow in a table
   faultmap capture slow.pcapng --flow 12            one connection, packet by packet
   faultmap capture slow.pcapng --filter 'ip.addr == 10.2.0.10 && layer == L4'
   faultmap capture slow.pcapng --packet 44          one packet as nested headers, beside its bytes
-  faultmap capture slow.pcapng --finding 1 --write evidence.pcapng
+  faultmap capture slow.pcapng --finding 2          one finding, with what to do about it
+  faultmap capture slow.pcapng --finding 2 --write evidence.pcapng
   faultmap capture day.pcap --parquet flows.parquet    columns for DuckDB, DataFusion, Spark
   sudo faultmap capture -i eth0 --bpf 'port 5432'      live, until Ctrl-C
   sudo faultmap capture -i eth0 --top               who talks now, until q
-  sudo faultmap capture -i any --ring /var/tmp/ring --files 20 --size 200M     the last 4 GB, always
+  sudo faultmap capture -i any --ring /var/tmp/ring --files 20 --size 200M    the last 4 GB, always
 
-Exit code: 0 healthy, 2 usage or nothing could be read, 3 degraded, 4 inconclusive, 11 … 17 fault at L1 … L7.
-A damaged file is judged by what stands before the damage; the damage is told on stderr.";
+Exit code: 0 healthy, 2 usage or nothing could be read, 3 degraded, 4 inconclusive,
+11 … 17 fault at L1 … L7. A damaged file is judged by what stands before the damage; the damage
+is told on stderr.";
 
 /// `faultmap capture`.
-#[derive(Debug, Args)]
+#[derive(Debug, Clone, Args)]
 #[command(after_help = EXAMPLES)]
 pub(crate) struct CaptureArgs {
-    /// Capture files in the order of their packets: pcap or pcapng, plain, gzip or zstd; `-` is stdin
-    #[arg(value_name = "FILE", value_hint = ValueHint::FilePath, required_unless_present = "interface")]
+    /// Capture files in the order of their packets: pcap or pcapng, plain, gzip or zstd; a folder is all captures in it, `-` is stdin
+    #[arg(value_name = "FILE", value_hint = ValueHint::AnyPath, required_unless_present = "interface")]
     pub(crate) files: Vec<PathBuf>,
 
     /// Capture what passes this interface instead, until Ctrl-C, --for or --count; `any` is every one (needs CAP_NET_RAW)
     #[arg(short, long, value_name = "NAME", value_hint = ValueHint::Other, conflicts_with_all = ["files", "flow", "finding"], help_heading = "Live")]
     pub(crate) interface: Option<String>,
     /// Let the kernel hand over only packets that match this pcap filter: 'host 10.0.0.1 and tcp port 443'
-    #[arg(long, value_name = "EXPRESSION", requires = "interface", help_heading = "Live")]
+    #[arg(long, value_name = "EXPRESSION", requires = "interface", conflicts_with = "files", help_heading = "Live")]
     pub(crate) bpf: Option<String>,
     /// End after so long: 30s, 5m
-    #[arg(long = "for", value_name = "TIME", value_parser = super::duration, requires = "interface", help_heading = "Live")]
+    #[arg(long = "for", value_name = "TIME", value_parser = super::duration, requires = "interface", conflicts_with = "files", help_heading = "Live")]
     pub(crate) duration: Option<Duration>,
     /// End after so many packets
-    #[arg(short, long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..), requires = "interface", help_heading = "Live")]
+    #[arg(short, long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..), requires = "interface", conflicts_with = "files", help_heading = "Live")]
     pub(crate) count: Option<u64>,
     /// See frames of other stations too, where the medium shows them
-    #[arg(long, requires = "interface", help_heading = "Live")]
+    #[arg(long, requires = "interface", conflicts_with = "files", help_heading = "Live")]
     pub(crate) promiscuous: bool,
     /// Megabytes for packets that wait to be read
-    #[arg(long, value_name = "MB", default_value_t = 32, value_parser = clap::value_parser!(u32).range(2..=1024), requires = "interface", help_heading = "Live")]
+    #[arg(long, value_name = "MB", default_value_t = 32, value_parser = clap::value_parser!(u32).range(2..=1024), requires = "interface", conflicts_with = "files", help_heading = "Live")]
     pub(crate) buffer: u32,
     /// Record without end into FOLDER: when a file is full the next begins, and the oldest is removed
-    #[arg(long, value_name = "FOLDER", value_hint = ValueHint::DirPath, requires = "interface", conflicts_with = "write", help_heading = "Live")]
+    #[arg(long, value_name = "FOLDER", value_hint = ValueHint::DirPath, requires = "interface", conflicts_with_all = ["files", "write"], help_heading = "Live")]
     pub(crate) ring: Option<PathBuf>,
     /// Files that --ring keeps
     #[arg(long = "files", value_name = "N", default_value_t = 10, value_parser = clap::value_parser!(u32).range(2..=100_000), requires = "ring", help_heading = "Live")]
@@ -62,7 +65,7 @@ pub(crate) struct CaptureArgs {
     #[arg(long, help_heading = "Output")]
     pub(crate) json: bool,
     /// While capturing: each finding as it happens as a line of JSON (schema faultmap.capture.finding/1), the report as the last line
-    #[arg(long, requires = "interface", conflicts_with_all = ["json", "verbose", "quiet", "flows", "top"], help_heading = "Output")]
+    #[arg(long, requires = "interface", conflicts_with_all = ["files", "json", "verbose", "quiet", "flows", "top"], help_heading = "Output")]
     pub(crate) json_lines: bool,
     /// Tell more: every group with its advice, services, findings about the capture
     #[arg(short, long, conflicts_with = "json", help_heading = "Output")]
@@ -83,6 +86,9 @@ pub(crate) struct CaptureArgs {
     /// Show one packet as nested headers: every field beside its bytes, who wrote each layer and who reads it
     #[arg(long, value_name = "N", group = "view", value_parser = clap::value_parser!(u64).range(1..), conflicts_with_all = ["write", "parquet", "interface"], help_heading = "Views")]
     pub(crate) packet: Option<u64>,
+    /// Show one finding of the report, by its number, with what to do about it; with --write its packets
+    #[arg(long, value_name = "N", group = "view", help_heading = "Views")]
+    pub(crate) finding: Option<usize>,
     /// Show who talked most, the services, and the slowest of them; with -i on a terminal who talks now, once a second
     #[arg(long, group = "view", help_heading = "Views")]
     pub(crate) top: bool,
@@ -94,9 +100,6 @@ pub(crate) struct CaptureArgs {
     /// Write packets to FILE as pcapng: those of --flow, --finding and --filter, without them all
     #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath, help_heading = "Files")]
     pub(crate) write: Option<PathBuf>,
-    /// With --write: the packets of this finding, by its number in the report
-    #[arg(long, value_name = "N", requires = "write", conflicts_with = "flow", help_heading = "Files")]
-    pub(crate) finding: Option<usize>,
     /// Write the flows to FILE as Parquet, one row a flow
     #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath, help_heading = "Files")]
     pub(crate) parquet: Option<PathBuf>,

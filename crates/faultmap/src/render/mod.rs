@@ -19,8 +19,8 @@ mod watch;
 mod waterfall;
 
 pub(crate) use capture::{
-    Ask, Course, LiveBoard, Of, dolls as capture_packet, draw_live, flows as capture_flows, live_finding, live_more,
-    report as capture_report, sequence as capture_flow, top as capture_top,
+    Ask, Course, LiveBoard, Of, Told, dolls as capture_packet, draw_live, finding as capture_finding, flows as capture_flows, live_finding,
+    live_more, report as capture_report, sequence as capture_flow, top as capture_top,
 };
 pub(crate) use comparison::comparison;
 pub(crate) use history::Track;

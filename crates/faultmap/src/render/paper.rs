@@ -116,19 +116,20 @@ impl Paper {
             self.blank(indent - self.column);
         }
         let safe = guard(text, self.terminal.utf8).into_owned();
-        let mut first = true;
+        let mut line = String::new();
         for word in safe.split(' ').filter(|word| !word.is_empty()) {
-            if !first && word.width() + 1 > self.room() && self.column > indent {
+            let begun = !line.is_empty();
+            if begun && line.width() + 1 + word.width() > self.room() {
+                self.put(style, &line).end().blank(indent);
+                line.clear();
+            } else if begun {
+                line.push(' ');
+            } else if word.width() > self.room() && self.column > indent {
                 self.end().blank(indent);
-                first = true;
             }
-            if !first {
-                self.put(style, " ");
-            }
-            self.put(style, word);
-            first = false;
+            line.push_str(word);
         }
-        self.end()
+        self.put(style, &line).end()
     }
 
     /// Guarded, and at most so many columns wide.
@@ -221,6 +222,11 @@ mod tests {
         let mut paper = Paper::new(NARROW);
         paper.put(PLAIN, "- ").wrapped(PLAIN, "one two three four five", 2);
         assert_eq!(paper.finish(), "- one two three four\n  five\n");
+        // What stands before it counts, and a line is styled once.
+        let mut paper = Paper::new(NARROW);
+        paper.put(PLAIN, "because of ").wrapped(BOLD, "everything we know", 2);
+        let bold = |text: &str| format!("{BOLD}{text}{BOLD:#}");
+        assert_eq!(paper.finish(), format!("because of\n  {}\n", bold("everything we know")));
     }
 
     #[test]

@@ -2,7 +2,7 @@
 
 use super::{BOLD, CYAN, DIM, GREEN, PLAIN, Paper, RED, YELLOW, observations};
 use anstyle::Style;
-use faultmap_model::verdict::{Candidate, Locus, RuledOut, Where};
+use faultmap_model::verdict::{Candidate, Locus, NextStep, RuledOut, Where};
 use faultmap_model::{Report, Status, Verdict, causes};
 
 /// Most lines of each list.
@@ -155,15 +155,38 @@ pub(super) fn open(paper: &mut Paper, report: &Report) {
 
 /// Commands to run, and where, and what their answers tell.
 pub(super) fn next(paper: &mut Paper, report: &Report) {
-    if report.verdict.next.is_empty() {
+    steps(paper, &report.verdict.next, "here");
+}
+
+/// The same; `here` is how the place is called where the observations were made.
+pub(super) fn steps(paper: &mut Paper, next: &[NextStep], here: &str) {
+    if next.is_empty() {
         return;
     }
     paper.heading("next");
-    for (number, step) in (1_usize..).zip(&report.verdict.next) {
-        // A command is never wrapped: it is there to be copied.
-        paper.cell_right(DIM, &format!("{number}."), 4).blank(1).put(CYAN, &step.run).end();
-        paper.blank(5).put(DIM, "on ").wrapped(PLAIN, &format!("{}: {}", step.on, step.why), 5);
+    for (number, step) in (1_usize..).zip(next) {
+        paper.cell_right(DIM, &format!("{number}."), 4).blank(1);
+        run(paper, &step.run);
+        let place = match step.on.strip_prefix("here") {
+            Some(more) => format!("{here}{more}"),
+            None => format!("on {}", step.on),
+        };
+        paper.blank(5).wrapped(PLAIN, &format!("{place}: {}", step.why), 5);
     }
+}
+
+/// A command is never wrapped: it is there to be copied.
+pub(super) fn run(paper: &mut Paper, run: &str) {
+    if is_prose(run) {
+        paper.wrapped(CYAN, run, 5);
+    } else {
+        paper.put(CYAN, run).end();
+    }
+}
+
+/// It says what to look at, in place of a command to copy.
+fn is_prose(run: &str) -> bool {
+    run.starts_with("the ") || run.starts_with("compare the ")
 }
 
 /// How to mend it.

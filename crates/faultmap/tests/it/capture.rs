@@ -192,6 +192,122 @@ fn flows_are_written_as_parquet() {
 }
 
 #[test]
+fn one_finding_is_told_with_what_to_do_about_it() {
+    let scratch = Scratch::new();
+    let file = Pcap::new().refused(81).http("503 Service Unavailable").at(&scratch, "x.pcap");
+    let told = run(&["capture", &file, "--finding", "2"]);
+    for text in ["2. ", "shown by packet", "Wireshark", "in flows", "next", "fix"] {
+        assert!(told.out.contains(text), "{text}: {}", told.out);
+    }
+    let unknown = run(&["capture", &file, "--finding", "9"]);
+    assert!(unknown.code == 2 && unknown.err.contains("there is no finding 9: the report has 2"), "{}", unknown.err);
+}
+
+#[test]
+fn what_is_said_once_is_not_said_again() {
+    let scratch = Scratch::new();
+    let file = Pcap::new().silent(81).at(&scratch, "x.pcap");
+    for args in [&[][..], &["--verbose"]] {
+        let ran = run(&[&["capture", &file], args].concat());
+        assert_eq!(ran.out.matches("did not answer a connection attempt").count(), 1, "{}", ran.out);
+        assert_eq!(ran.out.matches("tcpdump -ni any host 10.2.0.10").count(), 1, "{}", ran.out);
+    }
+}
+
+#[test]
+fn no_view_is_wider_than_the_terminal() {
+    let scratch = Scratch::new();
+    let file = Pcap::new().http("503 Service Unavailable").refused(81).silent(82).at(&scratch, "x.pcap");
+    for width in [60, 80, 100, 140] {
+        for args in [&[][..], &["--verbose"], &["--flows"], &["--top"], &["--flow", "1"], &["--finding", "1"], &["--packet", "4"]] {
+            let mut program = crate::program(&[&["capture", &file], args].concat());
+            let output = program.env("COLUMNS", width.to_string()).output().expect("the program starts");
+            for line in crate::Ran::of(output).out.lines() {
+                // What is there to be copied is never broken.
+                let command = line.trim_start().starts_with("Wireshark ") || line.trim_start().starts_with(|c: char| c.is_ascii_digit());
+                assert!(command || line.chars().count() <= width, "{args:?} at {width}: {line}");
+            }
+        }
+    }
+}
+
+#[test]
+fn a_folder_is_the_captures_in_it_in_their_order() {
+    let scratch = Scratch::new();
+    std::fs::create_dir(scratch.path("ring")).expect("a folder");
+    let folder = scratch.path("ring");
+    let none = run(&["capture", &folder]);
+    assert!(none.code == 2 && none.err.contains("holds no captures"), "{}", none.err);
+    Pcap::new().refused(81).at(&scratch, "ring/x.pcap10");
+    Pcap::new().http("200 OK").at(&scratch, "ring/x.pcap9");
+    std::fs::write(scratch.path("ring/notes.txt"), "no capture").expect("written");
+    let report = run(&["capture", &folder, "--json"]).json();
+    let names: Vec<&str> = report["files"].as_array().expect("files").iter().filter_map(|file| file["name"].as_str()).collect();
+    assert_eq!(names, [format!("{folder}/x.pcap9"), format!("{folder}/x.pcap10")]);
+    assert_eq!(report["capture"]["packets"], 11);
+}
+
+#[test]
+fn an_error_is_told_of_the_file_that_has_it() {
+    let scratch = Scratch::new();
+    let whole = Pcap::new().refused(81).at(&scratch, "a.pcap");
+    let mut cut = Pcap::new().refused(81);
+    cut.0.truncate(60);
+    let cut = cut.at(&scratch, "a.pcap2");
+    let files = &run(&["capture", &whole, &cut, "--json"]).json()["files"];
+    assert!(files[0]["error"].is_null() && files[1]["error"].is_string(), "{files}");
+}
+
+#[test]
+fn options_of_a_live_capture_are_refused_where_files_are_read() {
+    let scratch = Scratch::new();
+    let file = Pcap::new().refused(81).at(&scratch, "x.pcap");
+    for args in [&["--bpf", "port 80"][..], &["--for", "3s"], &["--count", "2"], &["--promiscuous"], &["--json-lines"], &["--ring", "x"]] {
+        let ran = run(&[&["capture", &file], args].concat());
+        assert!(ran.code == 2 && ran.out.is_empty() && ran.err.contains("cannot be used with"), "{args:?}: {}", ran.err);
+    }
+}
+
+#[test]
+fn nothing_is_written_for_a_flow_that_is_not_there() {
+    let scratch = Scratch::new();
+    let file = Pcap::new().refused(81).at(&scratch, "x.pcap");
+    let ran = run(&["capture", &file, "--flow", "7", "--write", &scratch.path("out.pcapng")]);
+    assert!(ran.code == 2 && ran.err.contains("no flow 7"), "{}", ran.err);
+    let ran = run(&["capture", &file, "--write", "-"]);
+    assert!(ran.code == 2 && ran.err.contains("stdout"), "{}", ran.err);
+    assert_eq!(scratch.files(), ["x.pcap"]);
+}
+
+#[test]
+fn a_silent_pipe_ends_when_the_user_has_had_enough() {
+    use std::io::Write as _;
+    let mut child = crate::program(&["capture", "-", "-q"])
+        .stdin(std::process::Stdio::piped())
+        .stdout(std::process::Stdio::piped())
+        .spawn()
+        .expect("the program starts");
+    // The pipe stays open, as that of a recorder to which nothing comes.
+    let mut pipe = child.stdin.take().expect("piped");
+    pipe.write_all(&Pcap::new().refused(81).0).expect("written");
+    let pid = child.id().to_string();
+    let begun = |child: u32| std::fs::read_to_string(format!("/proc/{child}/status")).is_ok_and(|status| caught(&status, 2));
+    while !begun(child.id()) {
+        std::thread::sleep(std::time::Duration::from_millis(10));
+    }
+    assert!(std::process::Command::new("kill").args(["-INT", &pid]).status().expect("kill").success());
+    let ran = crate::Ran::of(child.wait_with_output().expect("ends"));
+    drop(pipe);
+    assert!(ran.code == 14 || ran.code == 4, "judged, or ended before the first packet: {} {}", ran.code, ran.out);
+}
+
+/// Whether a process catches this signal (proc(5), `SigCgt`).
+fn caught(status: &str, signal: u32) -> bool {
+    let mask = status.lines().find_map(|line| line.strip_prefix("SigCgt:")).and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok());
+    mask.is_some_and(|mask| mask & (1 << (signal - 1)) != 0)
+}
+
+#[test]
 fn a_pipe_is_read_as_a_file_but_once() {
     let capture = Pcap::new().refused(81);
     assert_eq!(run_with_input(&["capture", "-", "-q"], &capture.0).code, 14);

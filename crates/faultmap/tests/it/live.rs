@@ -58,7 +58,7 @@ fn a_ring_keeps_no_more_files_than_it_was_told() {
     assert_eq!(files.len(), 2, "{files:?}");
     for file in &files {
         let read = run(&["capture", file, "--json"]);
-        assert!(read.json()["capture"]["packets"].as_u64().is_some_and(|packets| packets > 10) && read.err.is_empty(), "{}", read.err);
+        assert!(read.json()["capture"]["packets"].as_u64().is_some_and(|packets| packets > 0) && read.err.is_empty(), "{}", read.err);
     }
 }
 

@@ -2,10 +2,13 @@
 
 use crate::{Scratch, program, run, run_with_input};
 
-const COMMANDS: [&[&str]; 14] = [
+const COMMANDS: [&[&str]; 17] = [
     &[],
     &["check"],
     &["host"],
+    &["capture"],
+    &["witness"],
+    &["compare"],
     &["replay"],
     &["explain"],
     &["causes"],

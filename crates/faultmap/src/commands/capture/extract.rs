@@ -28,19 +28,18 @@ struct Wanted<'a> {
 
 /// Reads the files again and writes what is wanted.
 pub(super) fn write(args: &CaptureArgs, narrow: Option<&Narrow>, outcome: &Outcome, report: &Report, path: &Path) -> anyhow::Result<()> {
-    let mut wanted = wanted(args, report)?;
+    let mut wanted = wanted(args, outcome, report)?;
     wanted.narrow = narrow.map(|narrow| (narrow, outcome));
     fill(args, &wanted, path)
 }
 
-fn wanted(args: &CaptureArgs, report: &Report) -> anyhow::Result<Wanted<'static>> {
+fn wanted(args: &CaptureArgs, outcome: &Outcome, report: &Report) -> anyhow::Result<Wanted<'static>> {
     if let Some(id) = args.flow {
+        super::sequence::flow(outcome, id)?;
         return Ok(Wanted { narrow: None, flows: Some(BTreeSet::from([FlowId(id)])), packets: BTreeSet::new() });
     }
     let Some(number) = args.finding else { return Ok(Wanted { narrow: None, flows: None, packets: BTreeSet::new() }) };
-    let Some(group) = report.groups.iter().find(|group| group.id == number) else {
-        bail!("there is no finding {number}: the report tells {}", report.groups.len());
-    };
+    let group = super::finding(report, number)?;
     let flows = group.all_flows.clone();
     Ok(Wanted { narrow: None, flows: Some(flows), packets: group.packets.packets.iter().copied().collect() })
 }
@@ -50,13 +49,16 @@ fn fill(args: &CaptureArgs, wanted: &Wanted<'_>, path: &Path) -> anyhow::Result<
     let what = || growing.cannot();
     let mut writer = PcapNgWriter::new(BufWriter::new(out)).with_context(what)?;
     let mut analysis = Analysis::new(limits(args));
-    reading::read(&args.files, |packet| {
+    let reading = reading::read(&args.files, |packet| {
         if wanted.includes(packet, &mut analysis) {
             let interface = writer.interface(packet.link, "").with_context(what)?;
             writer.packet(interface, packet).with_context(what)?;
         }
         Ok(ControlFlow::Continue(()))
     })?;
+    if reading.cut_short {
+        bail!("{}: it was ended before all packets were read", growing.cannot());
+    }
     let out = writer.into_inner().with_context(what)?;
     let file = out.into_inner().map_err(std::io::IntoInnerError::into_error).with_context(what)?;
     settle(&file).with_context(what)?;

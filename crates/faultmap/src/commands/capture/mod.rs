@@ -1,6 +1,7 @@
 //! `faultmap capture`: reads packets, and shows what they say. One loop over a source of packets; the views choose what is told of it.
 
 mod extract;
+mod folders;
 mod keep;
 mod live;
 mod narrow;
@@ -16,7 +17,7 @@ pub(crate) use talkers::Top;
 
 use super::file::Growing;
 use crate::cli::{CaptureArgs, Sort};
-use crate::render;
+use crate::render::{self, Told};
 use crate::terminal::{self, Choice, Terminal};
 use anyhow::{Context as _, bail};
 use faultmap_capture::analysis::{Analysis, Limits, Outcome};
@@ -24,7 +25,7 @@ use faultmap_capture::bpf::{Program, Tags};
 use faultmap_capture::columns;
 use faultmap_capture::file::{self, Notes};
 use faultmap_capture::flow::FlowRecord;
-use faultmap_capture::report::{Report, Source};
+use faultmap_capture::report::{Report, ShownGroup, Source};
 use narrow::Narrow;
 use reading::Reading;
 use std::ops::ControlFlow;
@@ -34,6 +35,10 @@ use std::path::Path;
 const EXIT_INTERRUPTED: i32 = 130;
 
 pub(super) fn run(args: &CaptureArgs, choice: Choice) -> anyhow::Result<i32> {
+    if args.write.as_deref() == Some(Path::new("-")) {
+        bail!("--write -: the report goes to stdout; give --write a file or a pipe, such as `--write >(wireshark -k -i -)` in bash");
+    }
+    let args = &CaptureArgs { files: folders::opened(&args.files)?, ..args.clone() };
     args.parquet.as_deref().map(super::file::writable).transpose()?;
     args.write.as_deref().map(super::file::writable).transpose()?;
     if let Some(interface) = &args.interface {
@@ -54,6 +59,9 @@ pub(super) fn run(args: &CaptureArgs, choice: Choice) -> anyhow::Result<i32> {
     let mut report = Report::new(&outcome, sources(args, &reading), &reading.notes, reading.cut_short);
     tell_filter(&mut report, left);
     if let Some(path) = &args.write {
+        if reading.cut_short {
+            bail!("{} was not written: the reading was ended before its end", path.display());
+        }
         extract::write(args, narrow.as_ref(), &outcome, &report, path)?;
     }
     show(args, &outcome, &report, choice)?;
@@ -80,6 +88,11 @@ fn from_interface(args: &CaptureArgs, interface: &str, choice: Choice) -> anyhow
     let source = Source { name: format!("interface {interface}"), error: errors.first().cloned() };
     let mut report = Report::new(&outcome, vec![source], &Notes::default(), false);
     tell_filter(&mut report, left);
+    if outcome.totals.all.packets == 0 {
+        let (other, filter) =
+            (if interface == "any" { "" } else { " Is it the right one?" }, if args.bpf.is_some() { " that matches --bpf" } else { "" });
+        report.capture.notes.push(format!("No packet{filter} passed interface {interface}.{other}"));
+    }
     show(args, &outcome, &report, choice)?;
     errors.iter().for_each(|error| terminal::say(&format!("faultmap: {}\n", render::guard(error, true))));
     Ok(if errors.is_empty() { i32::from(report.exit_code()) } else { crate::cli::EXIT_FAILED })
@@ -126,6 +139,12 @@ fn sources(args: &CaptureArgs, reading: &Reading) -> Vec<Source> {
     args.files.iter().map(|path| Source { name: path.display().to_string(), error: error(path) }).collect()
 }
 
+/// The finding of this number.
+fn finding(report: &Report, number: usize) -> anyhow::Result<&ShownGroup> {
+    let found = report.groups.iter().find(|group| group.id == number);
+    found.with_context(|| format!("there is no finding {number}: the report has {}", report.groups.len()))
+}
+
 /// The view that was asked for.
 fn show(args: &CaptureArgs, outcome: &Outcome, report: &Report, choice: Choice) -> anyhow::Result<()> {
     let terminal = Terminal::of_environment();
@@ -144,10 +163,19 @@ fn show(args: &CaptureArgs, outcome: &Outcome, report: &Report, choice: Choice) 
         let top = talkers::of(outcome, report);
         return if args.json { json(&top) } else { terminal::print(&render::capture_top(&top, terminal), choice) };
     }
+    let found = args.finding.map(|number| finding(report, number)).transpose()?;
     if args.json || args.json_lines {
         return json(report);
     }
-    terminal::print(&render::capture_report(report, args.verbose, args.quiet, terminal), choice)
+    if let Some(group) = found.filter(|_| args.write.is_none()) {
+        return terminal::print(&render::capture_finding(group, terminal), choice);
+    }
+    let told = match (args.quiet, args.verbose) {
+        (true, _) => Told::Line,
+        (false, true) => Told::All,
+        (false, false) => Told::Report,
+    };
+    terminal::print(&render::capture_report(report, told, terminal), choice)
 }
 
 fn json(value: &impl serde::Serialize) -> anyhow::Result<()> {

@@ -3,17 +3,24 @@
 use crate::commands::signals::Signals;
 use crate::render;
 use crate::terminal::{self, Terminal};
-use anyhow::Context as _;
-use faultmap_capture::file::{FileError, Files, Notes, Progress};
+use anyhow::{Context as _, bail};
+use faultmap_capture::file::{FileError, Files, Notes, Progress, is_stdin, name_of};
 use faultmap_capture::packet::Captured;
+use nix::errno::Errno;
+use nix::poll::{PollFd, PollFlags, poll};
+use std::fs::File;
+use std::io::{IsTerminal as _, Read};
 use std::ops::ControlFlow;
-use std::path::PathBuf;
+use std::os::fd::AsFd as _;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 /// A reading shorter than this shows no progress.
 const SHORT: Duration = Duration::from_secs(1);
+/// So soon Ctrl-C is heard on a silent pipe.
+const LOOK: u8 = 200;
 /// Packets between two looks at the clock.
 const STRIDE: u64 = 4096;
 
@@ -32,10 +39,16 @@ pub(super) struct Reading {
 
 /// Gives every packet to `each`, in order, until that has enough.
 pub(super) fn read(paths: &[PathBuf], mut each: impl FnMut(&Captured<'_>) -> anyhow::Result<ControlFlow<()>>) -> anyhow::Result<Reading> {
-    let mut files = Files::new(paths);
     let mut reading = Reading::default();
     let interrupted = interrupts()?;
-    let mut watch = Watch::begin();
+    let mut files = Files::new(paths);
+    let mut watch = Watch::default();
+    let waited = Arc::new(AtomicBool::new(false));
+    if paths.iter().any(|path| is_stdin(path)) {
+        let stdin = Stdin::begin(Arc::clone(&interrupted), Arc::clone(&waited))?;
+        files = files.with_stdin(Box::new(stdin));
+        watch.show("waiting for packets on the standard input");
+    }
     loop {
         match files.next() {
             Ok(Some(packet)) => {
@@ -43,21 +56,62 @@ pub(super) fn read(paths: &[PathBuf], mut each: impl FnMut(&Captured<'_>) -> any
                 if each(&packet)?.is_break() {
                     break;
                 }
-                if number.is_multiple_of(STRIDE) {
+                if interrupted.load(Ordering::Relaxed) {
+                    reading.cut_short = true;
+                    break;
+                }
+                if number.is_multiple_of(STRIDE) || waited.swap(false, Ordering::Relaxed) {
                     watch.look(&files.progress(), number);
-                    if interrupted.load(Ordering::Relaxed) {
-                        reading.cut_short = true;
-                        break;
-                    }
                 }
             }
             Ok(None) => break,
             Err(error) => reading.errors.push(error),
         }
     }
+    // Who ends a pipe ends it anywhere.
+    if interrupted.load(Ordering::Relaxed) {
+        reading.cut_short = true;
+        reading.errors.retain(|error| error.file() != name_of(Path::new("-")));
+    }
     reading.packets = files.packets();
     reading.notes = files.notes().clone();
     Ok(reading)
+}
+
+/// The standard input, which ends when the user has had enough, also while nothing comes.
+struct Stdin {
+    file: File,
+    enough: Arc<AtomicBool>,
+    /// It had to wait: there is time to tell how far it is.
+    waited: Arc<AtomicBool>,
+}
+
+impl Stdin {
+    fn begin(enough: Arc<AtomicBool>, waited: Arc<AtomicBool>) -> anyhow::Result<Self> {
+        let stdin = std::io::stdin();
+        if stdin.is_terminal() {
+            bail!("the standard input is the terminal: pipe a capture into it, such as `tcpdump -w - | faultmap capture -`");
+        }
+        let file = stdin.as_fd().try_clone_to_owned().context("cannot read the standard input")?;
+        Ok(Self { file: File::from(file), enough, waited })
+    }
+}
+
+impl Read for Stdin {
+    fn read(&mut self, into: &mut [u8]) -> std::io::Result<usize> {
+        loop {
+            let mut asked = [PollFd::new(self.file.as_fd(), PollFlags::POLLIN)];
+            match poll(&mut asked, LOOK) {
+                Ok(0) => self.waited.store(true, Ordering::Relaxed),
+                Ok(_) => return self.file.read(into),
+                Err(Errno::EINTR) => {}
+                Err(error) => return Err(error.into()),
+            }
+            if self.enough.load(Ordering::Relaxed) {
+                return Ok(0);
+            }
+        }
+    }
 }
 
 /// The first Ctrl-C (or SIGTERM, or the end of the terminal) ends the reading, and what was read is judged; the second ends the program.
@@ -86,14 +140,20 @@ struct Watch {
     progress: Option<render::Progress>,
 }
 
-impl Watch {
-    fn begin() -> Self {
+impl Default for Watch {
+    fn default() -> Self {
         Self { begun: Instant::now(), progress: None }
+    }
+}
+
+impl Watch {
+    fn show(&mut self, text: &str) {
+        self.progress = Some(render::Progress::begin(terminal::watched(), Terminal::of_environment(), text));
     }
 
     fn look(&mut self, read: &Progress, packets: u64) {
         if self.progress.is_none() && self.begun.elapsed() >= SHORT {
-            self.progress = Some(render::Progress::begin(terminal::watched(), Terminal::of_environment(), "reading"));
+            self.show("reading");
         }
         if let Some(progress) = &self.progress {
             progress.tell(|| line(read, packets));

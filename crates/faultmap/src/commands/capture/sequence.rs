@@ -2,9 +2,10 @@
 
 use super::{limits, reading};
 use crate::cli::CaptureArgs;
-use anyhow::bail;
+use anyhow::Context as _;
 use faultmap_capture::analysis::{Analysis, Mark, Outcome};
 use faultmap_capture::dolls::secrets;
+use faultmap_capture::finding::Finding;
 use faultmap_capture::flow::{FlowRecord, Side};
 use faultmap_capture::packet::{Captured, Stamp};
 use faultmap_wire::dissect::{Network, Transport, dissect};
@@ -53,12 +54,13 @@ pub(crate) struct Sequence {
     pub(crate) packets: Vec<Row>,
     /// Packets beyond those.
     pub(crate) more: u64,
+    /// What was found in it, worst first.
+    #[serde(rename = "findings")]
+    pub(crate) found: Vec<Finding>,
 }
 
 pub(super) fn of(args: &CaptureArgs, outcome: &Outcome, id: u64) -> anyhow::Result<Sequence> {
-    let Some(flow) = outcome.flows.iter().find(|flow| flow.id.0 == id) else {
-        bail!("there is no flow {id} in the tables; --flows lists {}", outcome.flows.len());
-    };
+    let flow = flow(outcome, id)?;
     let mut analysis = Analysis::new(limits(args));
     let mut rows = Vec::new();
     let mut more = 0;
@@ -72,7 +74,14 @@ pub(super) fn of(args: &CaptureArgs, outcome: &Outcome, id: u64) -> anyhow::Resu
         }
         Ok(ControlFlow::Continue(()))
     })?;
-    Ok(Sequence { schema: "faultmap.capture.flow/1", flow: flow.clone(), packets: rows, more })
+    let found = outcome.findings.iter().filter(|finding| finding.flow == Some(flow.id)).cloned().collect();
+    Ok(Sequence { schema: "faultmap.capture.flow/1", flow: flow.clone(), packets: rows, more, found })
+}
+
+/// The flow of this number.
+pub(super) fn flow(outcome: &Outcome, id: u64) -> anyhow::Result<&FlowRecord> {
+    let found = outcome.flows.iter().find(|flow| flow.id.0 == id);
+    found.with_context(|| format!("there is no flow {id} in the tables; --flows lists {}", outcome.flows.len()))
 }
 
 /// The first sequence number of each side.

@@ -46,7 +46,8 @@ impl Telling {
 
     /// The lines that are due, and whether all of it could be given away.
     pub(super) fn tell(&mut self, progress: &render::Progress, found: Vec<Fresh>, over: bool) -> anyhow::Result<bool> {
-        let worth = found.into_iter().filter(|fresh| fresh.finding.weight >= Weight::Warning);
+        let mut worth: Vec<Fresh> = found.into_iter().filter(|fresh| fresh.finding.weight >= Weight::Warning).collect();
+        worth.sort_by_key(|fresh| fresh.finding.last);
         match self.way {
             Way::Silent => Ok(true),
             Way::Json => {
@@ -58,7 +59,7 @@ impl Telling {
                 if lines.is_empty() { Ok(true) } else { terminal::offer_bytes(&lines) }
             }
             Way::Words => {
-                let text = self.words(worth, Instant::now(), over, Terminal::of_environment());
+                let text = self.words(worth.into_iter(), Instant::now(), over, Terminal::of_environment());
                 if text.is_empty() { Ok(true) } else { progress.aside(|| terminal::offer(&text, self.choice)) }
             }
         }

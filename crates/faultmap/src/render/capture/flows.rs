@@ -7,6 +7,7 @@ use anstyle::Style;
 use faultmap_capture::analysis::Outcome;
 use faultmap_capture::finding::Weight;
 use faultmap_capture::flow::{FlowRecord, Protocol};
+use std::net::SocketAddr;
 use unicode_width::UnicodeWidthStr as _;
 
 /// Rows that are shown; JSON and Parquet hold all.
@@ -17,19 +18,46 @@ pub(crate) fn flows(flows: &[&FlowRecord], outcome: &Outcome, terminal: Terminal
     let mut paper = Paper::new(terminal);
     let address = |flow: &FlowRecord| flow.client.to_string().width().max(flow.server.to_string().width());
     let wide = flows.iter().take(MOST).map(|flow| address(flow)).max().unwrap_or(0).clamp(8, 47);
+    // Of two long addresses each is cut, before the end of the line says nothing.
+    let wide = wide.min(terminal.width.saturating_sub(ALWAYS + END) / 2).max(8);
     let columns = Columns::within(terminal.width.saturating_sub(2 * (wide + 1)));
     head(&mut paper, wide, columns);
     for flow in flows.iter().take(MOST) {
         row(&mut paper, flow, wide, columns);
     }
-    paper.end().put(PLAIN, &count(flows.len() as u64, "flow"));
-    let left = outcome.totals.flows.saturating_sub(flows.len() as u64) + flows.len().saturating_sub(MOST) as u64;
-    if left > 0 {
-        paper.put(DIM, &format!("; {left} more are not shown"));
-    }
     paper.end();
+    let left = outcome.totals.flows.saturating_sub(flows.len() as u64) + flows.len().saturating_sub(MOST) as u64;
+    let left = if left > 0 { format!("; {left} more are not shown (--parquet has all of them)") } else { String::new() };
+    paper.wrapped(PLAIN, &format!("{}{left}", count(flows.len() as u64, "flow")), 0);
+    legend(&mut paper, flows, columns);
     paper.finish()
 }
+
+/// The signs that the table uses, in words; and where to go from here.
+fn legend(paper: &mut Paper, flows: &[&FlowRecord], columns: Columns) {
+    let Some(first) = flows.first() else { return };
+    let has = |weight| flows.iter().any(|flow| flow.worst() == Some(weight));
+    let mut words = Vec::new();
+    if has(Weight::Fault) {
+        words.push("! fault".to_owned());
+    }
+    if has(Weight::Warning) {
+        words.push("~ slow or at risk".to_owned());
+    }
+    if columns.times {
+        words.push("wait: the longest for an answer".to_owned());
+    }
+    if columns.again {
+        words.push("again: segments sent again".to_owned());
+    }
+    words.push(format!("one packet by packet: --flow {}", first.id));
+    paper.wrapped(DIM, &words.join("; "), 0);
+}
+
+/// Number and protocol, and a space after each address.
+const ALWAYS: usize = 15;
+/// Room in which the end can be told.
+const END: usize = 12;
 
 /// The columns that there is room for; the last of them are missed least.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -44,7 +72,7 @@ struct Columns {
 impl Columns {
     /// Beside the addresses: number and protocol always, and room for how it ended.
     const fn within(room: usize) -> Self {
-        Self { bytes: room >= 31, app: room >= 40, again: room >= 46, packets: room >= 54, times: room >= 66 }
+        Self { bytes: room >= 41, app: room >= 50, again: room >= 56, packets: room >= 64, times: room >= 82 }
     }
 }
 
@@ -68,6 +96,16 @@ fn head(paper: &mut Paper, wide: usize, columns: Columns) {
     paper.blank(1).put(DIM, "end").end();
 }
 
+/// An address that is too long loses its host's end, not its port: that tells flows apart.
+fn shortened(end: SocketAddr, wide: usize, paper: &Paper) -> String {
+    let whole = end.to_string();
+    if whole.len() <= wide {
+        return whole;
+    }
+    let port = format!(":{}", end.port());
+    paper.cut(whole.trim_end_matches(&port), wide.saturating_sub(port.len())) + &port
+}
+
 fn row(paper: &mut Paper, flow: &FlowRecord, wide: usize, columns: Columns) {
     let (tag, style): (&str, Style) = match flow.worst() {
         Some(Weight::Fault) => ("!", RED),
@@ -78,7 +116,10 @@ fn row(paper: &mut Paper, flow: &FlowRecord, wide: usize, columns: Columns) {
         flow.tcp.as_ref().map_or(0, |tcp| tcp.sides.client.retransmits.total().saturating_add(tcp.sides.server.retransmits.total()));
     let milliseconds = |ms: Option<f64>| ms.map_or_else(String::new, time);
     paper.cell_right(BOLD, &flow.id.to_string(), 6).cell(style, tag, 1).cell(PLAIN, &flow.protocol.to_string(), 6);
-    paper.cell(PLAIN, &flow.client.to_string(), wide).blank(1).cell(PLAIN, &flow.server.to_string(), wide).blank(1);
+    for end in [flow.client, flow.server] {
+        let text = shortened(end, wide, paper);
+        paper.cell(PLAIN, &text, wide).blank(1);
+    }
     if columns.app {
         paper.cell(PLAIN, flow.app.unwrap_or(""), 9);
     }
@@ -102,6 +143,6 @@ fn row(paper: &mut Paper, flow: &FlowRecord, wide: usize, columns: Columns) {
         let separator = if words.is_empty() { "" } else { "; " };
         words = format!("{words}{separator}{}", found.join(", "));
     }
-    let words = paper.cut(&words, paper.room().max(12));
+    let words = paper.cut(&words, paper.room());
     paper.put(style, &words).end();
 }

@@ -21,20 +21,33 @@ use faultmap_capture::finding::Cited;
 use faultmap_capture::report::{Report, ShownGroup};
 use faultmap_capture::verdict::Severity;
 use faultmap_model::Status;
-use faultmap_model::verdict::NextStep;
 
 /// Groups told without --verbose.
 const MOST_GROUPS: usize = 8;
 /// Columns of the layer's name: `Presentation`.
 const NAME: usize = 12;
+/// Who reads a capture need not sit where it was taken.
+const HERE: &str = "where it was captured";
+
+/// How much of the report is told.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Told {
+    /// One line.
+    Line,
+    /// What a person reads first.
+    Report,
+    /// Everything.
+    All,
+}
 
 /// The report.
-pub(crate) fn report(report: &Report, verbose: bool, quiet: bool, terminal: Terminal) -> String {
+pub(crate) fn report(report: &Report, told: Told, terminal: Terminal) -> String {
     let mut paper = Paper::new(terminal);
-    if quiet {
+    if told == Told::Line {
         one_line(&mut paper, report);
         return paper.finish();
     }
+    let verbose = told == Told::All;
     header(&mut paper, report);
     verdict(&mut paper, report);
     paper.end();
@@ -44,7 +57,7 @@ pub(crate) fn report(report: &Report, verbose: bool, quiet: bool, terminal: Term
     if report.groups.is_empty() {
         bullets(&mut paper, "noticed", &report.verdict.also);
     }
-    steps(&mut paper, &report.verdict.next);
+    sentence::steps(&mut paper, &report.verdict.next, HERE);
     bullets(&mut paper, "fix", &report.verdict.fix);
     quality(&mut paper, report, verbose);
     if verbose {
@@ -53,11 +66,38 @@ pub(crate) fn report(report: &Report, verbose: bool, quiet: bool, terminal: Term
     paper.finish()
 }
 
+/// One finding with all that is known of it.
+pub(crate) fn finding(group: &ShownGroup, terminal: Terminal) -> String {
+    let mut paper = Paper::new(terminal);
+    group_head(&mut paper, group);
+    if let Some(title) = group.title {
+        paper.blank(5).put(DIM, title).end();
+    }
+    paper.wrapped(PLAIN, &group.summary, 5);
+    evidence(&mut paper, group);
+    let moment = |text: &str| text.replace('T', " ").trim_end_matches('Z').to_owned();
+    let seen = format!("{} to {} UTC", moment(&group.from), moment(&group.to));
+    paper.blank(5).put(DIM, "seen from ").wrapped(PLAIN, &seen, 15);
+    if !group.flow_ids.is_empty() {
+        let flows: Vec<String> = group.flow_ids.iter().map(ToString::to_string).collect();
+        let more = group.flows.saturating_sub(flows.len() as u64);
+        let more = if more > 0 { format!(" and {more} more") } else { String::new() };
+        paper.blank(5).put(DIM, "in flows ").wrapped(PLAIN, &format!("{}{more}", flows.join(", ")), 14);
+    }
+    let status = if group.severity == Severity::Inconclusive { Status::Inconclusive } else { Status::Fault };
+    sentence::remaining(&mut paper, status, &group.candidates);
+    bullets(&mut paper, "also", &group.also);
+    sentence::steps(&mut paper, &group.next, HERE);
+    bullets(&mut paper, "fix", &group.fix);
+    paper.finish()
+}
+
 fn names(report: &Report) -> String {
+    let name = |name: &str| if name == "-" { "standard input".to_owned() } else { name.to_owned() };
     match report.files.as_slice() {
         [] => "capture".to_owned(),
-        [one] => one.name.clone(),
-        [first, rest @ ..] => format!("{} and {}", first.name, count(rest.len() as u64, "more file")),
+        [one] => name(&one.name),
+        [first, rest @ ..] => format!("{} and {}", name(&first.name), count(rest.len() as u64, "more file")),
     }
 }
 
@@ -66,9 +106,9 @@ fn header(paper: &mut Paper, report: &Report) {
     paper.put(BOLD, &names(report)).end();
     let mut line = format!("{}, {}, {}", count(capture.packets, "packet"), bytes(capture.bytes), count(report.flows, "flow"));
     if let Some(from) = &capture.from {
-        line = format!("{line}; {} from {}", time(capture.duration_ms), from.replace('T', " ").get(..19).unwrap_or(from));
+        line = format!("{line}; {} from {} UTC", time(capture.duration_ms), from.replace('T', " ").get(..19).unwrap_or(from));
     }
-    paper.put(DIM, &line).end().end();
+    paper.wrapped(DIM, &line, 0).end();
 }
 
 fn verdict(paper: &mut Paper, report: &Report) {
@@ -81,11 +121,18 @@ fn verdict(paper: &mut Paper, report: &Report) {
         (_, None) => word,
     };
     paper.put(style.bold(), glyph).blank(1).put(style.bold(), &headline);
-    if let Some(cause) = &verdict.cause {
+    // Where nothing came, nothing is sure, and nothing need be said of it.
+    let sure = format!(" ({:.0} % sure)", (verdict.confidence * 100.0).clamp(0.0, 100.0));
+    let sure = if verdict.confidence > 0.0 { sure } else { String::new() };
+    let cause = verdict.cause.as_deref().unwrap_or_default();
+    if cause.len() + sure.len() + 1 > paper.room() {
+        paper.end().blank(1);
+    }
+    if !cause.is_empty() {
         paper.blank(1).put(CYAN, cause);
     }
-    paper.blank(1).put(DIM, &format!("({:.0} % sure)", (verdict.confidence * 100.0).clamp(0.0, 100.0))).end();
-    paper.wrapped(BOLD, &verdict.summary, 2);
+    paper.put(DIM, &sure);
+    paper.end().wrapped(BOLD, &verdict.summary, 2);
 }
 
 fn tower(paper: &mut Paper, report: &Report) {
@@ -93,8 +140,7 @@ fn tower(paper: &mut Paper, report: &Report) {
         let (glyph, style) = sign(paper, storey.status);
         let label = format!("{} {:NAME$}", storey.layer, storey.layer.name());
         paper.blank(2).put(style, glyph).blank(1).put(if storey.groups > 0 { BOLD } else { PLAIN }, &label).blank(2);
-        let room = paper.room();
-        paper.cell(DIM, &storey.summary, room).end();
+        paper.wrapped(DIM, &storey.summary, 2 + 2 + 3 + NAME + 2);
     }
 }
 
@@ -105,15 +151,43 @@ fn groups(paper: &mut Paper, report: &Report, verbose: bool) {
     paper.heading("what is wrong");
     let shown = if verbose { report.groups.len() } else { MOST_GROUPS };
     for group in report.groups.iter().take(shown) {
-        one_group(paper, group, verbose);
+        one_group(paper, group, report, verbose);
     }
-    let left = report.groups.len().saturating_sub(shown) + report.more_groups;
+    let left = report.groups.len().saturating_sub(shown);
     if left > 0 {
         paper.blank(5).put(DIM, &format!("{left} more with --verbose")).end();
     }
+    if report.more_groups > 0 {
+        paper.blank(5).put(DIM, &format!("{} more for which there is no room; --filter chooses", report.more_groups)).end();
+    }
 }
 
-fn one_group(paper: &mut Paper, group: &ShownGroup, verbose: bool) {
+/// A group in a few lines. What the verdict says in the same words is not said twice.
+fn one_group(paper: &mut Paper, group: &ShownGroup, report: &Report, verbose: bool) {
+    group_head(paper, group);
+    if group.summary != report.verdict.summary {
+        paper.wrapped(PLAIN, &group.summary, 5);
+    }
+    evidence(paper, group);
+    if !verbose {
+        return;
+    }
+    for line in &group.also {
+        paper.blank(5).put(DIM, "also ").wrapped(PLAIN, line, 10);
+    }
+    if group.next != report.verdict.next {
+        for step in &group.next {
+            sentence::run(paper.blank(5).put(DIM, "next "), &step.run);
+        }
+    }
+    if group.fix != report.verdict.fix {
+        for line in group.fix.iter().take(3) {
+            paper.blank(5).put(DIM, "fix  ").wrapped(PLAIN, line, 10);
+        }
+    }
+}
+
+fn group_head(paper: &mut Paper, group: &ShownGroup) {
     let (word, style): (&str, Style) = match group.severity {
         Severity::Fault => ("fault", RED),
         Severity::Inconclusive => ("unsure", YELLOW),
@@ -121,27 +195,18 @@ fn one_group(paper: &mut Paper, group: &ShownGroup, verbose: bool) {
     };
     let layer = group.layer.map_or_else(|| "-".to_owned(), |layer| layer.to_string());
     paper.cell_right(DIM, &format!("{}.", group.id), 4).blank(1).cell(style.bold(), word, 6).blank(1).put(BOLD, &layer).blank(1);
-    paper.put(CYAN, group.cause.as_deref().unwrap_or("-")).blank(1).put(PLAIN, &group.party);
-    let share = group.share.filter(|share| *share < 0.995).map_or_else(String::new, |share| format!(", {:.1} % of it", share * 100.0));
-    if group.flows > 0 {
-        paper.put(DIM, &format!("  {}{share}", count(group.flows, "flow")));
-    }
-    paper.end();
-    paper.wrapped(PLAIN, &group.summary, 5);
+    paper.put(CYAN, group.cause.as_deref().unwrap_or("-")).blank(1);
+    let share =
+        group.share.filter(|share| *share < 0.995).map_or_else(String::new, |share| format!(", {:.0} % of its traffic", share * 100.0));
+    let concerned = if group.flows > 0 { format!("({}{share})", count(group.flows, "flow")) } else { String::new() };
+    paper.wrapped(PLAIN, &format!("{} {concerned}", group.party), 5);
+}
+
+/// The packets, and how to see them in Wireshark.
+fn evidence(paper: &mut Paper, group: &ShownGroup) {
     paper.blank(5).put(DIM, "shown by ").wrapped(PLAIN, &packets(&group.packets), 14);
     // A filter is never wrapped: it is there to be copied.
     paper.blank(5).put(DIM, "Wireshark ").put(CYAN, &group.filter).end();
-    if verbose {
-        for line in &group.also {
-            paper.blank(5).put(DIM, "also ").wrapped(PLAIN, line, 10);
-        }
-        for step in &group.next {
-            paper.blank(5).put(DIM, "next ").put(CYAN, &step.run).end();
-        }
-        for line in group.fix.iter().take(3) {
-            paper.blank(5).put(DIM, "fix ").wrapped(PLAIN, line, 9);
-        }
-    }
 }
 
 /// `packets 3, 7, 9 and 12 more`.
@@ -153,17 +218,6 @@ fn packets(cited: &Cited) -> String {
         (true, _) => count(cited.count, "packet"),
         (false, 0) => format!("{noun} {}", numbers.join(", ")),
         (false, more) => format!("{noun} {} and {more} more", numbers.join(", ")),
-    }
-}
-
-fn steps(paper: &mut Paper, next: &[NextStep]) {
-    if next.is_empty() {
-        return;
-    }
-    paper.heading("next");
-    for (number, step) in (1_usize..).zip(next) {
-        paper.cell_right(DIM, &format!("{number}."), 4).blank(1).put(CYAN, &step.run).end();
-        paper.blank(5).put(DIM, "on ").wrapped(PLAIN, &format!("{}: {}", step.on, step.why), 5);
     }
 }
 

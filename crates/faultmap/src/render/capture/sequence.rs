@@ -31,8 +31,8 @@ pub(crate) fn sequence(sequence: &Sequence, terminal: Terminal) -> String {
     }
     let flow = &sequence.flow;
     paper.end().put(PLAIN, &format!("{}; {} from first to last packet", flow.state.words(), time(flow.duration_ms()))).end();
-    for found in &flow.findings {
-        paper.item().put(CYAN, found.rule).put(DIM, &format!("  {}", count(found.count, "packet"))).end();
+    for found in &sequence.found {
+        paper.item().put(CYAN, found.cause.unwrap_or(found.rule)).blank(2).wrapped(PLAIN, &found.text, 4);
     }
     paper.finish()
 }
@@ -76,16 +76,24 @@ fn arrow(paper: &mut Paper, row: &Row, lane: usize) {
         Side::Server => paper.put(style, left).put(style, &line).blank(1).put(style, &text).blank(1).put(style, dash),
     };
     paper.put(DIM, bar);
-    if row.mark != Mark::Plain {
-        paper.blank(1).put(YELLOW, row.mark.words());
+    if row.mark == Mark::Plain {
+        paper.end();
+    } else {
+        paper.blank(1).wrapped(YELLOW, row.mark.words(), BEFORE + lane + 1);
     }
-    paper.end();
 }
 
+/// What it is and what it carries, before the numbers: they are cut first.
 fn label(row: &Row) -> String {
     let mut parts: Vec<String> = Vec::new();
-    if !row.flags.is_empty() {
-        parts.push(row.flags.clone());
+    // That data is to be handed over at once says nothing of it.
+    let flags: Vec<&str> =
+        row.flags.split(' ').filter(|flag| !flag.is_empty() && (row.len == 0 || !matches!(*flag, "PSH" | "ACK"))).collect();
+    if !flags.is_empty() {
+        parts.push(flags.join(" "));
+    }
+    if !row.carries.is_empty() {
+        parts.push(row.carries.clone());
     }
     match (row.seq, row.len) {
         (Some(seq), len) if len > 0 => parts.push(format!("seq {seq} len {len}")),
@@ -97,9 +105,6 @@ fn label(row: &Row) -> String {
     }
     if row.window == Some(0) && !row.flags.contains("RST") {
         parts.push("window 0".to_owned());
-    }
-    if !row.carries.is_empty() {
-        parts.push(row.carries.clone());
     }
     parts.join(" ")
 }
