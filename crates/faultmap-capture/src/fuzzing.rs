@@ -1,15 +1,25 @@
 //! What the fuzz targets and the property tests do with any bytes. No part of the library's face.
 
-use crate::app::{Below, Chunk, Conversation, End, Ends, Sink, Talk};
+use crate::app::{Below, Chunk, Conversation, End, Ends, Glance, Sink, Talk};
 use crate::flow::Side;
 use crate::packet::{PacketNo, Stamp};
 
 const PORTS: [u16; 16] = [80, 443, 53, 5432, 3306, 6379, 25, 21, 22, 1883, 5672, 8080, 587, 50_051, 26_379, 9999];
 
+/// The same where only the first `most` bytes of each segment were captured.
+#[must_use]
+pub fn play_cut(input: &[u8], most: usize) -> Sink {
+    played(input, usize::MAX, most).0
+}
+
 /// What two sides say, read from any bytes and handed over in pieces of at most `size`: what is told of it, and whether there was a hole. The first byte
 /// chooses the port, whether the beginning was seen, and how the flow ends; then each piece has a byte for its side and length.
 #[must_use]
 pub fn play(input: &[u8], size: usize) -> (Sink, bool) {
+    played(input, size, usize::MAX)
+}
+
+fn played(input: &[u8], size: usize, most: usize) -> (Sink, bool) {
     let (mut sink, mut hole) = (Sink::default(), false);
     let Some((first, mut script)) = input.split_first() else { return (sink, hole) };
     let port = PORTS[usize::from(first & 15)];
@@ -36,7 +46,12 @@ pub fn play(input: &[u8], size: usize) -> (Sink, bool) {
             talk.gap(from, 100, &mut sink);
         }
         for piece in rest[..len].chunks(size.min(len.max(1))) {
-            talk.chunk(Chunk { from, bytes: piece, at: Stamp(number * 700_000_000), packet: PacketNo(number as u64) }, &below, &mut sink);
+            let (bytes, cut) = piece.split_at(most.min(piece.len()));
+            let chunk = Chunk { from, bytes, at: Stamp(number * 700_000_000), packet: PacketNo(number as u64) };
+            match cut.len() as u64 {
+                0 => talk.chunk(chunk, &below, &mut sink),
+                missing => talk.glance(Glance { chunk, missing }, &below, &mut sink),
+            }
         }
         script = &rest[len..];
     }

@@ -226,6 +226,7 @@ impl Core {
             service_answered: self.hosts.accepted_since(ends.server, flow.first),
             server_hops: self.hosts.hops_to(ends.server.ip()),
             messages_known: flow.app.is_some_and(|app| app != "tls"),
+            unreadable: flow.app.is_none() && flow.cut.payload,
             message_cut: flow.findings.iter().any(|found| found.rule.contains("truncated")),
         }
     }
@@ -425,6 +426,7 @@ fn record(flow: &mut Flow, end: End, now: Stamp) -> FlowRecord {
         tcp,
         exchanges: flow.exchanges.take().map(|exchanges| *exchanges).unwrap_or_default(),
         searching: flow.ttl < SEARCHING_TTL,
+        cut: flow.cut,
         fragmented: flow.fragmented,
         answered_in_fragments: flow.answered_in_fragments,
         client_ttl: flow.ttl,

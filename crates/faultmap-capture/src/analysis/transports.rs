@@ -362,10 +362,11 @@ impl Core {
         }
         let below = crate::app::Below { from_the_start: true, server_port: ends.server.port(), ..Default::default() };
         let chunk = crate::app::Chunk { from: side, bytes: payload, at: captured.at, packet: captured.number };
-        talk.chunk(chunk, &below, &mut self.said);
-        let cut = u64::from(packet.payload_len).saturating_sub(payload.len() as u64);
-        if cut > 0 {
-            talk.gap(side, cut, &mut self.said);
+        let missing = u64::from(packet.payload_len).saturating_sub(payload.len() as u64);
+        if missing > 0 {
+            talk.glance(crate::app::Glance { chunk, missing }, &below, &mut self.said);
+        } else {
+            talk.chunk(chunk, &below, &mut self.said);
         }
         self.heard_of(flow);
     }
@@ -385,6 +386,11 @@ impl Core {
         flow.first = flow.first.min(captured.at);
         flow.last = flow.last.max(captured.at);
         flow.last_packet = captured.number;
+        let (kept, wire) = (captured.bytes.len() as u64, u64::from(captured.wire_len));
+        if kept < wire {
+            flow.cut.payload |= packet.payload_len > 0;
+            flow.cut.headers |= kept.saturating_add(u64::from(packet.payload_len)) < wire;
+        }
         if side == Side::Client {
             flow.ttl = flow.ttl.min(packet.ip.hop_limit);
             flow.fragmented = flow.fragmented.saturating_add(u64::from(packet.ip.fragment.is_some()));

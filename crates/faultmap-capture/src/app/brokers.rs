@@ -13,8 +13,10 @@ use faultmap_model::Layer;
 use faultmap_model::causes::l7::cause_of_refusal;
 use faultmap_model::observation::Spoken;
 
-const MQTT_RULES: Rules = Rules { think: "mqtt.server-think", unanswered: "mqtt.unanswered", closed: "mqtt.closed-without-answer" };
-const AMQP_RULES: Rules = Rules { think: "amqp.server-think", unanswered: "amqp.unanswered", closed: "amqp.closed-without-answer" };
+pub(super) const MQTT_RULES: Rules =
+    Rules { think: "mqtt.server-think", unanswered: "mqtt.unanswered", closed: "mqtt.closed-without-answer" };
+pub(super) const AMQP_RULES: Rules =
+    Rules { think: "amqp.server-think", unanswered: "amqp.unanswered", closed: "amqp.closed-without-answer" };
 const MOST_KEPT: usize = 256;
 const LONGEST_FRAME: u32 = 1 << 27;
 
@@ -113,35 +115,40 @@ impl Mqtt {
     }
 
     fn refused(&self, rule: &'static str, code: u8, mark: Mark, sink: &mut Sink) {
-        // Reason codes of MQTT 5, as return codes of 3.1.1.
-        let old = match code {
-            0 => return,
-            0x84 => 1,
-            0x85 => 2,
-            0x88 | 0x89 | 0x8b => 3,
-            0x86 | 0x8c => 4,
-            0x87 | 0x8a => 5,
-            other => other,
-        };
-        let meaning = match old {
-            1 => "protocol version not taken",
-            2 => "client identifier rejected",
-            3 => "server unavailable",
-            4 => "bad user name or password",
-            5 => "not authorized",
-            _ if code == 0x97 || code == 0x9f => "quota or rate exceeded",
-            _ => "refused",
-        };
-        let cause = match old {
-            1 => Some("l7.protocol-mismatch"),
-            0x97 | 0x9f => Some("l7.too-many-connections"),
-            _ => cause_of_refusal(Spoken::Mqtt, &old.to_string(), "").or(Some("l7.service-error")),
-        };
-        // Another client with the same identifier took over.
-        let weight = if code == 0x8e { Weight::Warning } else { Weight::Fault };
-        let finding = tell(rule, weight, Layer::L7, mark, format!("the broker refuses: {meaning} ({code})"));
-        sink.findings.push(finding.for_cause(cause).on(self.ends.service()).worth(code));
+        let Some((weight, cause, text)) = refusal(code) else { return };
+        sink.findings.push(tell(rule, weight, Layer::L7, mark, text).for_cause(cause).on(self.ends.service()).worth(code));
     }
+}
+
+/// What a code of CONNACK or DISCONNECT weighs, its cause and what it says; `None` for 0.
+pub(super) fn refusal(code: u8) -> Option<(Weight, Option<&'static str>, String)> {
+    // Reason codes of MQTT 5, as return codes of 3.1.1.
+    let old = match code {
+        0 => return None,
+        0x84 => 1,
+        0x85 => 2,
+        0x88 | 0x89 | 0x8b => 3,
+        0x86 | 0x8c => 4,
+        0x87 | 0x8a => 5,
+        other => other,
+    };
+    let meaning = match old {
+        1 => "protocol version not taken",
+        2 => "client identifier rejected",
+        3 => "server unavailable",
+        4 => "bad user name or password",
+        5 => "not authorized",
+        _ if code == 0x97 || code == 0x9f => "quota or rate exceeded",
+        _ => "refused",
+    };
+    let cause = match old {
+        1 => Some("l7.protocol-mismatch"),
+        0x97 | 0x9f => Some("l7.too-many-connections"),
+        _ => cause_of_refusal(Spoken::Mqtt, &old.to_string(), "").or(Some("l7.service-error")),
+    };
+    // Another client with the same identifier took over.
+    let weight = if code == 0x8e { Weight::Warning } else { Weight::Fault };
+    Some((weight, cause, format!("the broker refuses: {meaning} ({code})")))
 }
 
 impl Conversation for Mqtt {
@@ -157,6 +164,10 @@ impl Conversation for Mqtt {
                 Err(()) => self.lost = true,
             }
         }
+    }
+
+    fn is_read_by_turns(&self) -> bool {
+        !self.lost
     }
 
     fn gap(&mut self, _from: Side, _missing: u64, _sink: &mut Sink) {
@@ -255,19 +266,24 @@ impl Amqp {
     }
 
     fn closed(&self, from: Side, connection: bool, code: u16, words: &str, mark: Mark) -> Option<Finding> {
-        let known = cause_of_refusal(Spoken::Amqp, &code.to_string(), words);
-        let (weight, cause) = match code {
-            200 => return None,
-            320 => (Weight::Fault, known.or(Some("l7.service-starting"))),
-            // A queue or an exchange that is not there, or is otherwise: the application's own.
-            _ if !connection => (Weight::Warning, known),
-            _ => (Weight::Fault, known.or(Some("l7.service-error"))),
-        };
+        let (weight, cause) = closing(connection, code, words)?;
         let what = if connection { "connection" } else { "channel" };
         let who = if from == Side::Client { "the client" } else { "the broker" };
         let finding = tell("amqp.close", weight, Layer::L7, mark, format!("{who} closes the {what}: {code} {words}"));
         Some(finding.for_cause(cause).on(self.ends.party(from)).worth(code))
     }
+}
+
+/// What the code of a close weighs, and its cause; `None` for an ordinary one.
+pub(super) fn closing(connection: bool, code: u16, words: &str) -> Option<(Weight, Option<&'static str>)> {
+    let known = cause_of_refusal(Spoken::Amqp, &code.to_string(), words);
+    Some(match code {
+        200 => return None,
+        320 => (Weight::Fault, known.or(Some("l7.service-starting"))),
+        // A queue or an exchange that is not there, or is otherwise: the application's own.
+        _ if !connection => (Weight::Warning, known),
+        _ => (Weight::Fault, known.or(Some("l7.service-error"))),
+    })
 }
 
 impl Conversation for Amqp {
@@ -292,6 +308,10 @@ impl Conversation for Amqp {
                 Step::Broken => self.lost = true,
             }
         }
+    }
+
+    fn is_read_by_turns(&self) -> bool {
+        !self.lost
     }
 
     fn gap(&mut self, from: Side, missing: u64, _sink: &mut Sink) {

@@ -4,7 +4,7 @@
 
 use super::pairing::Pairing;
 use super::tell::{Mark, Rules, SLOW_MS, tell};
-use super::{Below, Chunk, Conversation, End, Ends, Sink, text, tls};
+use super::{Below, Chunk, Conversation, End, Ends, Glance, Sink, text, tls};
 use crate::finding::Weight;
 use crate::flow::Side;
 use crate::packet::Stamp;
@@ -15,8 +15,8 @@ use faultmap_model::observation::Spoken;
 /// Longest line that is kept (RFC 5321 §4.5.3.1 has 512 for a reply).
 const LONGEST_LINE: usize = 512;
 
-const SMTP: Rules = Rules { think: "smtp.server-think", unanswered: "smtp.unanswered", closed: "smtp.closed-without-answer" };
-const FTP: Rules = Rules { think: "ftp.server-think", unanswered: "ftp.unanswered", closed: "ftp.closed-without-answer" };
+pub(super) const SMTP: Rules = Rules { think: "smtp.server-think", unanswered: "smtp.unanswered", closed: "smtp.closed-without-answer" };
+pub(super) const FTP: Rules = Rules { think: "ftp.server-think", unanswered: "ftp.unanswered", closed: "ftp.closed-without-answer" };
 
 /// Which of the two.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -89,7 +89,7 @@ impl Lines {
             .pairing
             .front()
             .map_or_else(|| if greeting { "greeting".to_owned() } else { String::new() }, |entry| entry.question.clone());
-        if let Some((weight, cause)) = self.judge(code, &words, &question, greeting) {
+        if let Some((weight, cause)) = judge(self.kind, code, &words, &question, greeting) {
             let rule = if self.kind == Kind::Smtp { "smtp.reply" } else { "ftp.reply" };
             let layer = if cause.is_some_and(|cause| cause.starts_with("l6.")) { Layer::L6 } else { Layer::L7 };
             let finding = tell(rule, weight, layer, mark, format!("{question}: {code} {words}"));
@@ -121,30 +121,31 @@ impl Lines {
             );
         }
     }
+}
 
-    fn judge(&self, code: u16, words: &str, question: &str, greeting: bool) -> Option<(Weight, Option<&'static str>)> {
-        let known = cause_of_refusal(Spoken::Smtp, &code.to_string(), words);
-        Some(match (self.kind, code) {
-            (_, ..400) => return None,
-            (_, 421) | (Kind::Smtp, 554) if greeting || code == 421 => (Weight::Fault, known.or(Some("l7.service-error"))),
-            (Kind::Ftp, 530) => (Weight::Fault, Some("l7.auth-failed")),
-            // RFC 3207 §4: 530 to whatever is asked before STARTTLS.
-            (Kind::Smtp, 530) if words.to_ascii_uppercase().contains("STARTTLS") => (Weight::Fault, Some("l6.tls-on-plaintext-port")),
-            (Kind::Smtp, 530 | 534) => (Weight::Warning, known),
-            (Kind::Smtp, 525 | 535) => (Weight::Fault, known),
-            // A command that this server does not know is asked on the chance.
-            (_, 500..=504) => (Weight::Note, None),
-            // The size or the time of a file that is none.
-            (Kind::Ftp, 550) if matches!(question, "SIZE" | "MDTM" | "CWD" | "MKD") => (Weight::Note, None),
-            (Kind::Ftp, 425 | 426 | 451 | 452) => (Weight::Fault, Some("l7.service-error")),
-            (Kind::Smtp, 451 | 452) => (Weight::Warning, Some("l7.service-error")),
-            _ => (Weight::Warning, None),
-        })
-    }
+/// What a reply weighs, and its cause; `None` for those that are no error.
+pub(super) fn judge(kind: Kind, code: u16, words: &str, question: &str, greeting: bool) -> Option<(Weight, Option<&'static str>)> {
+    let known = cause_of_refusal(Spoken::Smtp, &code.to_string(), words);
+    Some(match (kind, code) {
+        (_, ..400) => return None,
+        (_, 421) | (Kind::Smtp, 554) if greeting || code == 421 => (Weight::Fault, known.or(Some("l7.service-error"))),
+        (Kind::Ftp, 530) => (Weight::Fault, Some("l7.auth-failed")),
+        // RFC 3207 §4: 530 to whatever is asked before STARTTLS.
+        (Kind::Smtp, 530) if words.to_ascii_uppercase().contains("STARTTLS") => (Weight::Fault, Some("l6.tls-on-plaintext-port")),
+        (Kind::Smtp, 530 | 534) => (Weight::Warning, known),
+        (Kind::Smtp, 525 | 535) => (Weight::Fault, known),
+        // A command that this server does not know is asked on the chance.
+        (_, 500..=504) => (Weight::Note, None),
+        // The size or the time of a file that is none.
+        (Kind::Ftp, 550) if matches!(question, "SIZE" | "MDTM" | "CWD" | "MKD") => (Weight::Note, None),
+        (Kind::Ftp, 425 | 426 | 451 | 452) => (Weight::Fault, Some("l7.service-error")),
+        (Kind::Smtp, 451 | 452) => (Weight::Warning, Some("l7.service-error")),
+        _ => (Weight::Warning, None),
+    })
 }
 
 /// The verb of a command.
-fn verb(line: &[u8]) -> String {
+pub(super) fn verb(line: &[u8]) -> String {
     let end = line.iter().position(|byte| !byte.is_ascii_alphabetic()).unwrap_or(line.len());
     let word = line.get(..end.min(line.len())).unwrap_or_default();
     if (3..=8).contains(&word.len()) { String::from_utf8_lossy(word).to_ascii_uppercase() } else { "command".to_owned() }
@@ -176,6 +177,17 @@ impl Conversation for Lines {
                 Side::Server => self.server(line.trim_ascii_end(), mark, below, sink),
             }
         }
+    }
+
+    fn glance(&mut self, glance: Glance<'_>, below: &Below, sink: &mut Sink) {
+        match &mut self.inner {
+            Some(inner) => inner.glance(glance, below, sink),
+            None => super::bytes_and_a_hole(self, glance, below, sink),
+        }
+    }
+
+    fn is_read_by_turns(&self) -> bool {
+        !self.lost && self.inner.is_none()
     }
 
     fn gap(&mut self, from: Side, missing: u64, sink: &mut Sink) {

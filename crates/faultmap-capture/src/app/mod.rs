@@ -29,6 +29,7 @@ mod tell;
 mod testkit;
 pub(crate) mod text;
 mod tls;
+mod turns;
 mod websocket;
 
 pub use recognise::{First, Guess, Spoken, recognise};
@@ -41,6 +42,7 @@ pub(crate) fn usual_at(port: u16) -> Option<&'static str> {
 pub use talk::{Talk, datagrams};
 
 pub(crate) use self::tell::Mark;
+pub(crate) use self::turns::AT_A_GLANCE;
 use crate::finding::{Finding, Party};
 use crate::flow::Side;
 use crate::packet::{PacketNo, Stamp};
@@ -58,6 +60,15 @@ pub struct Chunk<'a> {
     pub at: Stamp,
     /// That packet.
     pub packet: PacketNo,
+}
+
+/// The beginning of a segment or datagram, the rest of which was cut off when it was captured (`tcpdump -s 96`).
+#[derive(Debug, Clone, Copy)]
+pub struct Glance<'a> {
+    /// What was captured of it: its first bytes, or none.
+    pub chunk: Chunk<'a>,
+    /// How many more bytes it had; never 0.
+    pub missing: u64,
 }
 
 /// How a flow ended.
@@ -263,6 +274,15 @@ pub struct Sink {
 pub trait Conversation: Send {
     /// Bytes of one side, in order.
     fn chunk(&mut self, chunk: Chunk<'_>, below: &Below, sink: &mut Sink);
+    /// The beginning of a segment, the rest of which was not captured. Who cannot read on behind it takes it for bytes and a hole. Who can tells only what the
+    /// first bytes of a message settle, and only where it knows that a message begins.
+    fn glance(&mut self, glance: Glance<'_>, below: &Below, sink: &mut Sink) {
+        bytes_and_a_hole(self, glance, below, sink);
+    }
+    /// Behind a segment that was cut this conversation can go on only by its turns (see [`turns`]).
+    fn is_read_by_turns(&self) -> bool {
+        false
+    }
     /// Whether more bytes of this side are of use. Once neither side's are, the flow stops keeping bytes for it.
     fn wants(&self, from: Side) -> bool {
         let _ = from;
@@ -277,4 +297,12 @@ pub trait Conversation: Send {
     /// The flow is over. `at` is the last moment of the capture, or of the time after which the flow was forgotten: what waited until then waited
     /// so long.
     fn end(&mut self, how: End, at: Stamp, below: &Below, sink: &mut Sink);
+}
+
+/// What a segment that was cut is to whoever cannot read on behind it.
+fn bytes_and_a_hole(of: &mut (impl Conversation + ?Sized), glance: Glance<'_>, below: &Below, sink: &mut Sink) {
+    if !glance.chunk.bytes.is_empty() {
+        of.chunk(glance.chunk, below, sink);
+    }
+    of.gap(glance.chunk.from, glance.missing, sink);
 }

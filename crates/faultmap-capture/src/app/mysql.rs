@@ -6,7 +6,7 @@
 use super::packets::{Cursor, Packets, Step};
 use super::pairing::Pairing;
 use super::tell::{Mark, Rules, SLOW_MS, tell};
-use super::{Below, Chunk, Conversation, End, Ends, Sink, recognise::Likely, text, tls};
+use super::{Below, Chunk, Conversation, End, Ends, Glance, Sink, recognise::Likely, text, tls};
 use crate::finding::Weight;
 use crate::flow::Side;
 use crate::packet::Stamp;
@@ -14,7 +14,8 @@ use faultmap_model::Layer;
 use faultmap_model::causes::l7::cause_of_refusal;
 use faultmap_model::observation::Spoken;
 
-const RULES: Rules = Rules { think: "mysql.server-think", unanswered: "mysql.unanswered", closed: "mysql.closed-without-answer" };
+pub(super) const RULES: Rules =
+    Rules { think: "mysql.server-think", unanswered: "mysql.unanswered", closed: "mysql.closed-without-answer" };
 const MOST_KEPT: usize = 256;
 /// Capabilities of a client.
 const COMPRESS: u16 = 0x0020;
@@ -147,13 +148,13 @@ impl Mysql {
             Phase::Greeting => self.lost = true,
             Phase::Login => {
                 let flags = kept.first_chunk::<2>().map_or(0, |flags| u16::from_le_bytes(*flags));
-                if sequence == 1 && kept.len() == SSL_REQUEST && flags & SSL != 0 {
+                let asks = login(flags, kept.len() as u64);
+                if sequence == 1 && asks == Login::Tls {
                     self.inner = Some(tls::Tls::new(self.ends));
                     return;
                 }
                 if sequence == 1 {
-                    // Compressed packets are not read.
-                    self.lost = flags & COMPRESS != 0;
+                    self.lost = asks == Login::Compressed;
                     self.pairing.ask("login".to_owned(), self.marks[0], Some(mark.at), false);
                 } else if let Some(login) = self.pairing.last_mut() {
                     login.done = Some(mark.at);
@@ -178,8 +179,28 @@ impl Mysql {
     }
 }
 
+/// What the first packet of a client asks for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Login {
+    /// TLS, before it says who it is.
+    Tls,
+    /// A conversation in compressed packets, which are not read.
+    Compressed,
+    /// To log in.
+    Plain,
+}
+
+/// What it asks for, by its first flags and the length of its body.
+pub(super) fn login(flags: u16, len: u64) -> Login {
+    match () {
+        () if len == SSL_REQUEST as u64 && flags & SSL != 0 => Login::Tls,
+        () if flags & COMPRESS != 0 => Login::Compressed,
+        () => Login::Plain,
+    }
+}
+
 /// What an error weighs. A login that is refused and a server that cannot are faults; a statement that cannot be done is the application's own.
-fn judge(login: bool, number: u16, known: Option<&'static str>) -> (Weight, Option<&'static str>) {
+pub(super) fn judge(login: bool, number: u16, known: Option<&'static str>) -> (Weight, Option<&'static str>) {
     match (known, number) {
         // Denied within a session: one table, one database.
         (Some("l7.auth-failed"), 1142 | 1044) if !login => (Weight::Warning, known),
@@ -195,7 +216,7 @@ fn judge(login: bool, number: u16, known: Option<&'static str>) -> (Weight, Opti
 }
 
 /// A command in short, and whether it waits by design; `None` for those without an answer.
-fn question(command: u8, rest: &[u8]) -> Option<(String, bool)> {
+pub(super) fn question(command: u8, rest: &[u8]) -> Option<(String, bool)> {
     let named = |name: &str| Some((name.to_owned(), false));
     match command {
         1 | 25 | 24 => None,
@@ -235,6 +256,17 @@ impl Conversation for Mysql {
                 }
             }
         }
+    }
+
+    fn glance(&mut self, glance: Glance<'_>, below: &Below, sink: &mut Sink) {
+        match &mut self.inner {
+            Some(inner) => inner.glance(glance, below, sink),
+            None => super::bytes_and_a_hole(self, glance, below, sink),
+        }
+    }
+
+    fn is_read_by_turns(&self) -> bool {
+        !self.lost && self.inner.is_none()
     }
 
     fn gap(&mut self, from: Side, missing: u64, sink: &mut Sink) {

@@ -98,6 +98,12 @@ impl Pairing {
         self.lost = true;
     }
 
+    /// What waits is let go: it was answered, as far as can be told, and how is not known.
+    pub(super) fn forget(&mut self) {
+        self.answered += self.open.len() as u64;
+        self.open.clear();
+    }
+
     /// The end: what waits was not answered.
     pub(super) fn end(&mut self, how: End, at: Stamp, below: &Below, sink: &mut Sink) {
         let mut told = false;

@@ -6,7 +6,7 @@
 use super::packets::{Cursor, Packets, Step};
 use super::pairing::Pairing;
 use super::tell::{Mark, Rules, tell};
-use super::{Below, Chunk, Conversation, End, Ends, Sink, recognise::Likely, text, tls};
+use super::{Below, Chunk, Conversation, End, Ends, Glance, Sink, recognise::Likely, text, tls};
 use crate::finding::Weight;
 use crate::flow::Side;
 use crate::packet::Stamp;
@@ -14,14 +14,14 @@ use faultmap_model::Layer;
 use faultmap_model::causes::l7::cause_of_refusal;
 use faultmap_model::observation::Spoken;
 
-const RULES: Rules = Rules { think: "pg.server-think", unanswered: "pg.unanswered", closed: "pg.closed-without-answer" };
+pub(super) const RULES: Rules = Rules { think: "pg.server-think", unanswered: "pg.unanswered", closed: "pg.closed-without-answer" };
 /// Bytes of a message that are read.
 const MOST_KEPT: usize = 1024;
 /// Longest message that is believed, bytes (PQ_LARGE_MESSAGE_LIMIT is 2^30-1).
 const LONGEST: u32 = 1 << 30;
 /// Request codes in place of a version.
-const SSL_REQUEST: u32 = 80_877_103;
-const GSS_REQUEST: u32 = 80_877_104;
+pub(super) const SSL_REQUEST: u32 = 80_877_103;
+pub(super) const GSS_REQUEST: u32 = 80_877_104;
 const CANCEL_REQUEST: u32 = 80_877_102;
 
 /// A connection that speaks PostgreSQL.
@@ -260,7 +260,7 @@ impl Postgres {
 }
 
 /// What an error weighs: the end of a session is a fault of the service, a statement that cannot be done is the application's own.
-fn judge(fatal: bool, login: bool, code: &str, message: &str) -> (Weight, Option<&'static str>) {
+pub(super) fn judge(fatal: bool, login: bool, code: &str, message: &str) -> (Weight, Option<&'static str>) {
     let known = cause_of_refusal(Spoken::Postgres, code, message);
     match code {
         // idle_session_timeout, idle_in_transaction_session_timeout, transaction_timeout
@@ -278,7 +278,7 @@ fn judge(fatal: bool, login: bool, code: &str, message: &str) -> (Weight, Option
 }
 
 /// The first word of a statement: what it does, without what it does it to.
-fn verb(statement: &[u8]) -> String {
+pub(super) fn verb(statement: &[u8]) -> String {
     let words = statement.trim_ascii_start();
     let end = words.iter().position(|byte| !byte.is_ascii_alphabetic()).unwrap_or(words.len()).min(16);
     let word = words.get(..end).unwrap_or_default();
@@ -299,6 +299,17 @@ impl Conversation for Postgres {
                 Side::Server => self.server(rest, mark, below, sink),
             };
         }
+    }
+
+    fn glance(&mut self, glance: Glance<'_>, below: &Below, sink: &mut Sink) {
+        match &mut self.inner {
+            Some(inner) => inner.glance(glance, below, sink),
+            None => super::bytes_and_a_hole(self, glance, below, sink),
+        }
+    }
+
+    fn is_read_by_turns(&self) -> bool {
+        !self.lost[0] && !self.lost[1] && self.inner.is_none()
     }
 
     fn gap(&mut self, from: Side, missing: u64, sink: &mut Sink) {

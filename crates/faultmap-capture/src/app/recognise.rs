@@ -95,6 +95,24 @@ pub fn recognise(first: &First<'_>) -> Guess {
     }
 }
 
+/// Says which protocol a connection speaks of whose last segment only the beginning was captured: no more of it will come.
+pub(super) fn recognise_cut(first: &First<'_>) -> Guess {
+    match recognise(first) {
+        // Inline commands of Redis share some of the words.
+        Guess::More if first.from_the_start && first.server.is_empty() && usual(first.port) != Some(Spoken::Redis) => {
+            if http_request_cut(first.client) { Guess::Is(Spoken::Http, false) } else { Guess::More }
+        }
+        guess => guess,
+    }
+}
+
+/// The beginning of a request line: a method that everybody knows, and the beginning of a target.
+pub(super) fn http_request_cut(bytes: &[u8]) -> bool {
+    let target = METHODS.iter().find_map(|method| bytes.strip_prefix(*method)).unwrap_or_default();
+    let begins = target.starts_with(b"/") || target.starts_with(b"http://") || (bytes.starts_with(b"CONNECT ") && target.len() > 1);
+    begins && !target.iter().any(u8::is_ascii_control)
+}
+
 fn one_way(first: &First<'_>) -> Guess {
     let full = first.client.len() >= LOOKED_AT || first.server.len() >= LOOKED_AT;
     let mut more = false;
@@ -252,11 +270,12 @@ fn http(first: &First<'_>) -> Likely {
     either(asked, answered)
 }
 
+const METHODS: [&[u8]; 9] = [b"GET ", b"POST ", b"HEAD ", b"PUT ", b"DELETE ", b"OPTIONS ", b"PATCH ", b"CONNECT ", b"TRACE "];
+
 /// A request line of HTTP/1: a method that everybody knows, or any token before a target and a version.
 pub(super) fn http_request(bytes: &[u8]) -> Likely {
     /// Bytes after which a known method is enough.
     const CLEAR: usize = 64;
-    const METHODS: [&[u8]; 9] = [b"GET ", b"POST ", b"HEAD ", b"PUT ", b"DELETE ", b"OPTIONS ", b"PATCH ", b"CONNECT ", b"TRACE "];
     if bytes.is_empty() {
         return Likely::No;
     }

@@ -13,7 +13,8 @@ use faultmap_model::Layer;
 use faultmap_model::causes::l7::cause_of_refusal;
 use faultmap_model::observation::Spoken;
 
-const RULES: Rules = Rules { think: "redis.server-think", unanswered: "redis.unanswered", closed: "redis.closed-without-answer" };
+pub(super) const RULES: Rules =
+    Rules { think: "redis.server-think", unanswered: "redis.unanswered", closed: "redis.closed-without-answer" };
 /// Longest line that is kept; longer ones are stepped over.
 const LONGEST_LINE: usize = 512;
 /// Elements of one answer that are believed.
@@ -158,7 +159,7 @@ impl Resp {
 }
 
 /// A command's name; nothing where it is none, for who knows what that is.
-fn name(bytes: &[u8]) -> String {
+pub(super) fn name(bytes: &[u8]) -> String {
     let bytes = bytes.trim_ascii_end();
     let plain = bytes.len() <= 24 && bytes.iter().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'_' | b'-'));
     if plain { String::from_utf8_lossy(bytes).to_ascii_uppercase() } else { "command".to_owned() }
@@ -174,8 +175,8 @@ impl Redis {
     fn asked(&mut self, mark: Mark) {
         let half = &mut self.halves[0];
         let name = half.name.take().unwrap_or_else(|| "command".to_owned());
-        let (began, patient) = (half.began, PATIENT.contains(&name.as_str()));
-        if STREAMING.contains(&name.as_str()) {
+        let (began, (patient, streaming)) = (half.began, waits(&name));
+        if streaming {
             self.lost = true;
             return self.pairing.lose();
         }
@@ -199,8 +200,13 @@ impl Redis {
     }
 }
 
+/// Commands that wait by design, and those after which the server speaks unasked.
+pub(super) fn waits(name: &str) -> (bool, bool) {
+    (PATIENT.contains(&name), STREAMING.contains(&name))
+}
+
 /// What an error weighs; `None` for what is part of the conversation.
-fn judge(code: &str, words: &str, command: &str) -> Option<(Weight, Option<&'static str>)> {
+pub(super) fn judge(code: &str, words: &str, command: &str) -> Option<(Weight, Option<&'static str>)> {
     let known = cause_of_refusal(Spoken::Redis, code, words);
     match code {
         // A cluster shows the way; a script that is not there yet is sent.
@@ -255,6 +261,10 @@ impl Conversation for Redis {
             self.lost = true;
             self.pairing.lose();
         }
+    }
+
+    fn is_read_by_turns(&self) -> bool {
+        !self.lost
     }
 
     fn is_settled(&self) -> bool {

@@ -1,8 +1,9 @@
 //! However damaged and however cut, what two sides say makes no conversation panic, and the same bytes tell the same. The seeds are those of the fuzz target `app_tcp`.
 
 use super::{Below, Chunk, End, Ends, Sink};
+use crate::finding::Finding;
 use crate::flow::Side;
-use crate::fuzzing::play;
+use crate::fuzzing::{play, play_cut};
 use crate::packet::{PacketNo, Stamp};
 use proptest::prelude::*;
 
@@ -42,7 +43,9 @@ proptest! {
         let mut input = seeds[which % seeds.len()].clone();
         damages.into_iter().for_each(|one| damage(&mut input, one));
         let ((whole, hole), (pieces, _)) = (play(&input, usize::MAX), play(&input, size));
-        prop_assert!(whole.findings.iter().all(|finding| finding.text.len() < 1024 && !finding.text.chars().any(char::is_control)));
+        let cut = play_cut(&input, size * 8);
+        let printable = |finding: &Finding| finding.text.len() < 1024 && !finding.text.chars().any(char::is_control);
+        prop_assert!(whole.findings.iter().chain(&cut.findings).all(printable));
         // After a hole a message is looked for where a segment begins; of garbage the first bytes may promise a protocol that the next belie.
         if hole || input[0] & 0x10 != 0 || whole.protocol != pieces.protocol {
             return Ok(());

@@ -4,7 +4,7 @@
 
 use super::packets::{Cursor, Packets, Step};
 use super::tell::{Mark, Open, Rules, SLOW_MS, tell};
-use super::{Below, Chunk, Conversation, End, Ends, Exchange, Sink, text};
+use super::{Below, Chunk, Conversation, End, Ends, Exchange, Glance, Sink, text};
 use crate::finding::Weight;
 use crate::flow::Side;
 use crate::flow::record::PerSide;
@@ -136,6 +136,18 @@ impl Conversation for Ssh {
         }
     }
 
+    fn glance(&mut self, glance: Glance<'_>, below: &Below, sink: &mut Sink) {
+        let Glance { chunk, missing } = glance;
+        self.chunk(chunk, below, sink);
+        let half = self.halves.of_mut(chunk.from);
+        // The beginning of a banner says that it is one.
+        if half.banner.is_none() && !half.line.is_empty() {
+            let line = std::mem::take(&mut half.line);
+            self.line(chunk.from, &line, Mark::from(&chunk), below, sink);
+        }
+        self.gap(chunk.from, missing, sink);
+    }
+
     fn gap(&mut self, from: Side, _missing: u64, _sink: &mut Sink) {
         self.halves.of_mut(from).over = true;
     }
@@ -149,6 +161,10 @@ impl Conversation for Ssh {
             RULES.unanswered(&self.ends, &open, how, at, below, sink);
         }
         let answered = server.banner.as_ref();
+        // What came in its place was not captured.
+        if answered.is_none() && server.over {
+            return;
+        }
         // Both sides begin at once: neither banner waits for the other.
         sink.exchanges.push(Exchange {
             answer: answered.map(|(banner, _)| banner.clone()).unwrap_or_default(),

@@ -3,12 +3,13 @@
 //! Memory: at most [`LOOKED_AT`] bytes of each side, in at most [`MOST_PIECES`] pieces, until the protocol is known or given up.
 
 use super::recognise::usual;
-use super::recognise::{First, Guess, LOOKED_AT, Spoken, recognise};
+use super::recognise::{First, Guess, LOOKED_AT, Spoken, recognise, recognise_cut};
 use super::strangers::{self, Words};
 use super::tell::{Mark, tell};
+use super::turns::{ByTurns, Turn};
 use super::{
-    Below, Chunk, Conversation, End, Ends, Exchange, Sink, brokers, clock, dns, h2, http, lines, mysql, postgres, quic, redis, socks, ssh,
-    tls,
+    Below, Chunk, Conversation, End, Ends, Exchange, Glance, Sink, brokers, clock, dns, h2, http, lines, mysql, postgres, quic, redis,
+    socks, ssh, tls,
 };
 use crate::finding::Weight;
 use crate::flow::Side;
@@ -30,7 +31,7 @@ pub struct Talk {
 
 enum State {
     Unknown { pieces: Vec<Piece>, client: Vec<u8>, server: Vec<u8>, skipped: [u64; 2] },
-    Known { inner: Box<dyn Conversation>, swapped: bool, first: Option<FirstWords> },
+    Known { spoken: Spoken, inner: Box<dyn Conversation>, swapped: bool, first: Option<FirstWords>, turn: Option<Box<Turn>> },
     Given,
 }
 
@@ -71,7 +72,8 @@ impl Talk {
         }
     }
 
-    fn listen(&mut self, chunk: Chunk<'_>, below: &Below, sink: &mut Sink) {
+    /// Bytes of a protocol that is not known yet; `missing` more of their segment were not captured.
+    fn listen(&mut self, chunk: Chunk<'_>, missing: u64, below: &Below, sink: &mut Sink) {
         let State::Unknown { pieces, client, server, skipped } = &mut self.state else { return };
         // Where it is clear at once, nothing is copied.
         let (own, other) = if chunk.from == Side::Client { (client, server) } else { (server, client) };
@@ -91,15 +93,18 @@ impl Talk {
         }
         let here = if alone { chunk.bytes.get(..LOOKED_AT).unwrap_or(chunk.bytes) } else { &own[..] };
         let (client, server) = if chunk.from == Side::Client { (here, &other[..]) } else { (&other[..], here) };
-        let guess = recognise(&First { port: self.ends.server.port(), from_the_start: self.from_the_start, client, server });
+        let first = First { port: self.ends.server.port(), from_the_start: self.from_the_start, client, server };
+        let guess = if missing > 0 { recognise_cut(&first) } else { recognise(&first) };
         // Whose first words say nothing may still be answered in words that do.
         let silent = other.is_empty();
         match guess {
             Guess::Is(spoken, swapped) => {
                 let (kept, skipped) = (std::mem::take(pieces), *skipped);
-                self.hand_over(spoken, swapped, (kept, skipped), chunk, below, sink);
+                self.hand_over(spoken, swapped, (kept, skipped), (chunk, missing), below, sink);
             }
             Guess::Unknown if !silent => self.state = State::Given,
+            // What follows is no beginning.
+            Guess::More | Guess::Unknown if missing > 0 => self.forget(),
             Guess::More | Guess::Unknown => {
                 let full = pieces.len() >= MOST_PIECES || own.len() >= LOOKED_AT;
                 let room = if full { 0 } else { LOOKED_AT };
@@ -120,7 +125,7 @@ impl Talk {
         spoken: Spoken,
         swapped: bool,
         (kept, skipped): (Vec<Piece>, [u64; 2]),
-        last: Chunk<'_>,
+        (last, missing): (Chunk<'_>, u64),
         below: &Below,
         sink: &mut Sink,
     ) {
@@ -139,19 +144,47 @@ impl Talk {
         for (from, missing) in [Side::Client, Side::Server].into_iter().zip(skipped).filter(|(_, missing)| *missing > 0) {
             inner.gap(turned(from, swapped), missing, sink);
         }
-        inner.chunk(Chunk { from: turned(last.from, swapped), ..last }, below, sink);
-        self.state = State::Known { inner, swapped, first: words };
+        let mut turn = None;
+        if inner.is_read_by_turns() {
+            let pieces = kept.iter().map(|piece| Chunk { from: piece.from, bytes: &piece.bytes, at: piece.at, packet: piece.packet });
+            pieces.for_each(|piece| Turn::take(&mut turn, &Chunk { from: turned(piece.from, swapped), ..piece }));
+        }
+        self.state = State::Known { spoken, inner, swapped, first: words, turn };
+        self.say(last, missing, below, sink);
+    }
+
+    /// Bytes of the side that began, or after the first words of the other one; `missing` more of their segment were not captured.
+    fn say(&mut self, chunk: Chunk<'_>, missing: u64, below: &Below, sink: &mut Sink) {
+        let State::Known { spoken, inner, swapped, turn, .. } = &mut self.state else { return };
+        let chunk = Chunk { from: turned(chunk.from, *swapped), ..chunk };
+        if missing == 0 {
+            if inner.is_read_by_turns() {
+                Turn::take(turn, &chunk);
+            }
+            return inner.chunk(chunk, below, sink);
+        }
+        if inner.is_read_by_turns() {
+            let ends = if *swapped { Ends { client: self.ends.server, server: self.ends.client } } else { self.ends };
+            *inner = Box::new(ByTurns::new(*spoken, ends, turn.take().as_deref(), self.from_the_start));
+        }
+        inner.glance(Glance { chunk, missing }, below, sink);
+    }
+
+    /// Looks no further back than here.
+    fn forget(&mut self) {
+        self.from_the_start = false;
+        self.state = State::Unknown { pieces: Vec::new(), client: Vec::new(), server: Vec::new(), skipped: [0; 2] };
     }
 
     /// Bytes of a known protocol; the first of the side that did not begin are looked at before.
-    fn hand_on(&mut self, chunk: Chunk<'_>, below: &Below, sink: &mut Sink) {
-        let State::Known { inner, swapped, first } = &mut self.state else { return };
-        let Some(words) = first else { return inner.chunk(Chunk { from: turned(chunk.from, *swapped), ..chunk }, below, sink) };
+    fn hand_on(&mut self, chunk: Chunk<'_>, missing: u64, below: &Below, sink: &mut Sink) {
+        let State::Known { first, .. } = &mut self.state else { return };
+        let Some(words) = first else { return self.say(chunk, missing, below, sink) };
         if chunk.from == words.of {
             let room = strangers::LOOKED_AT.saturating_sub(words.bytes.len());
             words.bytes.extend_from_slice(chunk.bytes.get(..room).unwrap_or(chunk.bytes));
             match strangers::words(words.spoken, words.of, &words.bytes) {
-                Words::Perhaps => {
+                Words::Perhaps if missing == 0 => {
                     return words.held.push(Piece { from: chunk.from, bytes: chunk.bytes.to_vec(), at: chunk.at, packet: chunk.packet });
                 }
                 Words::Foreign(layer, cause, whose) => {
@@ -160,18 +193,18 @@ impl Talk {
                     self.state = State::Given;
                     return;
                 }
-                Words::Own => {}
+                Words::Perhaps | Words::Own => {}
             }
         }
         // The rest of what was said to it.
         else if words.held.is_empty() && words.bytes.is_empty() {
-            return inner.chunk(chunk, below, sink);
+            return self.say(chunk, missing, below, sink);
         }
         // Clear, or nobody can wait for more: the other side goes on.
         for piece in first.take().map(|words| words.held).unwrap_or_default() {
-            inner.chunk(Chunk { from: piece.from, bytes: &piece.bytes, at: piece.at, packet: piece.packet }, below, sink);
+            self.say(Chunk { from: piece.from, bytes: &piece.bytes, at: piece.at, packet: piece.packet }, 0, below, sink);
         }
-        inner.chunk(Chunk { from: turned(chunk.from, *swapped), ..chunk }, below, sink);
+        self.say(chunk, missing, below, sink);
     }
 }
 
@@ -225,29 +258,36 @@ impl Conversation for Talk {
             return;
         }
         match &mut self.state {
-            State::Known { .. } => self.hand_on(chunk, below, sink),
-            State::Unknown { .. } => self.listen(chunk, below, sink),
+            State::Known { .. } => self.hand_on(chunk, 0, below, sink),
+            State::Unknown { .. } => self.listen(chunk, 0, below, sink),
+            State::Given => {}
+        }
+    }
+
+    fn glance(&mut self, glance: Glance<'_>, below: &Below, sink: &mut Sink) {
+        match &mut self.state {
+            State::Known { .. } => self.hand_on(glance.chunk, glance.missing, below, sink),
+            State::Unknown { .. } if glance.chunk.bytes.is_empty() => self.forget(),
+            State::Unknown { .. } => self.listen(glance.chunk, glance.missing, below, sink),
             State::Given => {}
         }
     }
 
     fn gap(&mut self, from: Side, missing: u64, sink: &mut Sink) {
         match &mut self.state {
-            State::Known { inner, swapped, first } => {
-                *first = None;
+            State::Known { inner, swapped, first, turn, .. } => {
+                (*first, *turn) = (None, None);
+                self.from_the_start = false;
                 inner.gap(turned(from, *swapped), missing, sink);
             }
             // What follows is no beginning.
-            State::Unknown { pieces, client, server, skipped } => {
-                (*pieces, *client, *server, *skipped) = (Vec::new(), Vec::new(), Vec::new(), [0; 2]);
-                self.from_the_start = false;
-            }
+            State::Unknown { .. } => self.forget(),
             State::Given => {}
         }
     }
 
     fn end(&mut self, how: End, at: Stamp, below: &Below, sink: &mut Sink) {
-        if let State::Known { inner, swapped, first } = &mut self.state {
+        if let State::Known { inner, swapped, first, .. } = &mut self.state {
             for piece in first.take().map(|words| words.held).unwrap_or_default() {
                 inner.chunk(Chunk { from: piece.from, bytes: &piece.bytes, at: piece.at, packet: piece.packet }, below, sink);
             }

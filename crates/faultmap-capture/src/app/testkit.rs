@@ -1,6 +1,7 @@
 //! Plays a conversation written by hand, whole and byte by byte, and gives what it told; both must tell the same.
 
-use super::{Below, Chunk, Conversation, End, Ends, Sink, Talk, datagrams};
+use super::{Below, Chunk, Conversation, End, Ends, Glance, Sink, Talk, datagrams};
+use crate::finding::Weight;
 use crate::flow::Side;
 use crate::packet::{PacketNo, Stamp};
 
@@ -41,7 +42,37 @@ pub(super) fn told(port: u16, lines: &[Line<'_>], how: End, end_ms: u64) -> Sink
         assert_eq!(whole.exchanges, pieces.exchanges, "in pieces of {size}");
         assert_eq!((whole.protocol, &whole.server_name), (pieces.protocol, &pieces.server_name), "in pieces of {size}");
     }
+    for most in [0, 5, 12, 17, 30, 60] {
+        let cut = told_cut(port, lines, how, end_ms, most);
+        let adds = cut
+            .findings
+            .iter()
+            .find(|finding| finding.weight >= Weight::Warning && !whole.findings.iter().any(|whole| covers(whole, finding)));
+        assert!(adds.is_none(), "cut to {most} bytes adds {adds:?} to {:?}", rules(&whole));
+    }
     whole
+}
+
+/// Whether a finding blames at least as much, on the same layer; what leaves the cause open blames nobody alone.
+fn covers(whole: &crate::finding::Finding, cut: &crate::finding::Finding) -> bool {
+    if cut.cause.is_none() { whole.weight >= Weight::Warning } else { whole.weight >= cut.weight && whole.layer == cut.layer }
+}
+
+/// What is told where only the first `most` bytes of each line were captured.
+pub(super) fn told_cut(port: u16, lines: &[Line<'_>], how: End, end_ms: u64, most: usize) -> Sink {
+    let (mut sink, below) = (Sink::default(), Below { last_word: at(end_ms), ..below(port) });
+    let mut talk = Talk::new(ends(port), true);
+    for (number, (from, ms, bytes)) in lines.iter().enumerate() {
+        let (here, missing) = bytes.split_at(most.min(bytes.len()));
+        let chunk = Chunk { from: *from, bytes: here, at: at(*ms), packet: PacketNo(number as u64 + 4) };
+        if missing.is_empty() {
+            talk.chunk(chunk, &below, &mut sink);
+        } else {
+            talk.glance(Glance { chunk, missing: missing.len() as u64 }, &below, &mut sink);
+        }
+    }
+    talk.end(how, at(end_ms), &below, &mut sink);
+    sink
 }
 
 fn play(port: u16, lines: &[Line<'_>], how: End, end_ms: u64, size: usize) -> Sink {

@@ -1,8 +1,8 @@
 //! One flow while it is followed: its ends, its volume, the TCP in it, and the conversation that its bytes are.
 
-use crate::app::{Below, Conversation, Ends, Sink, Talk};
+use crate::app::{Below, Conversation, Ends, Glance, Sink, Talk};
 use crate::flow::echo::Echo;
-use crate::flow::record::{Exchanges, PerSide, RuleCount, State};
+use crate::flow::record::{Cut, Exchanges, PerSide, RuleCount, State};
 use crate::flow::stream::{Payload, Piece, Room, Stream};
 use crate::flow::tcp::{Segment, Tcp};
 use crate::flow::{FlowId, FlowKey, Protocol, Side};
@@ -45,6 +45,8 @@ pub(crate) struct Flow {
     pub(crate) answered_in_fragments: u64,
     /// It asks DNS again under the id of an earlier try.
     pub(crate) asked_again: bool,
+    /// What of its packets was cut off when they were captured.
+    pub(crate) cut: Cut,
     /// The stations on the medium that its sides' packets come from.
     pub(crate) macs: PerSide<Option<Mac>>,
     /// The station that the client's packets go to, and how many have in a row.
@@ -152,6 +154,7 @@ impl Flow {
             fragmented: 0,
             answered_in_fragments: 0,
             asked_again: false,
+            cut: Cut::default(),
             macs: PerSide::default(),
             to: None,
             to_it: 0,
@@ -288,7 +291,11 @@ impl TcpBody {
 fn tell(talk: &mut Talk, from: Side, piece: Piece<'_>, wanted: bool, below: &Below, sink: &mut Sink) {
     match piece {
         Piece::Bytes(bytes, at, packet) if wanted => talk.chunk(crate::app::Chunk { from, bytes, at, packet }, below, sink),
+        Piece::Cut(bytes, missing, at, packet) if wanted => {
+            let chunk = crate::app::Chunk { from, bytes, at, packet };
+            talk.glance(Glance { chunk, missing }, below, sink);
+        }
         Piece::Bytes(..) => {}
-        Piece::Gap(missing) => talk.gap(from, missing, sink),
+        Piece::Cut(_, missing, ..) | Piece::Gap(missing) => talk.gap(from, missing, sink),
     }
 }

@@ -410,8 +410,20 @@ pub struct FlowRecord {
     /// The client's packets went to the station that has the server's address on this medium.
     #[serde(skip)]
     pub delivered: bool,
+    /// What of its packets was cut off when they were captured.
+    #[serde(skip)]
+    pub cut: Cut,
     /// Rules that matched, worst first.
     pub findings: Vec<RuleCount>,
+}
+
+/// What the capture cut off of a flow's packets.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Cut {
+    /// A part of what they carry.
+    pub payload: bool,
+    /// A part of their headers, too: options of TCP, by which repairs that were needed are told from needless ones.
+    pub headers: bool,
 }
 
 impl FlowRecord {

@@ -27,6 +27,8 @@ const fn cost(bytes: &[u8]) -> usize {
 pub(crate) enum Piece<'a> {
     /// Bytes, and the packet that made them readable.
     Bytes(&'a [u8], Stamp, PacketNo),
+    /// The first bytes of a segment, or none, of which so many more were cut off when it was captured.
+    Cut(&'a [u8], u64, Stamp, PacketNo),
     /// So many bytes will never come.
     Gap(u64),
 }
@@ -147,13 +149,21 @@ impl Stream {
     fn give(&mut self, start: i64, bytes: &[u8], cut: u32, at: Stamp, packet: PacketNo, out: &mut dyn FnMut(Piece<'_>)) {
         let next = self.next.unwrap_or(start);
         let known = usize::try_from(next.saturating_sub(start)).unwrap_or(usize::MAX);
-        if let Some(new) = bytes.get(known..).filter(|new| !new.is_empty()) {
-            out(Piece::Bytes(new, at, packet));
-        }
+        let new = bytes.get(known..).unwrap_or_default();
         let end_of_bytes = next.max(start.saturating_add(bytes.len() as i64));
         let end = end_of_bytes.max(start.saturating_add(bytes.len() as i64).saturating_add(i64::from(cut)));
-        if end > end_of_bytes {
-            out(Piece::Gap((end - end_of_bytes).unsigned_abs()));
+        let missing = (end - end_of_bytes).unsigned_abs();
+        match (missing, known) {
+            (0, _) if new.is_empty() => {}
+            (0, _) => out(Piece::Bytes(new, at, packet)),
+            (_, 0) => out(Piece::Cut(new, missing, at, packet)),
+            // What is new does not begin where the segment does.
+            _ => {
+                if !new.is_empty() {
+                    out(Piece::Bytes(new, at, packet));
+                }
+                out(Piece::Gap(missing));
+            }
         }
         self.next = Some(end);
     }
@@ -170,6 +180,10 @@ mod tests {
         stream.begin(0);
         let mut out = |piece: Piece<'_>| match piece {
             Piece::Bytes(bytes, ..) => got.extend_from_slice(bytes),
+            Piece::Cut(bytes, missing, ..) => {
+                got.extend_from_slice(bytes);
+                gaps += missing;
+            }
             Piece::Gap(missing) => gaps += missing,
         };
         for (start, bytes) in parts {
@@ -184,6 +198,19 @@ mod tests {
     #[test]
     fn a_hole_that_is_never_filled_becomes_a_gap() {
         assert_eq!(run(&[(0, b"ab"), (4, b"ef")], 1000), (b"abef".to_vec(), 2));
+    }
+
+    #[test]
+    fn a_segment_that_was_cut_is_told_with_what_is_missing_of_it() {
+        let mut room = Room { of_flow: 1000, of_all: 1 << 20, used: 0, let_go: 0 };
+        let (mut stream, mut got) = (Stream::default(), Vec::new());
+        stream.begin(0);
+        for (start, bytes, len) in [(0, &b"HTTP"[..], 100), (100, b"", 7), (0, b"HTTP/1", 100), (50, b"ab", 60)] {
+            let payload = Payload { start, bytes, len, at: Stamp(0), packet: PacketNo(1) };
+            stream.take(payload, &mut room, &mut |piece| got.push(format!("{piece:?}")));
+        }
+        let cut = |bytes: &[u8], missing: u64| format!("{:?}", Piece::Cut(bytes, missing, Stamp(0), PacketNo(1)));
+        assert_eq!(got, [cut(b"HTTP", 96), cut(b"", 7), format!("{:?}", Piece::Gap(3))]);
     }
 
     #[test]

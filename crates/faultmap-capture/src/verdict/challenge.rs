@@ -3,6 +3,7 @@
 
 use super::problem::Problem;
 use crate::analysis::Outcome;
+use crate::app::AT_A_GLANCE;
 use crate::finding::{Finding, Party, Weight};
 use crate::flow::{FlowRecord, Side};
 use faultmap_model::causes;
@@ -56,7 +57,11 @@ fn challenge(server: SocketAddr, cause: &'static str, flows: &[&FlowRecord], fin
         return None;
     }
     let text = match cause {
+        "l5.proxy-refused" if first.text.ends_with(AT_A_GLANCE) => {
+            format!("{}: the proxy wants a login, and the client went without", first.text)
+        }
         "l5.proxy-refused" => format!("{}: the proxy wants a login, and the client brings none", first.text),
+        _ if first.text.ends_with(AT_A_GLANCE) => format!("{}: a login is wanted, and the client went without", first.text),
         _ => format!("{}: a login is wanted, and the client brings none", first.text),
     };
     let weight = if cause == "l5.proxy-refused" { Weight::Fault } else { Weight::Warning };

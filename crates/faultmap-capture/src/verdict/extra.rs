@@ -40,7 +40,12 @@ fn scan(outcome: &Outcome) -> Option<Problem> {
     let share = found.cited.count as f64 / outcome.totals.flows.max(1) as f64;
     let Some(Party::Host(scanner)) = found.blames.filter(|_| share >= MOSTLY) else { return None };
     // Where others are served meanwhile, somebody watches his network, and the capture is about them.
-    let served = |flow: &&FlowRecord| flow.client.ip() != scanner && flow.exchanges.count > flow.exchanges.failing;
+    let answered = |flow: &FlowRecord| match flow.exchanges.count {
+        // What was said is not known: that something was has to do.
+        0 => flow.cut.payload && flow.bytes.client > 0 && flow.bytes.server > 0,
+        count => count > flow.exchanges.failing,
+    };
+    let served = |flow: &&FlowRecord| flow.client.ip() != scanner && answered(flow);
     if outcome.flows.iter().filter(served).count() >= SERVED {
         return None;
     }

@@ -30,9 +30,10 @@ fn explained(flow: &FlowRecord) -> bool {
     let rule = |rule: &str, weight: Weight| {
         matches!(rule, "icmp.frag-needed" | "ip.pmtu-blackhole") || (rule == "tcp.rto" && weight == Weight::Fault)
     };
+    // Without the options of TCP, needless repairs look needed.
     // A needless repair (the tail sent again on suspicion, RFC 8985) looks needed where the receiver's words are missing.
     let one_sided = flow.packets.client == 0 || flow.packets.server == 0;
-    one_sided || flow.findings.iter().any(|found| rule(found.rule, found.weight))
+    one_sided || flow.cut.headers || flow.findings.iter().any(|found| rule(found.rule, found.weight))
 }
 
 /// What one host sent to another.

@@ -210,7 +210,7 @@ fn candidates(finding: &Finding, outcome: &Outcome, census: &Census) -> Vec<(&'s
         }
         "proxy.tunnel-unanswered" => vec![("l5.proxy-refused", 0.5), ("l5.proxy-unreachable", 0.45)],
         // The proxy's own word, or that of the service behind it.
-        "http.proxy-status" => vec![("l5.proxy-refused", 0.5), (behind(finding.value), 0.45)],
+        "http.proxy-status" | "http.proxy-forbidden" => vec![("l5.proxy-refused", 0.5), (behind(finding.value), 0.45)],
         "tcp.rst-forged" => vec![("l4.firewall-reject", 0.55), ("l4.reset-mid-stream", 0.45)],
         _ => match finding.layer {
             Some(Layer::L2) => vec![("l2.remote-neighbor-unresolved", 0.4)],
@@ -265,6 +265,7 @@ fn unheard(finding: &Finding, outcome: &Outcome, census: &Census) -> Vec<(&'stat
 /// What a status says of the service that gave it.
 fn behind(status: Option<f64>) -> &'static str {
     match status {
+        Some(403.0) => "l7.http-forbidden",
         Some(502.0) => "l7.http-bad-gateway",
         Some(504.0) => "l7.http-gateway-timeout",
         _ => "l7.http-unavailable",
@@ -281,7 +282,7 @@ fn decides(finding: &Finding, party: Party, outcome: &Outcome, census: &Census) 
     let name = finding.flow.and_then(|id| census.flow(outcome, id)).and_then(|flow| flow.server_name.as_deref());
     match (finding.rule, party) {
         ("tls.sealed-refusal", Party::Service(server)) => super::insight::certificate_causes(server, name).1,
-        ("proxy.tunnel-unanswered" | "http.proxy-status", Party::Service(server)) => {
+        ("proxy.tunnel-unanswered" | "http.proxy-status" | "http.proxy-forbidden", Party::Service(server)) => {
             let run = format!("curl -v -x http://{server} http://faultmap.invalid/");
             let why = "a name that cannot exist: a proxy that works says so itself, and at once".to_owned();
             vec![NextStep { run, on: "the client".to_owned(), why }]

@@ -39,6 +39,7 @@ fn flow(id: u64, server: &str, state: State) -> FlowRecord {
         tcp: Some(TcpRecord::default()),
         exchanges: Exchanges::default(),
         searching: false,
+        cut: Default::default(),
         fragmented: 0,
         answered_in_fragments: 0,
         asked_again: false,

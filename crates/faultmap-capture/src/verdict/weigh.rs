@@ -73,6 +73,8 @@ fn one(problem: Problem, together: u64, outcome: &Outcome, census: &Census) -> O
         Weight::Fault if super::problem::is_silence(problem.rule) && !problem.rule.starts_with("tcp") => {
             known >= MOSTLY || (known >= BREAKS && no_accident(&problem))
         }
+        // A service that forbids a page has its reasons; who forbids most of what is asked is in the way.
+        Weight::Fault if problem.rule == "http.proxy-forbidden" && known < MOSTLY => return None,
         Weight::Fault => known >= BREAKS,
         _ if is_about_the_question(problem.cause.id) && known.max(all) < MOSTLY => return None,
         // A client that goes away has its own reasons, unless it always does.

@@ -1,5 +1,5 @@
 //! The capture crate from the outside: packets in, findings and verdicts out. Packets made by hand tell what each rule says (`rules`, `paths`, `echoes`,
-//! `lookups`, `leases`, `early`); recordings of the lab and captures of others tell what is said of whole files (`lab`, `captures`, `mutation`) and
+//! `lookups`, `leases`, `early`); recordings of the lab and captures of others tell what is said of whole files (`lab`, `snap`, `captures`, `mutation`) and
 //! written of them (`columns`).
 
 #![allow(clippy::expect_used, reason = "helpers of tests")]
@@ -15,3 +15,4 @@ mod lookups;
 mod mutation;
 mod paths;
 mod rules;
+mod snap;

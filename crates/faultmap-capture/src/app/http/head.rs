@@ -39,6 +39,11 @@ pub(super) struct RequestHead {
     pub(super) key: Option<[u8; 24]>,
     /// The target is one that browsers and robots ask for unasked.
     pub(super) idle_curiosity: bool,
+    /// Lines of it were not captured: what it does not say, it may say there.
+    pub(super) cut: bool,
+    /// The end of the target among them; or even whom it names.
+    pub(super) target_cut: bool,
+    pub(super) host_cut: bool,
     /// Of method, host and target: whether a redirect leads back.
     pub(super) target_hash: u64,
 }
@@ -77,6 +82,8 @@ pub(super) struct ResponseHead {
     pub(super) proxy: Word,
     /// The host of an absolute Location, and whether by https.
     pub(super) elsewhere: Option<(bool, String)>,
+    /// Lines of it were not captured: what it does not say, it may say there.
+    pub(super) cut: bool,
     /// Answer to the key of a WebSocket.
     pub(super) accept: Option<[u8; 28]>,
 }
@@ -183,6 +190,52 @@ pub(super) fn response(bytes: &[u8]) -> Result<ResponseHead, Unread> {
         head.coding = if json { Coding::PlainJson } else { Coding::PlainText };
     }
     Ok(head)
+}
+
+/// Reads the beginning of a request's head, the rest of which was not captured: the lines that are whole, or the first as far as it goes.
+pub(super) fn cut_request(bytes: &[u8]) -> Option<RequestHead> {
+    let lines = whole_lines(bytes);
+    if !lines.is_empty() {
+        return request(&[lines, b"\r\n"].concat()).ok().map(|head| RequestHead { cut: true, ..head });
+    }
+    let mut words = bytes.splitn(3, |byte| *byte == b' ');
+    let (method, target, more) = (words.next()?, words.next()?, words.next());
+    let target_cut = more.is_none();
+    let url = target.windows(3).position(|part| part == b"://");
+    let authority = url.map_or(target, |at| &target[at + 3..]);
+    let host_cut = target_cut && !target.starts_with(b"/") && !authority.contains(&b'/');
+    // Before its end an authority may be a user and a password.
+    let shown = if host_cut { &target[..url.map_or(0, |at| at + 3)] } else { target };
+    let shown = if shown.is_empty() { b"*" } else { shown };
+    let mut head = request(&[method, b" ", shown, b" HTTP/1.1\r\n\r\n"].concat()).ok()?;
+    if target_cut {
+        head.question.truncate(head.question.len() - usize::from(shown == b"*"));
+        head.question.push('…');
+    }
+    (head.cut, head.target_cut, head.host_cut) = (true, target_cut, host_cut);
+    Some(head)
+}
+
+/// Reads the beginning of an answer's head: its status, and the lines that are whole. What says something by being absent is left out.
+pub(super) fn cut_response(bytes: &[u8]) -> Option<ResponseHead> {
+    let lines = whole_lines(bytes);
+    let first = if lines.is_empty() { bytes } else { lines };
+    // HTTP/1.1 503
+    let ends = first.len() == 12 || matches!(first.get(12), Some(b' ' | b'\r' | b'\n'));
+    let code = first.get(9..12).is_some_and(|code| code.iter().all(u8::is_ascii_digit));
+    if !ends || !code || !first.starts_with(b"HTTP/1.") {
+        return None;
+    }
+    let end: &[u8] = if lines.is_empty() { b"\r\n\r\n" } else { b"\r\n" };
+    let first = if lines.is_empty() { first.trim_ascii_end() } else { first };
+    let head = response(&[first, end].concat()).ok()?;
+    Some(ResponseHead { cut: true, coding: Coding::Other, ..head })
+}
+
+/// Up to the last end of a line.
+fn whole_lines(bytes: &[u8]) -> &[u8] {
+    let end = bytes.iter().rposition(|byte| *byte == b'\n').map_or(0, |at| at + 1);
+    bytes.get(..end).unwrap_or_default()
 }
 
 fn only_json(accepts: &[u8]) -> bool {

@@ -5,6 +5,7 @@ use super::head::Upgrade;
 use super::{CIRCLE, Http, MOST_TARGETS, Phase, Response, portal, proxy, status};
 use crate::app::recognise;
 use crate::app::tell::{Mark, tell};
+use crate::app::turns::AT_A_GLANCE;
 use crate::app::{Below, End, Exchange, Sink, text};
 use crate::finding::Weight;
 use crate::flow::Side;
@@ -26,7 +27,9 @@ impl Http {
             // Who is asked to change over, and does not, refuses; but a login comes first.
             let refused = wants(Upgrade::Websocket) && layer == Layer::L7 && status != 401;
             let (cause, weight) = if refused { (Some("l7.websocket-refused"), weight.max(Weight::Warning)) } else { (cause, weight) };
-            let text = format!("{}{more}", format!("{question}: {status} {}", response.head.reason).trim_end());
+            let cut = response.head.cut || response.request.as_ref().is_some_and(|request| request.head.cut);
+            let glance = if cut { AT_A_GLANCE } else { "" };
+            let text = format!("{}{more}{glance}", format!("{question}: {status} {}", response.head.reason).trim_end());
             let finding = tell(rule, weight, layer, response.began, text);
             let finding = finding.for_cause(cause).on(self.ends.service()).worth(f64::from(status));
             sink.findings.push(match &response.request {
@@ -36,7 +39,7 @@ impl Http {
         }
         self.not_upgraded(response, sink);
         self.page_for_json(response, sink);
-        if matches!(status, 301 | 302 | 303 | 307 | 308) && response.head.location {
+        if matches!(status, 301 | 302 | 303 | 307 | 308) && (response.head.location || response.head.cut) {
             self.redirected(response, sink);
         }
     }
@@ -52,8 +55,8 @@ impl Http {
     }
 
     fn redirected(&mut self, response: &Response, sink: &mut Sink) {
-        let Some(request) = &response.request else { return };
-        if portal::stays(response.head.elsewhere.as_ref(), request.head.host.as_deref()) {
+        let Some(request) = response.request.as_ref().filter(|request| !request.head.target_cut) else { return };
+        if response.head.location && portal::stays(response.head.elsewhere.as_ref(), request.head.host.as_deref()) {
             let text = format!("{}: {} to another page of the same server", request.head.question, response.head.status);
             let finding = tell("http.redirect", Weight::Note, Layer::L7, response.began, text);
             sink.findings.push(finding.on(self.ends.service()).worth(response.head.status));
@@ -81,7 +84,11 @@ impl Http {
                 .iter()
                 .any(|words| said.contains(words));
         if !wants_tls {
-            return self.judge(response, sink);
+            // The words may be among those that were not captured.
+            if !response.cut {
+                self.judge(response, sink);
+            }
+            return;
         }
         let text = format!("plain HTTP was sent to port {}, where the server wants TLS: it answered 400 and says so", below.server_port);
         let finding = tell("tls.plaintext-request", Weight::Fault, Layer::L6, response.began, text);

@@ -5,6 +5,7 @@
 //! answer with status 400.
 
 mod body;
+mod glance;
 mod head;
 mod judging;
 mod portal;
@@ -15,7 +16,7 @@ mod tests;
 
 use super::gather::{Gather, Gathered, blank_line};
 use super::tell::{Mark, Open, Rules, tell};
-use super::{Below, Chunk, Conversation, End, Ends, Exchange, Sink, Talk, h2, recognise, text, websocket};
+use super::{Below, Chunk, Conversation, End, Ends, Exchange, Glance, Sink, Talk, h2, recognise, text, websocket};
 use crate::finding::Weight;
 use crate::flow::Side;
 use crate::packet::Stamp;
@@ -63,6 +64,11 @@ pub(super) struct Http {
     from_the_start: bool,
     /// The target of the tunnel that was asked for.
     tunnel: String,
+    /// Who spoke last, and whether what is read now is the first of its side since the other one spoke.
+    last: Option<Side>,
+    opens: bool,
+    /// Something of the server came that could not be read.
+    unread: bool,
     /// Something was lost: which answer belongs to which question is no longer sure.
     shaky: bool,
 }
@@ -91,6 +97,8 @@ struct Request {
     head: RequestHead,
     asked: Mark,
     done: Option<Stamp>,
+    /// It opened a turn of the client, and nothing else waited: the next turn of the server is its answer.
+    alone: bool,
 }
 
 struct Response {
@@ -100,6 +108,8 @@ struct Response {
     wait_ms: Option<f64>,
     think_ms: Option<f64>,
     sample: Vec<u8>,
+    /// Bytes of its body were not captured.
+    cut: bool,
     /// The first bytes of the body, and how many of them came.
     magic: ([u8; 3], usize),
     /// It has a body, as far as its head says.
@@ -123,12 +133,26 @@ impl Http {
             interim: 0,
             from_the_start: false,
             tunnel: String::new(),
+            last: None,
+            opens: false,
+            unread: false,
             shaky: false,
         }
     }
 
     fn half(&mut self, side: Side) -> &mut Half {
         if side == Side::Client { &mut self.asking } else { &mut self.answering }
+    }
+
+    /// Reads as far as it can.
+    fn read(&mut self, chunk: Chunk<'_>, below: &Below, sink: &mut Sink) {
+        let mut rest = chunk.bytes;
+        while !rest.is_empty() {
+            match self.step(Chunk { bytes: rest, ..chunk }, below, sink) {
+                Some(taken) => rest = rest.get(taken..).unwrap_or_default(),
+                None => return,
+            }
+        }
     }
 
     /// One step with what is left of a chunk: how many bytes were taken; `None` when the rest is of no use.
@@ -223,7 +247,8 @@ impl Http {
             // Most connections have one at a time.
             self.open.reserve_exact(1);
         }
-        self.open.push_back(Request { head, asked, done });
+        let alone = self.opens && self.open.is_empty();
+        self.open.push_back(Request { head, asked, done, alone });
     }
 
     /// The client had its connection, and took its time to ask.
@@ -246,6 +271,8 @@ impl Http {
         };
         if matches!(head.status, 100 | 102..=199) {
             self.interim = self.interim.saturating_add(1);
+            // It is still the client's turn.
+            self.last = Some(Side::Client);
             if self.interim == MOST_INTERIM {
                 self.malformed(&format!("after {MOST_INTERIM} interim answers none is final"), began, sink);
             }
@@ -253,11 +280,12 @@ impl Http {
         }
         self.interim = 0;
         let request = self.open.pop_front();
+        let paired = !self.shaky || (self.opens && self.open.is_empty() && request.as_ref().is_some_and(|request| request.alone));
         let method = request.as_ref().map_or(Method::Other, |request| request.head.method);
         let no_body = matches!(head.status, 101 | 204 | 304) || method == Method::Head || (method == Method::Connect && head.status < 300);
         let body = if no_body { None } else { head.body.take().or((!self.midstream_head(&request)).then_some(Body::UntilClose)) };
         let since = request.as_ref().and_then(|request| request.done).map(|done| self.last_answer.map_or(done, |last| done.max(last)));
-        let wait_ms = since.filter(|since| !self.shaky && *since <= began.at).map(|since| began.at.ms_since(since));
+        let wait_ms = since.filter(|since| paired && *since <= began.at).map(|since| began.at.ms_since(since));
         let think_ms = wait_ms.map(|wait| below.think_ms(wait));
         if let (Some(request), Some(think)) = (&request, think_ms) {
             RULES.thought(&self.ends, &request.head.question, think, request.asked, began, sink);
@@ -265,7 +293,7 @@ impl Http {
         let switches = self.switches(&head, request.as_ref(), began.at, sink);
         let status = head.status;
         let with_body = !matches!(body, None | Some(Body::Length(0)));
-        let response = Response { head, request, began, wait_ms, think_ms, sample: Vec::new(), magic: ([0; 3], 0), with_body };
+        let response = Response { head, request, began, wait_ms, think_ms, sample: Vec::new(), cut: false, magic: ([0; 3], 0), with_body };
         if response.head.status != 400 {
             self.judge(&response, sink);
         }
@@ -417,16 +445,32 @@ impl Http {
 
 impl Conversation for Http {
     fn chunk(&mut self, chunk: Chunk<'_>, below: &Below, sink: &mut Sink) {
+        let opens = self.takes_turn(chunk.from);
         let half = self.half(chunk.from);
         if half.hole && matches!(half.phase, Phase::Lost) {
             self.resync(chunk.from, chunk.bytes);
+            self.goes_on(&chunk, opens);
         }
-        let mut rest = chunk.bytes;
-        while !rest.is_empty() {
-            match self.step(Chunk { bytes: rest, ..chunk }, below, sink) {
-                Some(taken) => rest = rest.get(taken..).unwrap_or_default(),
-                None => return,
-            }
+        self.read(chunk, below, sink);
+    }
+
+    fn glance(&mut self, glance: Glance<'_>, below: &Below, sink: &mut Sink) {
+        let Glance { chunk, missing } = glance;
+        let opens = self.takes_turn(chunk.from);
+        let half = self.half(chunk.from);
+        let (lost, hole) = (matches!(half.phase, Phase::Lost), half.hole);
+        if matches!(half.phase, Phase::Tunnel) {
+            return self.through(sink, |inner, sink| inner.glance(glance, below, sink));
+        }
+        if lost && !(hole && self.begins_again(&chunk, opens)) {
+            return;
+        }
+        self.read(chunk, below, sink);
+        let half = self.half(chunk.from);
+        if matches!(half.phase, Phase::Head) && !half.gather.is_empty() {
+            self.cut_head(chunk.from, chunk.at, below, sink);
+        } else {
+            self.gap(chunk.from, missing, sink);
         }
     }
 
@@ -435,6 +479,10 @@ impl Conversation for Http {
     }
 
     fn gap(&mut self, from: Side, missing: u64, sink: &mut Sink) {
+        self.last = Some(from);
+        if let Some(current) = self.current.as_mut().filter(|_| from == Side::Server) {
+            current.cut = true;
+        }
         let followed = match &mut self.half(from).phase {
             Phase::Body(body) => body.skip(missing),
             Phase::Head | Phase::Lost => false,
@@ -463,7 +511,12 @@ impl Conversation for Http {
         }
         let open = std::mem::take(&mut self.open);
         for (index, request) in open.iter().enumerate() {
-            let open = Open { question: &request.head.question, asked: request.asked, done: request.done, reused: self.answered > 0 };
+            let open = Open {
+                question: &request.head.question,
+                asked: request.asked,
+                done: request.done,
+                reused: self.answered > 0 || self.unread,
+            };
             if index == 0 {
                 let rules = if request.head.method == Method::Connect { &TUNNEL } else { &RULES };
                 rules.unanswered(&self.ends, &open, how, at, below, sink);

@@ -8,6 +8,9 @@ use faultmap_model::Layer;
 
 /// An error of a proxy that may also be the word of the service behind it.
 pub(super) const PROXY_STATUS: &str = "http.proxy-status";
+/// A refusal that may be the word of either.
+pub(super) const PROXY_FORBIDDEN: &str = "http.proxy-forbidden";
+const OPEN: &str = " (the proxy's own word, or the service's behind it)";
 const REFUSED: &str = "l5.proxy-refused";
 
 /// What a proxy says of itself in an answer.
@@ -69,6 +72,11 @@ pub(super) fn judge(request: &RequestHead, response: &ResponseHead) -> Option<(J
     if status < 400 || status == 407 {
         return None;
     }
+    let for_proxy = request.absolute || request.method == Method::Connect;
+    // Whoever was to be reached may be one that cannot be.
+    if for_proxy && request.host_cut {
+        return Some((("http.status", Weight::Note, Layer::L5, Some(REFUSED)), String::new()));
+    }
     let own = response.proxy.error.is_some();
     let said = match (response.proxy.meaning(), response.proxy.error.as_deref()) {
         (Some(meaning), Some(error)) => format!(", the proxy's own word: {meaning} ({error})"),
@@ -95,9 +103,10 @@ pub(super) fn judge(request: &RequestHead, response: &ResponseHead) -> Option<(J
     match status {
         _ if own => Some((("http.status", Weight::Fault, Layer::L5, Some(REFUSED)), said)),
         // Who passes an answer on adds itself to Via, and Squid marks its own errors.
-        502..=504 if !response.proxy.via => {
-            Some(((PROXY_STATUS, Weight::Fault, Layer::L5, None), " (the proxy's own word, or the service's behind it)".to_owned()))
-        }
+        502..=504 if !response.proxy.via => Some(((PROXY_STATUS, Weight::Fault, Layer::L5, None), OPEN.to_owned())),
+        403 if !response.proxy.via => Some(((PROXY_FORBIDDEN, Weight::Fault, Layer::L5, None), OPEN.to_owned())),
+        // Its mark may be among the fields that were not captured.
+        _ if response.cut => Some((("http.status", Weight::Note, Layer::L5, None), String::new())),
         _ => None,
     }
 }
@@ -133,6 +142,8 @@ mod tests {
         check("GET http://shop.test/", "403 Forbidden\r\nX-Squid-Error: ERR_ACCESS_DENIED 0", 30, &refused);
         check("GET http://shop.test/", "502 Bad Gateway\r\nProxy-Status: gate.test; error=connection_refused", 30, &refused);
         check("GET http://shop.test/", "503 Service Unavailable", 30, &["http.proxy-status fault -"]);
+        check("GET http://shop.test/", "403 Forbidden", 30, &["http.proxy-forbidden fault -"]);
+        check("GET http://shop.test/", "403 No\r\nVia: 1.1 gate (squid/5.7)", 30, &["http.status warning l7.http-forbidden"]);
         check("GET http://shop.test/", "503 No\r\nVia: 1.1 gate (squid/5.7)", 30, &["http.status fault l7.http-unavailable"]);
         check("GET http://shop.test/", "404 Not Found", 30, &["http.status warning l7.http-not-found"]);
         check("GET http://shop.test/", "500 Internal Server Error", 30, &["http.status fault l7.http-server-error"]);

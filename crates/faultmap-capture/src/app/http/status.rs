@@ -39,6 +39,6 @@ pub(in crate::app) struct Asked {
 
 impl From<&RequestHead> for Asked {
     fn from(head: &RequestHead) -> Self {
-        Self { authorised: head.authorised, idle_curiosity: head.idle_curiosity }
+        Self { authorised: head.authorised, idle_curiosity: head.idle_curiosity || head.target_cut }
     }
 }

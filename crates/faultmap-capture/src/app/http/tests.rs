@@ -1,7 +1,7 @@
 //! HTTP/1 conversations written by hand.
 
 use crate::app::End;
-use crate::app::testkit::{C, Line, S, exchanges, rules, told};
+use crate::app::testkit::{C, Line, S, exchanges, rules, told, told_cut};
 use crate::flow::Side;
 
 const GET: &[u8] = b"GET /a?token=secret HTTP/1.1\r\nHost: shop.test:8080\r\nCookie: secret\r\n\r\n";
@@ -190,4 +190,64 @@ fn what_the_server_said_and_nobody_could_read_may_be_the_answer() {
     check(Some(at(10)), false, 0);
     check(None, true, 0);
     check(None, false, 1);
+}
+
+/// What is told where 30 bytes of each segment were captured, as by `tcpdump -s 96`.
+#[track_caller]
+fn check_cut(lines: &[Line<'_>], how: End, expect: &[&str], said: &[&str]) {
+    let sink = told_cut(80, lines, how, 9000, 30);
+    let rows = |rows: &[&str]| rows.iter().map(|row| (*row).to_owned()).collect::<Vec<_>>();
+    assert_eq!((rules(&sink), exchanges(&sink)), (rows(expect), rows(said)), "{:?}", sink.findings);
+    assert!(!format!("{sink:?}").contains("secret"));
+}
+
+#[test]
+fn the_first_line_tells_a_status_though_the_rest_was_cut_off() {
+    let ask: &[u8] = b"GET /pay HTTP/1.1\r\nHost: shop.test\r\nCookie: secret\r\n\r\n";
+    let answer = |status: &str| format!("HTTP/1.1 {status}\r\nServer: a\r\nContent-Length: 1000\r\n\r\n{}", "x".repeat(1000));
+    let gives = |status: &str, expect: &[&str], said: &str| {
+        check_cut(&[(C, 1, ask), (S, 20, answer(status).as_bytes())], End::Closed, expect, &[said])
+    };
+    gives("200 OK", &[], "GET /pay > 200");
+    gives("503 Service Unavailable", &["http.status fault l7.http-unavailable"], "GET /pay > 503");
+    gives("404 Not Found", &["http.status warning l7.http-not-found"], "GET /pay > 404");
+    // It may have wanted TLS; the client may have brought a login.
+    gives("400 Bad Request", &[], "GET /pay > 400");
+    gives("401 Unauthorized", &["http.status note l7.http-unauthorized"], "GET /pay > 401");
+    let sink = told_cut(80, &[(C, 1, ask), (S, 20, answer("500 Oh").as_bytes())], End::Closed, 30, 30);
+    assert!(sink.findings[0].text.contains("as far as its first bytes tell"), "{}", sink.findings[0].text);
+}
+
+#[test]
+fn behind_a_cut_the_sides_are_followed_by_their_turns() {
+    let ask: &[u8] = b"GET /a HTTP/1.1\r\nHost: a.long.name.example\r\n\r\n";
+    let page: &[u8] = b"HTTP/1.1 200 OK\r\nContent-Length: 5000\r\n\r\nmuch more than that";
+    let looks_like_one: &[u8] = b"HTTP/1.1 500 is what a page about HTTP says, in its middle";
+    let broken: &[u8] = b"HTTP/1.1 502 Bad Gateway\r\nContent-Length: 50\r\n\r\nmuch more than that";
+    let lines: [Line<'_>; 6] = [(C, 1, ask), (S, 20, page), (S, 21, looks_like_one), (C, 40, ask), (S, 1900, broken), (C, 2000, ask)];
+    let rules =
+        ["http.server-think warning l7.service-slow", "http.status fault l7.http-bad-gateway", "http.unanswered warning l7.service-mute"];
+    check_cut(&lines, End::Cut, &rules, &["GET /a > 200", "GET /a > 502", "GET /a > "]);
+}
+
+#[test]
+fn a_target_that_was_cut_shows_no_user_and_no_more_than_it_says() {
+    let to_proxy: &[u8] = b"GET http://joe:secret@shop.example.test/page HTTP/1.1\r\nHost: shop.example.test\r\n\r\n";
+    let forbidden: &[u8] = b"HTTP/1.1 403 Forbidden\r\nServer: a\r\nContent-Length: 5\r\n\r\nnever";
+    check_cut(&[(C, 1, to_proxy), (S, 20, forbidden)], End::Closed, &["http.status note l5.proxy-refused"], &["GET http://… > 403"]);
+    let long: &[u8] = b"GET /a/very/long/path/of/a/page HTTP/1.1\r\nHost: shop.test\r\n\r\n";
+    let missing: &[u8] = b"HTTP/1.1 404 Not Found\r\nServer: a\r\nContent-Length: 5\r\n\r\nnever";
+    let said = ["GET /a/very/long/path/of/a/pag… > 404"];
+    check_cut(&[(C, 1, long), (S, 20, missing)], End::Closed, &["http.status note l7.http-not-found"], &said);
+}
+
+#[test]
+fn a_tunnel_is_followed_though_the_proxys_answer_was_cut() {
+    let lines: [Line<'_>; 4] = [
+        (C, 1, b"CONNECT shop.test:443 HTTP/1.1\r\nHost: shop.test:443\r\n\r\n"),
+        (S, 20, b"HTTP/1.1 200 Connection established\r\n\r\n"),
+        (C, 21, &[22, 3, 1, 0, 5, 1, 0, 0, 1, 3]),
+        (S, 50, &[21, 3, 3, 0, 2, 2, 112]),
+    ];
+    check_cut(&lines, End::Closed, &["tls.alert fault l6.sni-rejected"], &["CONNECT shop.test:443 > 200"]);
 }

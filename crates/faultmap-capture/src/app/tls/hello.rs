@@ -11,6 +11,14 @@ const RETRY: [u8; 32] = [
     0xcf, 0x21, 0xad, 0x74, 0xe5, 0x9a, 0x61, 0x11, 0xbe, 0x1d, 0x8c, 0x02, 0x1e, 0x65, 0xb8, 0x91, 0xc2, 0xa2, 0x11, 0x16, 0x7a, 0xbb,
     0x8c, 0x5e, 0x07, 0x9e, 0x09, 0xe2, 0xc8, 0xa8, 0x33, 0x9c,
 ];
+/// Bytes of a random that tell whether it is that one.
+const TELLING: usize = 8;
+
+/// Whether a random, of which the first bytes are there, is that of a HelloRetryRequest; `None` where they are too few.
+pub(super) fn is_retry(random: &[u8]) -> Option<bool> {
+    (random.len() >= TELLING).then(|| random.iter().zip(RETRY).all(|(byte, retry)| *byte == retry))
+}
+
 /// Protocol names of one offer that are kept.
 const MOST_PROTOCOLS: usize = 8;
 

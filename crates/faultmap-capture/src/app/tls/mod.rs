@@ -6,6 +6,7 @@
 mod alert;
 mod certificate;
 mod encrypted;
+mod glance;
 pub(super) mod hello;
 mod record;
 #[cfg(test)]
@@ -13,7 +14,7 @@ mod tests;
 
 use super::gather::{Gather, Gathered};
 use super::tell::{Mark, Open, Rules, SLOW_MS, tell};
-use super::{Below, Chunk, Conversation, End, Ends, Exchange, Sink, text};
+use super::{Below, Chunk, Conversation, End, Ends, Exchange, Glance, Sink, text};
 use crate::finding::Weight;
 use crate::flow::Side;
 use crate::packet::Stamp;
@@ -38,6 +39,8 @@ const AT_ONCE_MS: f64 = 1000.0;
 /// Bytes of an answer in plain text that are looked at.
 const PLAIN: usize = 16;
 const TLS13: u16 = 0x0304;
+/// The version of a ServerHello that was cut before it says so.
+const UNKNOWN: u16 = 0;
 
 const RULES: Rules = Rules { think: "tls.handshake-slow", unanswered: "tls.no-server-hello", closed: "tls.closed-in-handshake" };
 
@@ -75,6 +78,8 @@ pub(super) struct Tls {
     turns: Turns,
     told: bool,
     last: Mark,
+    /// Of a hello only the beginning was captured.
+    glanced: bool,
 }
 
 #[derive(Default)]
@@ -85,6 +90,8 @@ struct Half {
     deaf: bool,
     /// The place of the next record is lost.
     lost: bool,
+    /// Records of it were cut off, headers and all.
+    missed: bool,
     /// Because something was not captured: a later chunk may begin with a record again. Bytes that break the rules are no TLS any more.
     hole: bool,
     encrypted: bool,
@@ -117,6 +124,7 @@ impl Tls {
             turns: Turns::default(),
             told: false,
             last: Mark::default(),
+            glanced: false,
         }
     }
 
@@ -126,6 +134,7 @@ impl Tls {
 
     fn content(&mut self, chunk: Chunk<'_>, (kind, len, part, last): (u8, u16, &[u8], bool), below: &Below, sink: &mut Sink) {
         let mark = Mark::from(&chunk);
+        self.settle_version(chunk.from, kind);
         let chosen = self.chosen.map(|(hello, _)| hello);
         let half = self.half(chunk.from);
         match kind {
@@ -239,7 +248,7 @@ impl Tls {
             let finding = tell(RULES.think, Weight::Warning, Layer::L6, mark, text).and(asked);
             sink.findings.push(finding.on(self.ends.service()).worth(think));
         }
-        if chosen.version < 0x0303 {
+        if (1..0x0303).contains(&chosen.version) {
             let text = format!("the server chose {}, which RFC 8996 gives up", hello::version_name(chosen.version));
             sink.findings.push(tell("tls.old-version", Weight::Note, Layer::L6, mark, text).on(self.ends.service()));
         }
@@ -295,7 +304,11 @@ impl Tls {
             self.done(mark, sink);
         }
         // The first sealed record of a client of TLS 1.3 ends the handshake; it asks nothing.
-        if !before && chosen.is_some_and(|chosen| chosen.version == TLS13) {
+        if !before && chosen.is_some_and(|chosen| matches!(chosen.version, TLS13 | UNKNOWN)) {
+            return;
+        }
+        // What was asked or answered may have been cut off.
+        if self.halves.iter().any(|half| half.missed) {
             return;
         }
         let client_leaves = self.halves[0].last_len == SEALED_ALERT;
@@ -388,7 +401,7 @@ impl Tls {
         }
         let service = self.ends.service();
         match (client.first_data, server.first_data) {
-            (Some((SEALED_ALERT, mark)), _) if client.data == 1 => {
+            (Some((SEALED_ALERT, mark)), _) if client.data == 1 && !client.missed => {
                 let text = "the client ended the handshake with a message of the length of an alert, after the server's certificate: most likely \
                             it has something against that (what it said is encrypted)";
                 // Which of its defects it is, the client alone knows.
@@ -477,11 +490,15 @@ impl Conversation for Tls {
         }
     }
 
+    fn glance(&mut self, glance: Glance<'_>, below: &Below, sink: &mut Sink) {
+        self.cut(glance, below, sink);
+    }
+
     fn gap(&mut self, from: Side, missing: u64, _sink: &mut Sink) {
         let half = self.half(from);
         half.message.clear();
         half.deaf = true;
-        if !half.records.skip(missing) {
+        if !half.records.skip(missing).1 {
             (half.lost, half.hole) = (true, !half.lost || half.hole);
         }
     }
@@ -494,8 +511,14 @@ impl Conversation for Tls {
             return self.tell_handshake(why.to_owned(), None, false, sink);
         }
         // What the capture lost may have been the rest of the handshake.
-        if !self.finished && self.halves.iter().all(|half| !half.deaf && !half.lost) {
+        let readable = |half: &Half| !half.deaf && !half.lost;
+        let silent = self.glanced && self.chosen.is_none() && readable(&self.halves[1]);
+        if !self.finished && (silent || self.halves.iter().all(readable)) {
             self.unfinished(how, at, below, sink);
+        }
+        // The end of the handshake may have been cut off.
+        if self.glanced && !silent {
+            return;
         }
         let answer = if self.chosen.is_some() { "unfinished" } else { "" };
         self.tell_handshake(answer.to_owned(), None, false, sink);

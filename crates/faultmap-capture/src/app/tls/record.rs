@@ -75,14 +75,16 @@ impl Records {
         self.header.get(..self.have).unwrap_or_default()
     }
 
-    /// Steps over bytes that were not captured; false if the place of the next header is lost.
-    pub(super) fn skip(&mut self, missing: u64) -> bool {
-        if missing < u64::from(self.left) {
+    /// Steps over bytes that were not captured: what of the record under way they end, and whether the place of the next header is still known.
+    pub(super) fn skip(&mut self, missing: u64) -> (Option<(u8, u16)>, bool) {
+        let left = u64::from(self.left);
+        if missing < left {
             self.left -= missing as u16;
-            return true;
+            return (None, true);
         }
+        let ended = (left > 0).then(|| (self.header[0], self.len()));
         *self = Self::default();
-        false
+        (ended, left > 0 && missing == left)
     }
 
     /// Whether a record may begin here, for who looks for one.

@@ -47,6 +47,8 @@ pub(crate) struct About {
     pub(crate) message_cut: bool,
     /// The conversation in it knows where messages end.
     pub(crate) messages_known: bool,
+    /// Which protocol is spoken is not known, because the capture cut that off.
+    pub(crate) unreadable: bool,
 }
 
 impl About {
@@ -430,8 +432,9 @@ impl Report<'_> {
             let rule = rule("tcp.rst-forged", Weight::Warning, Layer::L4, Some("l4.reset-mid-stream"));
             return self.at(rule, None, reset.seen, text, Some(f64::from(reset.ttl)));
         }
-        let cut_short =
-            reset.by == Side::Server && !at.closing && (self.about.message_cut || (at.unacked > 0 && !self.about.messages_known));
+        let cut_short = reset.by == Side::Server
+            && !at.closing
+            && (self.about.message_cut || (at.unacked > 0 && !self.about.messages_known && !self.about.unreadable));
         if cut_short {
             let text = format!("the server reset the connection in the middle of its answer, with {} bytes not acknowledged", at.unacked);
             let rule = rule("tcp.rst-mid-response", Weight::Fault, Layer::L4, Some("l4.reset-mid-stream"));
@@ -439,7 +442,7 @@ impl Report<'_> {
         }
         let answered = self.tcp.half(Side::Server).data_segments > 0;
         // A connection that was used before and is reset at the next question: the conversation in it tells of that.
-        let reused = answered && self.about.messages_known;
+        let reused = answered && (self.about.messages_known || self.about.unreadable);
         if reset.by == Side::Server && at.question_open && !at.closing && !reused {
             let (layer, cause) = if answered { (Layer::L4, "l4.reset-mid-stream") } else { (Layer::L5, "l5.closed-without-answer") };
             let text = format!("the server reset the connection {:.0} ms after a question, without an answer", at.quiet_ms);
