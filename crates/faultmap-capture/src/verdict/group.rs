@@ -3,7 +3,7 @@
 
 use super::census::Census;
 use super::filter;
-use super::problem::{MOST_FLOWS, join};
+use super::problem::{MOST_FLOWS, Problem, join};
 use super::weigh::Weighed;
 use crate::analysis::Outcome;
 use crate::finding::{Cited, Party};
@@ -160,8 +160,7 @@ fn finding(one: &Weighed) -> CaptureFinding {
         confidence: problem.confidence,
         breaks: one.breaks,
         // A finding is of packets that were sent and seen: it holds whatever others were answered. Only what was guessed from silence gives way.
-        // Small datagrams that were answered say nothing of large ones.
-        despite_answers: problem.proven || problem.rule == "dns.large-answer-lost",
+        despite_answers: problem.proven || says_nothing_of(problem),
         side: side(problem.cause.layer, problem.party),
         at: words(problem.party),
         summary: sentence(one),
@@ -170,6 +169,12 @@ fn finding(one: &Weighed) -> CaptureFinding {
         flows: problem.flows.len() as u64,
         decides: problem.decides.clone(),
     }
+}
+
+/// What others were answered says nothing of it: small packets that pass of large ones that do not, and answers that go by here of whether they arrive.
+fn says_nothing_of(problem: &Problem) -> bool {
+    matches!(problem.rule, "dns.large-answer-lost" | "dns.answers-lost" | "tcp.synack-unheard")
+        || matches!(problem.cause.id, "l3.pmtu-blackhole" | "l2.mtu-mismatch")
 }
 
 const fn side(layer: Layer, party: Party) -> Where {
@@ -309,7 +314,7 @@ impl Group {
 }
 
 /// A question without an answer concerns as many packets as it had tries, though it is one.
-fn tries(problem: &super::problem::Problem) -> u64 {
+fn tries(problem: &Problem) -> u64 {
     if problem.rule == "dns.timeout" { problem.cited.count } else { 0 }
 }
 

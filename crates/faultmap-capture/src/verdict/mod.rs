@@ -5,6 +5,7 @@ mod census;
 mod challenge;
 mod distance;
 mod documents;
+mod elsewhere;
 mod extra;
 mod families;
 mod filter;
@@ -67,6 +68,7 @@ pub fn judge(outcome: &Outcome) -> Judgement {
     let mut insights = insight::all(outcome);
     insights.join(families::all(outcome));
     insights.join(idle::all(outcome));
+    insights.join(elsewhere::all(outcome));
     let mut problems = problem::gather(outcome, &census, &insights.explained);
     problems.extend(silence::problems(outcome, &census, &insights.explained));
     problems.extend(insights.problems);

@@ -225,7 +225,7 @@ fn candidates(finding: &Finding, outcome: &Outcome, census: &Census) -> Vec<(&'s
 }
 
 /// Whether two addresses may lie on one medium: networks of IPv6 have 64 bits (RFC 4291 §2.5.4), those of IPv4 are told apart from 16 bits on.
-fn same_network(a: IpAddr, b: IpAddr) -> bool {
+pub(super) fn same_network(a: IpAddr, b: IpAddr) -> bool {
     match (a, b) {
         (IpAddr::V4(a), IpAddr::V4(b)) => a.octets()[..2] == b.octets()[..2],
         (IpAddr::V6(a), IpAddr::V6(b)) => a.segments()[..4] == b.segments()[..4],

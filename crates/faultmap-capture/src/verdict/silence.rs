@@ -9,7 +9,7 @@ use crate::flow::{FlowId, FlowRecord};
 use faultmap_model::causes;
 use faultmap_model::verdict::NextStep;
 use std::collections::{BTreeMap, BTreeSet};
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 
 /// What the same host did beside its silence.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -89,7 +89,10 @@ fn explain(server: SocketAddr, dns: bool, findings: &[&Finding], outcome: &Outco
         () => Otherwise::Nothing,
     };
     let tries: u64 = findings.iter().map(|finding| finding.cited.count).sum();
-    let causes = if dns { dns_causes(otherwise) } else { tcp_causes(otherwise) };
+    let mut causes = if dns { dns_causes(otherwise) } else { tcp_causes(otherwise) }.to_vec();
+    if otherwise == Otherwise::Nothing && is_of_another_private_network(server.ip(), outcome) {
+        causes.push(("l3.private-address", 0.35));
+    }
     let text = sentence(server, dns, otherwise, findings.len(), tries);
     let decides = decides(server, dns, otherwise);
     causes.iter().filter_map(|(cause, confidence)| one(cause, *confidence, server, findings, &text, &decides)).collect()
@@ -101,10 +104,27 @@ fn delivered(findings: &[&Finding], outcome: &Outcome, census: &Census) -> bool 
     flows.all(|flow| flow.is_some_and(|flow| flow.delivered))
 }
 
+/// A name led to an address of a private network (RFC 1918, RFC 6598, RFC 4193) of which nobody else is heard here: it may be one of somewhere else.
+fn is_of_another_private_network(ip: IpAddr, outcome: &Outcome) -> bool {
+    let named = outcome.names.iter().any(|(_, addresses)| addresses.contains(&ip));
+    let near = |other: IpAddr| other != ip && problem::same_network(other, ip);
+    let known = |flow: &FlowRecord| near(flow.client.ip()) || (near(flow.server.ip()) && flow.packets.server > 0);
+    is_private(ip) && named && !outcome.flows.iter().any(known)
+}
+
+fn is_private(ip: IpAddr) -> bool {
+    match ip {
+        IpAddr::V4(ip) => ip.is_private() || matches!(ip.octets(), [100, 64..=127, ..]),
+        IpAddr::V6(ip) => ip.is_unique_local(),
+    }
+}
+
 /// A connect without an answer. A listener whose queue is full, and a filter, look the same where the host answers otherwise.
 const fn tcp_causes(otherwise: Otherwise) -> &'static [(&'static str, f64)] {
     match otherwise {
-        Otherwise::SamePort => &[("l4.accept-queue-full", 0.5), ("l4.conntrack-full", 0.3), ("l4.port-filtered", 0.25)],
+        Otherwise::SamePort => {
+            &[("l4.accept-queue-full", 0.5), ("l4.conntrack-full", 0.3), ("l4.port-filtered", 0.25), ("l4.snat-ports-exhausted", 0.2)]
+        }
         Otherwise::OtherPort => &[("l4.port-filtered", 0.85), ("l4.accept-queue-full", 0.2)],
         Otherwise::OnMedium => {
             &[("l4.port-filtered", 0.5), ("l3.rp-filter", 0.3), ("l3.no-return-route", 0.25), ("l4.accept-queue-full", 0.2)]

@@ -208,3 +208,11 @@ fn silence_that_connections_survived_and_died_of_is_remembered() {
     let dies: Vec<Said> = lives.into_iter().chain([again(5022.0), again(5230.0), again(5640.0), again(6440.0)]).collect();
     assert_eq!(pauses(&dies), Some((2000.0, Some(3000.0))));
 }
+
+#[test]
+fn the_first_ack_of_a_capture_that_began_late_is_no_progress_where_it_covers_nothing() {
+    let mut wire = Wire::new();
+    let large = |ms| server(ms, ACK, 1, 101, 1448);
+    wire.story(&[large(0.0), large(400.0), large(1200.0), large(2800.0), client(5000.0, ACK.with(TcpFlags::FIN), 101, 1, 0)]);
+    check(wire, SIZE, &[("ip.pmtu-blackhole", Weight::Fault, Some("l3.pmtu-blackhole"))]);
+}

@@ -23,6 +23,11 @@ impl Tcp {
             beyond_what_was_seen(receiver, sender, ack, segment);
         }
         let fresh_sack = sacks(receiver, sender, ack, segment);
+        // The first ACK of a capture that began later may cover nothing of what was seen: it is no progress.
+        let covers_nothing = sender.una.is_none() && sender.seen && ack <= 0;
+        if covers_nothing {
+            sender.una = Some(ack);
+        }
         let mark = if sender.una.is_none_or(|una| ack > una) {
             let needless = progress(receiver, sender, ack, segment);
             self.needless(segment.from.other(), needless);

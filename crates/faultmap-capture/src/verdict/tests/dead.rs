@@ -169,3 +169,40 @@ fn a_router_that_refuses_dns_over_tcp_blocks_it_as_well() {
     check(&outcome(vec![tcp.clone()], vec![rejected(), truncated]), Status::Fault, Some("l7.dns-tcp-blocked"), 1);
     check(&outcome(vec![tcp], vec![rejected()]), Status::Fault, Some("l4.firewall-reject"), 1);
 }
+
+/// A question to one address, and an answer from another to the same port.
+fn answered_from(id: u64, asked: &str, from: &str) -> [FlowRecord; 2] {
+    let datagrams = |id: u64, server: &str, client: u64, packets: u64| {
+        let mut flow = flow(id, server, State::Sf);
+        (flow.protocol, flow.tcp, flow.client) = (Protocol::Udp, None, at("10.1.0.2:50000"));
+        (flow.packets.client, flow.packets.server) = (client, packets);
+        flow
+    };
+    [datagrams(id, asked, 2, 0), datagrams(id + 1, from, 0, 2)]
+}
+
+#[test]
+fn an_answer_from_an_address_that_was_not_asked_is_no_answer() {
+    check(&outcome(answered_from(1, "10.0.0.53:53", "10.0.0.80:53").into(), vec![]), Status::Fault, Some("l3.no-return-route"), 1);
+    // Who asks a group is answered by its members.
+    check(&outcome(answered_from(1, "224.0.0.251:53", "10.0.0.80:53").into(), vec![]), Status::Healthy, None, 0);
+    // Both were asked from the same port: one of the two is enough.
+    let mut both = answered_from(1, "10.0.0.53:53", "10.0.0.80:53");
+    both[1].packets.client = 1;
+    check(&outcome(both.into(), vec![]), Status::Healthy, None, 0);
+}
+
+#[test]
+fn a_private_address_of_which_nobody_else_is_heard_may_be_one_of_elsewhere() {
+    let causes = |server: &str, client: &str| {
+        let (mut flow, silence) = silent(1, server);
+        flow.client = at(client);
+        let silence = Finding { blames: service(server), ..silence };
+        let mut outcome = outcome(vec![flow], vec![silence]);
+        outcome.names.learn("shop.test".to_owned(), &[at(server).ip()]);
+        candidates(&judge(&outcome)).contains(&"l3.private-address")
+    };
+    assert!(causes("192.168.77.7:443", "10.1.0.2:40000"));
+    assert!(!causes("10.1.7.7:443", "10.1.0.2:40000"), "of the same network");
+    assert!(!causes("198.51.100.7:443", "10.1.0.2:40000"), "a public one");
+}
