@@ -128,6 +128,9 @@ pub struct ArpProbe {
     pub macs: Vec<String>,
     /// The MAC that the kernel's entry held at that time.
     pub entry_mac: Option<String>,
+    /// Where several answered: whether they are interfaces of one host, by the numbers of its packets. `None` when it does not show.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub one_host: Option<bool>,
 }
 
 /// The kernel's route toward an address (`RTM_GETROUTE`).

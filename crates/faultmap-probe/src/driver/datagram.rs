@@ -12,6 +12,7 @@ use std::time::{Duration, Instant};
 use tokio::io::AsyncReadExt;
 
 const UDP_WAIT: Duration = Duration::from_millis(2_500);
+const ASK_OVER_TCP: Duration = Duration::from_millis(1_500);
 /// A resolution of an address that nobody has fails after three solicitations, a second apart; its end is reported.
 const REPORTED_MISSING: Duration = Duration::from_millis(3_400);
 /// The first packet to an address leaves before the others.
@@ -111,11 +112,23 @@ impl Check<'_> {
         self.approach(server.ip(), Role::Target);
         let name = if self.target.path.is_empty() { "." } else { &self.target.path };
         let (v4, v6) = tokio::join!(self.ask_server(server, name, RecordType::A), self.ask_server(server, name, RecordType::Aaaa));
+        let silent = [(v4, RecordType::A), (v6, RecordType::Aaaa)].into_iter().find(|(answered, _)| !answered).map(|(_, silent)| silent);
         if !v4 && !v6 && !self.is_local(server.ip()) {
-            self.split_datagram(server, Role::Target).await;
+            tokio::join!(self.split_datagram(server, Role::Target), self.ask_over_tcp(server, name, RecordType::A));
+        } else if let Some(silent) = silent.filter(|_| !self.is_local(server.ip())) {
+            tokio::join!(self.ask_over_tcp(server, name, silent), self.fragments(server.ip()));
         } else {
             self.fragments(server.ip()).await;
         }
+    }
+
+    /// What stayed silent over UDP: a service that answers it over TCP is alive, and one whose kernel alone takes the connection is not.
+    async fn ask_over_tcp(&self, server: SocketAddr, name: &str, record_type: RecordType) {
+        let wait = self.within(ASK_OVER_TCP);
+        let ask = DnsAsk { wait, ..DnsAsk::new(server, Role::Control, Transport::Tcp, name, record_type) };
+        tokio::join!(self.control_connect(server, wait), async {
+            self.rec.ask(dns::query(&ask)).await;
+        });
     }
 
     async fn ask_server(&self, server: SocketAddr, name: &str, record_type: RecordType) -> bool {
@@ -161,7 +174,11 @@ impl Check<'_> {
             Ok(Err(error)) if error.kind() == std::io::ErrorKind::ConnectionReset => SessionOutcome::Reset,
             Ok(Err(error)) => SessionOutcome::Failed { why: error.kind().to_string() },
         };
+        let mute = outcome == SessionOutcome::Open;
         self.rec.note(asked, SessionEnd { to, outcome, tcp: tcp.as_ref().and_then(tcp_health) });
+        if mute && self.proxy().is_none() {
+            self.interposition(to).await;
+        }
     }
 }
 

@@ -13,6 +13,8 @@ const FAR_MS: f64 = 80.0;
 const LIGHT_CONNECTS: u32 = 10;
 /// ... and of the closer look.
 const CLOSE_CONNECTS: u32 = 16;
+/// A SYN is sent again after a second (RFC 6298 2.1): who is late by then, and on a short path, is lost.
+const CLOSE_WAIT: Duration = Duration::from_millis(900);
 /// Beyond the round trip: a closed port's RST needs no program.
 const SCOUT_SLACK: Duration = Duration::from_millis(40);
 /// An answer later than this was sent again, or is not coming.
@@ -52,17 +54,7 @@ impl Check<'_> {
 
     /// SYNs to the discard port, if it answers the first of them (most hosts answer a closed port with RST). A host that drops them tells nothing.
     async fn tcp_train(&self, to: SocketAddr) {
-        let rtt_ms = self.rec.look(|seen| {
-            seen.iter().find_map(|o| match &o.seen {
-                Seen::TcpConnect(TcpConnect { to: at, outcome: ConnectOutcome::Connected { rtt_ms, retransmits: 0, .. }, .. })
-                    if *at == to =>
-                {
-                    Some(*rtt_ms)
-                }
-                _ => None,
-            })
-        });
-        let rtt = Duration::from_secs_f64((rtt_ms.unwrap_or(50.0) / 1_000.0).clamp(0.0, 1.0));
+        let rtt = self.round_trip(to).unwrap_or(Duration::from_millis(50));
         let closed = SocketAddr::new(to.ip(), split::CONTROL_PORTS[3]);
         for _ in 0..2 {
             if closed == to || self.answering_control(to).is_some() {
@@ -73,6 +65,24 @@ impl Check<'_> {
         if let Some(control) = self.answering_control(to) {
             self.rec.ask(repeat(control, LIGHT_CONNECTS, self.within(rtt * 3 + TRAIN_SLACK))).await;
         }
+    }
+
+    /// Of the handshake, where no SYN was sent again, or of the conversation; a second at most.
+    pub(super) fn round_trip(&self, to: SocketAddr) -> Option<Duration> {
+        let measured = self.rec.look(|seen| {
+            let each = seen.iter().filter_map(|o| match &o.seen {
+                Seen::TcpConnect(TcpConnect { to: at, outcome: ConnectOutcome::Connected { rtt_ms, retransmits: 0, .. }, .. })
+                    if *at == to =>
+                {
+                    Some(*rtt_ms)
+                }
+                Seen::HttpExchange(http) if http.to == to => http.tcp.as_ref().map(|tcp| tcp.min_rtt_ms).filter(|rtt| *rtt > 0.0),
+                Seen::TlsHandshake(tls) if tls.to == to => tls.tcp.as_ref().map(|tcp| tcp.min_rtt_ms).filter(|rtt| *rtt > 0.0),
+                _ => None,
+            });
+            each.min_by(f64::total_cmp)
+        });
+        measured.map(|rtt_ms| Duration::from_secs_f64((rtt_ms / 1_000.0).clamp(0.0, 1.0)))
     }
 
     /// The conversation stalls while TCP sends segments again: is it the path?
@@ -119,7 +129,8 @@ impl Check<'_> {
     async fn connect_train(&self, to: SocketAddr) {
         let usual = split::CONTROL_PORTS.into_iter().rev().find(|port| *port != to.port()).unwrap_or(9);
         let control = self.answering_control(to).unwrap_or(SocketAddr::new(to.ip(), usual));
-        let wait = self.within(Duration::from_millis(900));
+        let patience = self.round_trip(to).map_or(CLOSE_WAIT, |rtt| CLOSE_WAIT.max(rtt * 2));
+        let wait = self.within(patience);
         tokio::join!(self.rec.ask(repeat(to, CLOSE_CONNECTS, wait)), self.rec.ask(repeat(control, CLOSE_CONNECTS, wait)));
     }
 

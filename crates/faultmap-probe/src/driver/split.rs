@@ -31,6 +31,9 @@ const SIBLING_AFTER: Duration = Duration::from_millis(1_120);
 /// A router reports a failed resolution after three seconds.
 const SIBLING_WAIT: Duration = Duration::from_millis(3_300);
 const REPEAT_WAIT: Duration = Duration::from_millis(900);
+/// Whoever answers every handshake does it from nearer than the target.
+const NOBODY_WAIT: Duration = Duration::from_millis(400);
+const NOBODY_SLACK: Duration = Duration::from_millis(60);
 /// One window of the ingress reading.
 const INGRESS_WINDOW: Duration = Duration::from_millis(220);
 /// A stale entry runs DELAY (5 s) and PROBE (3 s) before the kernel gives it up (net/core/neighbour.c).
@@ -349,7 +352,7 @@ impl Check<'_> {
             return;
         }
         let nobody = nobody_of(to.ip());
-        let wait = Duration::from_millis(400);
+        let wait = self.round_trip(to).map_or(NOBODY_WAIT, |rtt| (rtt * 3 + NOBODY_SLACK).min(NOBODY_WAIT));
         tokio::join!(
             self.control_connect(SocketAddr::new(to.ip(), CONTROL_PORTS[3]), wait),
             self.control_connect(SocketAddr::new(nobody, CONTROL_PORTS[3]), wait)

@@ -1,5 +1,6 @@
 //! Which stations claim an on-link address? (Needs CAP_NET_RAW.) Sends ARP requests or neighbour solicitations only.
 
+use super::identity::one_host;
 use crate::sock::link_layer::{self, Station};
 use crate::sock::packet;
 use crate::sock::watched::watch;
@@ -19,11 +20,17 @@ const MOST_AT_ONCE: usize = 256;
 /// station may be slower than the first.
 pub async fn arp_probe(address: IpAddr, iface: &str, tries: u32, wait: Duration) -> Result<ArpProbe, NotAsked> {
     let asker = Asker::open(address, iface).map_err(|error| not_asked(&error))?;
-    let mut seen = ArpProbe { address, iface: iface.to_owned(), sent: 0, macs: Vec::new(), entry_mac: None };
+    let mut seen = ArpProbe { address, iface: iface.to_owned(), sent: 0, macs: Vec::new(), entry_mac: None, one_host: None };
+    let mut macs = Vec::new();
     for _ in 0..tries.clamp(1, MOST_TRIES) {
         seen.sent += u32::from(asker.fd.get_ref().send_to(&asker.request, &asker.to).is_ok());
-        asker.listen(Instant::now() + wait, &mut seen.macs).await;
+        asker.listen(Instant::now() + wait, &mut macs).await;
     }
+    if let (IpAddr::V4(address), [_, _, ..]) = (address, macs.as_slice()) {
+        let station = link_layer::station(iface, address.into()).map_err(|error| not_asked(&error))?;
+        seen.one_host = one_host(address, &station, &macs).await;
+    }
+    seen.macs = macs.into_iter().map(packet::spelled).collect();
     seen.entry_mac = faultmap_host::neighbor(address, iface).1;
     Ok(seen)
 }
@@ -46,7 +53,7 @@ impl Asker {
         Ok(Self { fd: watch(socket, Interest::READABLE)?, request, to, address })
     }
 
-    async fn listen(&self, deadline: Instant, macs: &mut Vec<String>) {
+    async fn listen(&self, deadline: Instant, macs: &mut Vec<[u8; 6]>) {
         loop {
             self.take_in(macs);
             match timeout_at(deadline, self.fd.ready(Interest::READABLE)).await {
@@ -56,7 +63,7 @@ impl Asker {
         }
     }
 
-    fn take_in(&self, macs: &mut Vec<String>) {
+    fn take_in(&self, macs: &mut Vec<[u8; 6]>) {
         let mut socket = self.fd.get_ref();
         let mut bytes = [0_u8; 256];
         for _ in 0..MOST_AT_ONCE {
@@ -68,7 +75,7 @@ impl Asker {
                 IpAddr::V4(target) => packet::read_arp_reply(heard, target),
                 IpAddr::V6(target) => packet::read_neighbor_advertisement(heard, target),
             };
-            if let Some(mac) = mac.map(packet::spelled).filter(|mac| !macs.contains(mac)) {
+            if let Some(mac) = mac.filter(|mac| !macs.contains(mac)) {
                 macs.push(mac);
             }
         }

@@ -8,6 +8,7 @@ mod arp;
 mod connect;
 mod echo;
 mod fragments;
+mod identity;
 mod repeat;
 mod size;
 mod udp;

@@ -123,7 +123,12 @@ fn neighbor(it: &Neighbor) -> String {
 fn arp_probe(it: &ArpProbe) -> String {
     let answers = if it.macs.is_empty() { "no answer".to_owned() } else { format!("answered by {}", list(&it.macs)) };
     let entry = it.entry_mac.as_ref().map_or_else(String::new, |mac| format!("; the kernel's entry says {mac}"));
-    format!("who has {} on {}? {} sent, {answers}{entry}", it.address, it.iface, it.sent)
+    let host = match it.one_host {
+        Some(true) => " (interfaces of one host)",
+        Some(false) => " (different hosts)",
+        None => "",
+    };
+    format!("who has {} on {}? {} sent, {answers}{host}{entry}", it.address, it.iface, it.sent)
 }
 
 fn route(it: &Route) -> String {

@@ -2,7 +2,7 @@
 
 use super::{rise, used_delta};
 use crate::causes::{Cause, Claim, Tool};
-use crate::observation::Counters;
+use crate::observation::{Counters, HttpOutcome};
 use crate::verdict::Where;
 use crate::{Evidence, Layer, ObservationId};
 
@@ -43,8 +43,25 @@ fn claim(ev: &Evidence<'_>) -> Option<Claim> {
     let summary = format!("Frames arrive corrupted: {count} {what} during the check.");
     match ev.failure() {
         Some(failure) => Some(Claim::proven(0.9, Where::Path, at, summary).citing([failure.id, id])),
+        None if let Some(silent) = unanswered(ev).filter(|_| count >= OFTEN) => {
+            let claim = Claim::likely(0.6, Where::Path, at, format!("{summary} The conversation may have ended by it."));
+            Some(claim.citing([silent, id]).despite_answers())
+        }
         None => Some(Claim::degrades(0.95, Where::Path, at, summary).citing([id])),
     }
+}
+
+/// A conversation does not end by a single frame.
+const OFTEN: u64 = 5;
+
+/// The request that got no answer.
+fn unanswered(ev: &Evidence<'_>) -> Option<ObservationId> {
+    ev.exchange().filter(|(_, http)| matches!(http.outcome, HttpOutcome::Silent { .. })).map(|(id, _)| id)
+}
+
+/// More than one packet came damaged: others may not have come at all.
+pub(in crate::causes) fn damaged(ev: &Evidence<'_>) -> bool {
+    checksum_errors(ev).is_some_and(|(count, ..)| count >= 2)
 }
 
 fn checksum_errors(ev: &Evidence<'_>) -> Option<(u64, ObservationId, &'static str)> {
@@ -77,5 +94,17 @@ mod tests {
         };
         check(counters(&[("Tcp.InCsumErrors", 3)]), Some((0.95, false)));
         check(counters(&[("Tcp.RetransSegs", 3)]), None);
+    }
+
+    #[test]
+    fn an_answer_that_never_came_may_have_come_damaged() {
+        let check = |errors, expect| {
+            let silent = crate::testkit::exchange("default", HttpOutcome::Silent { waited_ms: 9e3, received_bytes: 0 });
+            let seen = vec![route_via("10.2.0.10"), connect("10.2.0.10:80", Role::Target, connected()), Seen::HttpExchange(silent)];
+            let seen = [seen, vec![own_link("10.1.0.2"), counters(&[("Tcp.InCsumErrors", errors)])]].concat();
+            assert_eq!(claims(&CAUSE, &recording("http://10.2.0.10/", seen)), expect);
+        };
+        check(30, Some((0.6, true)));
+        check(1, Some((0.95, false)));
     }
 }

@@ -12,6 +12,8 @@ use super::Cause;
 use crate::observation::{Link, LinkDelta};
 use crate::{Evidence, ObservationId};
 
+pub(in crate::causes) use bit_errors::damaged;
+
 /// In the order of `faultmap causes`.
 pub(super) static CAUSES: &[&Cause] = &[
     &interface_down::CAUSE,

@@ -4,7 +4,7 @@ use crate::causes::peer::Refusal;
 use crate::causes::{Cause, Claim, Tool};
 use crate::observation::{
     ArpProbe, Dialogue, DialogueOutcome, DnsOutcome, DnsQuery, HttpExchange, HttpOutcome, Link, Neighbor, Role, TcpHealth, TlsHandshake,
-    TlsOutcome,
+    TlsOutcome, Walk,
 };
 use crate::verdict::Where;
 use crate::{Evidence, Layer, ObservationId};
@@ -97,7 +97,8 @@ fn wrong_gateway(ev: &Evidence<'_>) -> Option<Claim> {
         return None;
     }
     let asked = ev.first::<ArpProbe>(|probe| probe.address == gateway).is_some();
-    if asked || ev.last_router(failure.ip).is_some() || ev.host_answers(failure.ip).is_some() {
+    let foreign = crate::causes::l3::source_is_foreign(ev, failure.ip);
+    if asked || foreign || ev.host_answers(failure.ip).is_some() || speaks(ev, failure.ip, gateway) {
         return None;
     }
     let fresh = |neighbor: &Neighbor| neighbor.mac_before.is_none() && neighbor.mac_after.is_some();
@@ -109,6 +110,12 @@ fn wrong_gateway(ev: &Evidence<'_>) -> Option<Claim> {
         "here",
         "answers from two MACs: two stations have the gateway's address",
     ))
+}
+
+/// Some router answered on the way to the address, or the gateway did on the way to any other: it forwards, or refuses, as routers do.
+fn speaks(ev: &Evidence<'_>, to: IpAddr, gateway: IpAddr) -> bool {
+    let by_gateway = |walk: &Walk| walk.hops.iter().flat_map(|hop| &hop.answers).any(|answer| answer.from == gateway);
+    ev.last_router(to).is_some() || ev.all::<Walk>().any(|(_, walk)| by_gateway(walk))
 }
 
 /// An ICMP error came from a station on our own segment that has another address than the gateway, and nobody asked who has the gateway's.
@@ -126,14 +133,18 @@ pub(in crate::causes) fn not_the_gateway(ev: &Evidence<'_>, to: IpAddr, from: Ip
 }
 
 fn by_arp(ev: &Evidence<'_>) -> Option<(ObservationId, String, String)> {
-    let (id, probe) = ev.first::<ArpProbe>(|probe| probe.macs.len() > 1)?;
+    let (id, probe) = ev.first::<ArpProbe>(|probe| probe.macs.len() > 1 && probe.one_host != Some(true))?;
     Some((id, probe.address.to_string(), format!("{} answer ARP for it", probe.macs.join(" and "))))
 }
 
 /// One change is a failover; the entry going back is two stations.
 fn by_entry(ev: &Evidence<'_>) -> Option<(ObservationId, String, String)> {
+    // Two interfaces of one host on one segment both answer for each of its addresses (arp_ignore 0).
+    let one_host = |address| ev.first::<ArpProbe>(|probe| probe.address == address && probe.one_host == Some(true)).is_some();
     let (id, neighbor) = ev.first::<Neighbor>(|neighbor| {
-        neighbor.macs_seen.len() > 1 && (neighbor.mac_before.is_none() || neighbor.mac_after == neighbor.mac_before)
+        neighbor.macs_seen.len() > 1
+            && (neighbor.mac_before.is_none() || neighbor.mac_after == neighbor.mac_before)
+            && !one_host(neighbor.address)
     })?;
     Some((id, neighbor.address.to_string(), format!("its neighbour entry alternates between {}", neighbor.macs_seen.join(" and "))))
 }
@@ -155,19 +166,30 @@ mod tests {
 
     #[test]
     fn two_macs_in_one_answer_are_two_stations() {
-        let check = |macs: &[&str], expect| {
+        let check = |macs: &[&str], one_host, expect| {
             let macs = macs.iter().map(|mac| (*mac).to_owned()).collect();
-            let arp = ArpProbe { address: "10.2.0.10".parse().expect("ip"), iface: "eth0".to_owned(), sent: 1, macs, entry_mac: None };
+            let arp =
+                ArpProbe { address: "10.2.0.10".parse().expect("ip"), iface: "eth0".to_owned(), sent: 1, macs, entry_mac: None, one_host };
             let seen = vec![route_on_link("10.2.0.10"), connect("10.2.0.10:80", Role::Target, connected()), Seen::ArpProbe(arp)];
             assert_eq!(claims(&CAUSE, &recording("tcp://10.2.0.10:80", seen)), expect);
         };
-        check(&["02:00:00:00:00:01", "02:00:00:00:00:02"], Some((0.96, false)));
-        check(&["02:00:00:00:00:01"], None);
+        const TWO: [&str; 2] = ["02:00:00:00:00:01", "02:00:00:00:00:02"];
+        check(&TWO, None, Some((0.96, false)));
+        check(&TWO, Some(false), Some((0.96, false)));
+        check(&TWO, Some(true), None);
+        check(&["02:00:00:00:00:01"], None, None);
     }
 
     fn two_macs(address: &str) -> Seen {
         let macs = ["02:00:00:00:00:01", "02:00:00:00:00:02"].map(str::to_owned).to_vec();
-        Seen::ArpProbe(ArpProbe { address: address.parse().expect("ip"), iface: "eth0".to_owned(), sent: 1, macs, entry_mac: None })
+        Seen::ArpProbe(ArpProbe {
+            address: address.parse().expect("ip"),
+            iface: "eth0".to_owned(),
+            sent: 1,
+            macs,
+            entry_mac: None,
+            one_host: None,
+        })
     }
 
     #[test]
@@ -192,5 +214,37 @@ mod tests {
             two_macs("10.1.0.1"),
         ];
         assert_eq!(claims(&CAUSE, &recording("http://shop.test/", seen)), Some((0.95, true)));
+    }
+
+    #[test]
+    fn a_gateway_that_refuses_for_others_is_a_gateway() {
+        use crate::observation::{Hop, HopAnswer, HopSaid, IcmpError, NeighborState, Walk, WalkProtocol};
+        let refused = |from: &str| {
+            let from = from.parse().expect("ip");
+            let said = HopSaid::Icmp(IcmpError { icmp_type: 3, code: 0, from, mtu: None });
+            let hops = vec![Hop { ttl: 1, sent: 1, answers: vec![HopAnswer { from, said, rtt_ms: 1.0 }] }];
+            let to = "10.2.0.11:33434".parse().expect("addr");
+            Seen::Walk(Walk { to, role: Role::Control, protocol: WalkProtocol::Udp, hops, reached_ttl: None })
+        };
+        let check = |walk: Option<Seen>, expect| {
+            let entry = Neighbor {
+                address: "10.1.0.1".parse().expect("ip"),
+                role: Role::Target,
+                toward: Some("10.2.0.10".parse().expect("ip")),
+                iface: "eth0".to_owned(),
+                before: NeighborState::None,
+                after: NeighborState::Reachable,
+                mac_before: None,
+                mac_after: Some("02:00:00:00:00:01".to_owned()),
+                macs_seen: vec!["02:00:00:00:00:01".to_owned()],
+            };
+            let link = crate::causes::tests_support::own_link("10.1.0.2");
+            let silent = connect("10.2.0.10:80", Role::Target, crate::causes::tests_support::silent());
+            let seen = vec![link, route_via("10.2.0.10"), silent, Seen::Neighbor(entry)];
+            let seen = [seen, walk.into_iter().collect()].concat();
+            assert_eq!(claims(&CAUSE, &recording("tcp://10.2.0.10:80", seen)), expect);
+        };
+        check(None, Some((0.4, true)));
+        check(Some(refused("10.1.0.1")), None);
     }
 }

@@ -159,7 +159,14 @@ mod tests {
 
     fn arp(macs: &[&str]) -> Seen {
         let macs = macs.iter().map(|mac| (*mac).to_owned()).collect();
-        Seen::ArpProbe(ArpProbe { address: "10.2.0.10".parse().expect("ip"), iface: "eth0".to_owned(), sent: 2, macs, entry_mac: None })
+        Seen::ArpProbe(ArpProbe {
+            address: "10.2.0.10".parse().expect("ip"),
+            iface: "eth0".to_owned(),
+            sent: 2,
+            macs,
+            entry_mac: None,
+            one_host: None,
+        })
     }
 
     fn check(seen: Vec<Seen>, expect: Option<(f64, bool)>) {

@@ -77,7 +77,7 @@ fn by_probe(ev: &Evidence<'_>) -> Option<Claim> {
 /// A DNS server answers all that is small, and large answers over UDP are lost.
 fn by_dns(ev: &Evidence<'_>) -> Option<Claim> {
     let lost = ev.all::<DnsQuery>().find_map(|(id, query)| large_lost(ev, id, query))?;
-    let Large { server, silent, told, bytes, name } = lost;
+    let Large { server, silent, told, bytes, name, heedless } = lost;
     let found = |query: &DnsQuery| {
         query.resolver == server
             && query.name == name
@@ -90,7 +90,7 @@ fn by_dns(ev: &Evidence<'_>) -> Option<Claim> {
         server.ip()
     );
     let at = format!("between here and {}", server.ip());
-    let broken = complete.is_none() && (ev.target().scheme == Scheme::Dns || ev.name_unresolved());
+    let broken = (complete.is_none() || heedless) && (ev.target().scheme == Scheme::Dns || ev.name_unresolved());
     let claim = if broken {
         Claim::proven(0.9, Where::Path, at, summary).despite_answers()
     } else {
@@ -110,6 +110,8 @@ struct Large<'a> {
     told: Vec<ObservationId>,
     /// Size of the whole answer, where TCP brought it.
     bytes: Option<u32>,
+    /// The server cuts nothing, so that nobody learns to ask over TCP.
+    heedless: bool,
 }
 
 /// `query` stayed silent although it offered to take a large answer, and the same server said that the answer is large.
@@ -132,19 +134,29 @@ fn large_lost<'a>(ev: &Evidence<'a>, id: ObservationId, query: &'a DnsQuery) -> 
             _ => None,
         })
         .collect();
+    let whole = answers.iter().find(|(_, other, _)| other.transport == Transport::Tcp);
+    let bytes = whole.map(|(.., answer)| answer.bytes);
     let cut = answers.iter().find(|(_, other, answer)| {
         answer.truncated
             && other.transport == Transport::Udp
             && other.offered.map_or(MAY_NEED_BYTES, u32::from) < offered.max(MAY_NEED_BYTES + 1)
-    })?;
-    let whole = answers.iter().find(|(_, other, _)| other.transport == Transport::Tcp);
-    let bytes = whole.map(|(.., answer)| answer.bytes);
+    });
+    // A server that heeds no limit does not cut its answer: then its size, and that no fragment arrives, say as much.
+    let large = bytes.is_some_and(|bytes| bytes > NEEDS_FRAGMENTS_BYTES);
+    let small = cut.map(|(id, ..)| *id).or_else(|| only_fragments_lost(ev, query.resolver.ip()).filter(|_| large))?;
     // What is offered in 4096 and cut at 1232 may also be lost as a whole packet of 1,400 bytes: that would be the path's MTU.
     if bytes.is_some_and(|bytes| bytes <= NEEDS_FRAGMENTS_BYTES) || (bytes.is_none() && offered <= MAY_NEED_BYTES) {
         return None;
     }
-    let told = [Some(cut.0), whole.map(|(id, ..)| *id)].into_iter().flatten().collect();
-    Some(Large { server: query.resolver, name: query.name.as_str(), silent: vec![id], told, bytes })
+    let told = [Some(small), whole.map(|(id, ..)| *id)].into_iter().flatten().collect();
+    Some(Large { server: query.resolver, name: query.name.as_str(), silent: vec![id], told, bytes, heedless: cut.is_none() })
+}
+
+/// Of a host that may answer only so many closed ports a second, one small answer may be missing.
+fn only_fragments_lost(ev: &Evidence<'_>, ip: std::net::IpAddr) -> Option<ObservationId> {
+    let whole = |probe: &FragmentProbe| probe.small.1 > 0 && probe.whole.1 > 0 && probe.whole.1 == probe.whole.0;
+    let lost = |probe: &FragmentProbe| probe.to == ip && whole(probe) && probe.fragmented.0 >= 4 && probe.fragmented.1 == 0;
+    ev.first::<FragmentProbe>(lost).map(|(id, _)| id)
 }
 
 #[cfg(test)]
@@ -251,5 +263,20 @@ mod tests {
             to_target(Some(4096), Transport::Udp, large(2_900)),
         ]);
         check(&sound, None);
+    }
+
+    #[test]
+    fn a_server_that_cuts_nothing_leaves_its_clients_without_an_answer() {
+        let large = |bytes| {
+            let DnsOutcome::Answer(answer) = found(&["10.2.0.10"]) else { panic!("an answer") };
+            let whole = to_target(None, Transport::Tcp, DnsOutcome::Answer(DnsAnswer { bytes, ..answer }));
+            let silent = to_target(Some(1232), Transport::Udp, unanswered());
+            let target = recording("dns://10.1.0.53/shop.test", vec![silent.into(), whole.into()]);
+            let to = "10.1.0.53".parse().expect("address");
+            plus(target, FragmentProbe { to, small: (2, 1), ..probe(3, 0) })
+        };
+        check(&large(2_450), Some((0.9, true)));
+        // It would have fitted: something else lost it, and that fragments are lost too is told beside it.
+        assert_ne!(claims(&CAUSE, &large(300)), Some((0.9, true)));
     }
 }

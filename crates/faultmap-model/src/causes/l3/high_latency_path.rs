@@ -5,10 +5,11 @@ use crate::compare;
 use crate::observation::{Baseline, ConnectOutcome, Dialogue, Echo, Facts, HttpExchange, TlsHandshake, Walk};
 use crate::verdict::Where;
 use crate::{Evidence, Layer, ObservationId};
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 
-/// A round trip from which each exchange is felt: half the earth, or a detour. Within a continent it stays below 80 ms.
-const FAR_MS: f64 = 100.0;
+/// A round trip from which each exchange is felt: half the earth, or a detour. Within a continent it stays below 80 ms, and between two that face
+/// each other across an ocean below 130 ms.
+const FAR_MS: f64 = 130.0;
 /// A rise between two hops that is worth naming.
 const JUMP_MS: f64 = 40.0;
 
@@ -32,17 +33,8 @@ pub(super) static CAUSE: Cause = Cause {
 
 fn claim(ev: &Evidence<'_>) -> Option<Claim> {
     let main = ev.main_address()?;
-    let (id, rtt) = ev.connected().find_map(|(id, connect)| match connect.outcome {
-        ConnectOutcome::Connected { rtt_ms, retransmits: 0, .. } if connect.to == main => Some((id, rtt_ms)),
-        _ => None,
-    })?;
-    let echoed = ev.all::<Echo>().filter(|(_, echo)| echo.to == main.ip()).flat_map(|(_, echo)| echo.rtts_ms.iter().copied());
-    // The first packet to a neighbour waits until its address is resolved; those of the conversation do not.
-    let http = ev.all::<HttpExchange>().filter(|(_, http)| http.to == main).filter_map(|(_, http)| http.tcp.as_ref());
-    let tls = ev.all::<TlsHandshake>().filter(|(_, tls)| tls.to == main).filter_map(|(_, tls)| tls.tcp.as_ref());
-    let spoken = ev.all::<Dialogue>().filter(|(_, talk)| talk.to == main).filter_map(|(_, talk)| talk.tcp.as_ref());
-    let acknowledged = http.chain(tls).chain(spoken).map(|tcp| tcp.min_rtt_ms).filter(|rtt| *rtt > 0.0);
-    let smallest = echoed.chain(acknowledged).fold(rtt, f64::min);
+    let (id, _) = ev.connected().find(|(_, connect)| connect.to == main)?;
+    let smallest = round_trip(ev, main)?;
     if let Some(claim) = detour(ev, main.ip(), id) {
         return Some(claim);
     }
@@ -54,6 +46,22 @@ fn claim(ev: &Evidence<'_>) -> Option<Claim> {
     let at = jump.map_or_else(|| format!("between here and {}", main.ip()), |(_, _, router)| format!("before {router}"));
     let summary = format!("The path to {} is long: {smallest:.0} ms for each round trip{place}.", main.ip());
     Some(Claim::degrades(0.92, Where::Path, at, summary).citing([id]).citing(jump.map(|(id, _, _)| id)))
+}
+
+/// The smallest round trip that was measured to the target.
+pub(super) fn round_trip(ev: &Evidence<'_>, main: SocketAddr) -> Option<f64> {
+    // A handshake whose SYN was sent again was measured from the first.
+    let handshakes = ev.connected().filter_map(|(_, connect)| match connect.outcome {
+        ConnectOutcome::Connected { rtt_ms, retransmits: 0, .. } if connect.to == main => Some(rtt_ms),
+        _ => None,
+    });
+    let echoed = ev.all::<Echo>().filter(|(_, echo)| echo.to == main.ip()).flat_map(|(_, echo)| echo.rtts_ms.iter().copied());
+    // The first packet to a neighbour waits until its address is resolved; those of the conversation do not.
+    let http = ev.all::<HttpExchange>().filter(|(_, http)| http.to == main).filter_map(|(_, http)| http.tcp.as_ref());
+    let tls = ev.all::<TlsHandshake>().filter(|(_, tls)| tls.to == main).filter_map(|(_, tls)| tls.tcp.as_ref());
+    let spoken = ev.all::<Dialogue>().filter(|(_, talk)| talk.to == main).filter_map(|(_, talk)| talk.tcp.as_ref());
+    let acknowledged = http.chain(tls).chain(spoken).map(|tcp| tcp.min_rtt_ms).filter(|rtt| *rtt > 0.0);
+    handshakes.chain(echoed).chain(acknowledged).min_by(f64::total_cmp)
 }
 
 /// The path is another one than in the baseline, and each round trip on it takes longer: a detour, however near the target is.
@@ -153,5 +161,27 @@ mod tests {
         };
         check(152.0, Some((0.92, false)));
         check(24.0, None);
+    }
+
+    #[test]
+    fn a_handshake_that_outlasts_the_first_timer_is_measured_by_the_conversation() {
+        use crate::observation::{HttpOutcome, HttpResponse, TcpHealth};
+        let check = |min_rtt_ms, expect| {
+            let outcome = ConnectOutcome::Connected { rtt_ms: 1_801.0, retransmits: 1, mss: 1448, pmtu: 1500 };
+            let http = crate::testkit::exchange(
+                "default",
+                HttpOutcome::Response(Box::new(HttpResponse { status: 200, ..HttpResponse::default() })),
+            );
+            let http = HttpExchange {
+                to: "10.2.0.10:80".parse().expect("addr"),
+                tcp: Some(TcpHealth { min_rtt_ms, ..TcpHealth::default() }),
+                ..http
+            };
+            let seen = vec![route_via("10.2.0.10"), connect("10.2.0.10:80", Role::Target, outcome), Seen::HttpExchange(http)];
+            assert_eq!(claims(&CAUSE, &recording("http://10.2.0.10/", seen)), expect);
+        };
+        check(901.0, Some((0.92, false)));
+        check(20.0, None);
+        check(0.0, None);
     }
 }

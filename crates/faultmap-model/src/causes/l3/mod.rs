@@ -126,8 +126,9 @@ fn compare(id: ObservationId, walk: &Walk, stopped: u8) -> Sibling {
         .any(|answer| matches!(answer.said, HopSaid::Icmp(icmp) if icmp.meaning() == IcmpMeaning::HostUnreachable));
     match walk.reached_ttl {
         _ if furthest_router > stopped => Sibling::GoesFurther(id),
-        // The segment's router itself answers, from one hop beyond: its way back is good, and it never reported the target's expired TTL.
-        Some(ttl) if is_first_of_segment(walk.to.ip()) && ttl > stopped => Sibling::GoesFurther(id),
+        // The segment's router itself answers, from one hop beyond: its way back is good, and it never reported the target's expired TTL. From
+        // farther it is only late: it may have no more than so many errors to send.
+        Some(ttl) if is_first_of_segment(walk.to.ip()) && ttl == stopped.saturating_add(1) => Sibling::GoesFurther(id),
         Some(_) => Sibling::RoadIsGood(id),
         None if host_reported => Sibling::RoadIsGood(id),
         None => Sibling::StopsToo(id),
@@ -143,7 +144,7 @@ fn is_first_of_segment(ip: IpAddr) -> bool {
 }
 
 /// We send from an address that the link toward the gateway does not have (a loopback's, another link's): even the gateway needs a route back.
-fn source_is_foreign(ev: &Evidence<'_>, ip: IpAddr) -> bool {
+pub(in crate::causes) fn source_is_foreign(ev: &Evidence<'_>, ip: IpAddr) -> bool {
     let Some((_, route)) = ev.route(ip) else { return false };
     let RouteOutcome::Found { iface, gateway: Some(_), source: Some(source), .. } = &route.outcome else { return false };
     let own = |address: &String| address.split(['/', ' ']).next().and_then(|text| text.parse().ok()) == Some(*source);

@@ -14,6 +14,8 @@ const FEWEST: u32 = 14;
 /// Share of the train from which loss hurts TCP.
 const HURTS: f64 = 0.02;
 
+/// A SYN is sent again after a second (RFC 6298 2.1).
+const SYN_TIMER_MS: f64 = 900.0;
 /// A loss from which a short conversation may fail altogether.
 const BREAKS_PERCENT: f64 = 10.0;
 
@@ -97,7 +99,11 @@ fn by_echo(ev: &Evidence<'_>, ip: IpAddr) -> Option<(u32, u32, Vec<ObservationId
 /// Connects to more than one port that needed a SYN sent again: no queue of one listener does that. A firewall that admits so many new
 /// connections a second lets the first ones pass and no later one: loss strikes between.
 fn by_connects(ev: &Evidence<'_>, ip: IpAddr) -> Option<(u32, u32, Vec<ObservationId>)> {
-    let rows: Vec<_> = ev.all::<TcpRepeat>().filter(|(_, repeat)| repeat.to.ip() == ip && repeat.silent < repeat.tried).collect();
+    // On a path as long as the timer, an answer that has not come is not lost yet.
+    let round_trip = ev.main_address().and_then(|main| super::high_latency_path::round_trip(ev, main)).unwrap_or(0.0);
+    let in_time = |repeat: &TcpRepeat| round_trip < SYN_TIMER_MS && repeat.waited_ms >= round_trip * 1.5;
+    let of_host = ev.all::<TcpRepeat>().filter(|(_, repeat)| repeat.to.ip() == ip && repeat.silent < repeat.tried);
+    let rows: Vec<_> = of_host.filter(|(_, repeat)| in_time(repeat)).collect();
     let lost_of = |repeat: &TcpRepeat| repeat.hung().max(u32::try_from(repeat.order.matches(['l', '?']).count()).unwrap_or(u32::MAX));
     let struck = |port: u16| rows.iter().any(|(_, repeat)| repeat.to.port() == port && lost_of(repeat) > 0);
     let mut ports: Vec<u16> = rows.iter().map(|(_, repeat)| repeat.to.port()).collect();
@@ -109,7 +115,17 @@ fn by_connects(ev: &Evidence<'_>, ip: IpAddr) -> Option<(u32, u32, Vec<Observati
     let sent = total(rows.iter().map(|(_, repeat)| repeat.tried));
     let ports = ports.into_iter().filter(|port| struck(*port)).count();
     let plain = ports >= 2 && lost >= NOTABLE && sent >= FEWEST && (unordered || between >= 2);
-    plain.then(|| (lost, sent, rows.into_iter().map(|(id, _)| id).collect()))
+    let trains: Vec<&TcpRepeat> = rows.iter().map(|(_, repeat)| *repeat).collect();
+    let limited = sets_in(&trains, f64::from(lost) / f64::from(sent)) && conversation_repair(ev).is_none();
+    (plain && !limited).then(|| (lost, sent, rows.into_iter().map(|(id, _)| id).collect()))
+}
+
+/// The first train began with more answers in a row than a path that always loses so many packets would leave (one time in a hundred): it was
+/// our own train that met a limit on new connections.
+fn sets_in(trains: &[&TcpRepeat], lost_share: f64) -> bool {
+    let Some(first) = trains.first() else { return false };
+    let streak = first.order.find(|sign| sign != '.').unwrap_or(first.order.len());
+    (1.0 - lost_share).powf(streak as f64) < 0.01
 }
 
 /// A sum that a hostile recording cannot overflow.
@@ -117,8 +133,14 @@ fn total(counts: impl Iterator<Item = u32>) -> u32 {
     counts.fold(0, u32::saturating_add)
 }
 
-/// TCP repaired something.
+/// TCP repaired something, be it a connect of a train.
 fn repaired(ev: &Evidence<'_>) -> Option<ObservationId> {
+    let repeat = || ev.all::<TcpRepeat>().find(|(_, repeat)| repeat.hung() > 0 && repeat.connected > 0);
+    conversation_repair(ev).or_else(|| repeat().map(|(id, _)| id))
+}
+
+/// TCP repaired something of what the check said or asked, one connection after the other.
+fn conversation_repair(ev: &Evidence<'_>) -> Option<ObservationId> {
     let connect = ev.all::<TcpConnect>().find(
         |(_, connect)| matches!(connect.outcome, crate::observation::ConnectOutcome::Connected { retransmits, .. } if retransmits > 0),
     );
@@ -126,13 +148,7 @@ fn repaired(ev: &Evidence<'_>) -> Option<ObservationId> {
         || ev.all::<HttpExchange>().find(|(_, http)| http.tcp.as_ref().is_some_and(|tcp| tcp.retransmits > 0 || tcp.out_of_order > 0));
     let own = || ev.all::<Dialogue>().find(|(_, own)| own.tcp.as_ref().is_some_and(|tcp| tcp.retransmits > 0 || tcp.out_of_order > 0));
     let tls = || ev.all::<TlsHandshake>().find(|(_, tls)| tls.tcp.as_ref().is_some_and(|tcp| tcp.retransmits > 0 || tcp.out_of_order > 0));
-    let repeat = || ev.all::<TcpRepeat>().find(|(_, repeat)| repeat.hung() > 0 && repeat.connected > 0);
-    connect
-        .map(|(id, _)| id)
-        .or_else(|| http().map(|(id, _)| id))
-        .or_else(|| own().map(|(id, _)| id))
-        .or_else(|| tls().map(|(id, _)| id))
-        .or_else(|| repeat().map(|(id, _)| id))
+    connect.map(|(id, _)| id).or_else(|| http().map(|(id, _)| id)).or_else(|| own().map(|(id, _)| id)).or_else(|| tls().map(|(id, _)| id))
 }
 
 #[cfg(test)]
@@ -208,5 +224,36 @@ mod tests {
     #[test]
     fn a_limit_on_new_connections_strikes_after_the_first_few_only() {
         connects(".....???????", "..??????????", None);
+    }
+
+    #[test]
+    fn a_limit_that_lets_one_pass_now_and_then_is_still_none_of_the_path() {
+        // Ten connects a second are let in: the first train uses them up, the later ones meet what is left.
+        let train = |port: u16, order: &str, open: bool| {
+            let passed = u32::try_from(order.matches('.').count()).expect("few");
+            let tried = u32::try_from(order.len()).expect("few");
+            let (connected, failed) = if open { (passed, 0) } else { (0, passed) };
+            Seen::TcpRepeat(TcpRepeat {
+                to: format!("10.2.0.10:{port}").parse().expect("addr"),
+                tried,
+                connected,
+                connected_late: 0,
+                failed,
+                silent: tried - passed,
+                waited_ms: 900.0,
+                order: order.to_owned(),
+                icmp: None,
+            })
+        };
+        let check = |first: &str, rtt_ms, expect| {
+            let outcome = ConnectOutcome::Connected { rtt_ms, retransmits: 0, mss: 1448, pmtu: 1500 };
+            let later = [train(80, ".???????????????", true), train(9, ".?????????.?????", false)];
+            let seen = vec![route_via("10.2.0.10"), connect("10.2.0.10:80", Role::Target, outcome), train(9, first, false)];
+            assert_eq!(claims(&CAUSE, &recording("tcp://10.2.0.10:80", [seen, later.to_vec()].concat())), expect);
+        };
+        check("........??", 1.0, None);
+        check(".?.??.??.?", 1.0, Some((0.93, false)));
+        // Nothing is late on a path as long as the wait.
+        check(".?.??.??.?", 880.0, None);
     }
 }

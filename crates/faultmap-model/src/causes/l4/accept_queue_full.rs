@@ -209,4 +209,19 @@ mod tests {
             Some((0.62, true)),
         );
     }
+
+    #[test]
+    fn connects_that_hang_while_packets_arrive_damaged_are_no_queue() {
+        use super::super::tests_support::counters;
+        let seen = |damaged| {
+            vec![
+                route_via("10.2.0.10"),
+                connect("10.2.0.10:80", Role::Target, connected()),
+                pattern(5, 11),
+                counters(&[("Tcp.InCsumErrors", damaged)]),
+            ]
+        };
+        check(seen(36), None);
+        check(seen(0), Some((0.9, true)));
+    }
 }

@@ -134,6 +134,9 @@ fn host_ttl(ev: &Evidence<'_>, failure: &Failure<'_>) -> Option<(ObservationId, 
 /// RFC 863.
 const DISCARD: u16 = 9;
 
+/// Routers between a host and those to whom it forwards its ports.
+const FEW_HOPS: u8 = 4;
+
 /// TTL with which another port of the host answered.
 fn tcp_ttl(ev: &Evidence<'_>, failure: &Failure<'_>, fits: impl Fn(&TcpConnect) -> bool) -> Option<(ObservationId, u8)> {
     let others = ev.control_connects(failure.ip).filter(|(_, connect)| connect.to.port() != failure.port && fits(connect));
@@ -142,7 +145,9 @@ fn tcp_ttl(ev: &Evidence<'_>, failure: &Failure<'_>, fits: impl Fn(&TcpConnect) 
 
 /// On our own segment no router takes from a TTL: one TCP answers with one TTL.
 fn other_stack(ev: &Evidence<'_>, failure: &Failure<'_>, reset: u8) -> Option<(ObservationId, u8)> {
-    tcp_ttl(ev, failure, |_| true).filter(|(_, own)| ev.on_link(failure.ip) && *own != reset)
+    // A little less than the host's own is no other stack, but a host behind it to which it forwards the port (a container's).
+    let behind = |own: u8| hops_of(own) == 0 && (1..=FEW_HOPS).contains(&hops_of(reset));
+    tcp_ttl(ev, failure, |_| true).filter(|(_, own)| ev.on_link(failure.ip) && *own != reset && !behind(*own))
 }
 
 /// Hops travelled, from the usual initial values 64, 128 and 255.
@@ -259,5 +264,13 @@ mod tests {
         let seen = |ttl| vec![route_on_link("10.2.0.10"), answered_with(80, Role::Target, ttl), answered_with(DISCARD, Role::Control, 64)];
         check(seen(255), Some((0.92, true)));
         check(seen(64), None);
+    }
+
+    #[test]
+    fn on_our_own_segment_a_slightly_smaller_ttl_is_of_a_host_behind() {
+        let seen = |ttl| vec![route_on_link("10.2.0.10"), answered_with(80, Role::Target, ttl), answered_with(DISCARD, Role::Control, 64)];
+        // The port is published for a container in which nothing listens: its RST passed one router, the host itself.
+        check(seen(63), None);
+        check(seen(40), Some((0.92, true)));
     }
 }

@@ -52,7 +52,7 @@ pub(super) static CAUSES: &[&Cause] = &[
     &interposed_proxy::CAUSE,
 ];
 
-use crate::observation::{Echo, HopSaid, LinkDelta, TcpConnect, TcpRepeat};
+use crate::observation::{Echo, HopSaid, LinkDelta, RouteOutcome, TcpConnect, TcpRepeat};
 use crate::{Evidence, ObservationId};
 use std::net::IpAddr;
 
@@ -89,7 +89,7 @@ fn controls_hang(ev: &Evidence<'_>, ip: IpAddr) -> bool {
 /// From so many drops in our own queues on, silence of single connects may be theirs.
 const OWN_DROPS: u64 = 5;
 
-/// Echo requests to the address get lost, our own interface drops frames, or SYNs to a closed port of it (which has no queue) stay unanswered:
+/// Echo requests to the address get lost, our own interface drops frames, what arrives is damaged, or SYNs to a closed port of it (which has no queue) stay unanswered:
 /// silence of single connects is explained by that.
 pub(in crate::causes) fn path_loses(ev: &Evidence<'_>, ip: IpAddr) -> bool {
     let echoes = ev.all::<Echo>().any(|(_, echo)| echo.to == ip && echo.received > 0 && echo.sent >= 10 && echo.lost() >= 2);
@@ -102,6 +102,7 @@ pub(in crate::causes) fn path_loses(ev: &Evidence<'_>, ip: IpAddr) -> bool {
     });
     echoes
         || own_queue
+        || super::l1::damaged(ev)
         || ev.all::<TcpRepeat>().any(|(_, repeat)| {
             let control = is_control(ev, repeat) || repeat.passed() == 0;
             let answered = repeat.failed.saturating_add(repeat.passed()) >= 5;
@@ -125,6 +126,26 @@ fn stopped_before(ev: &Evidence<'_>, ip: IpAddr) -> Option<(ObservationId, IpAdd
         walk.reached_ttl.is_some() && walk.hops.iter().any(|hop| hop.ttl > last && hop.answers.iter().any(|answer| goes_on(&answer.said)))
     });
     beyond.then_some((id, router))
+}
+
+/// The packets stop after a router whose near side is private, like our own address, on the way to a public one: it is there that sources are
+/// translated (RFC 3022), and one that has no port left for this destination drops what a filter would.
+fn stops_at_translator(ev: &Evidence<'_>, ip: IpAddr, router: IpAddr) -> bool {
+    let ours = ev.route(ip).and_then(|(_, route)| match &route.outcome {
+        RouteOutcome::Found { source, .. } => *source,
+        _ => None,
+    });
+    let goes_on_in_private = |ttl: u8| {
+        let hops = ev.control_walks(ip).flat_map(|(_, walk)| &walk.hops).filter(move |hop| hop.ttl == ttl.saturating_add(1));
+        hops.flat_map(|hop| hop.routers()).any(is_private)
+    };
+    let last = ev.failed_walk(ip).map_or(0, |(_, walk)| walk.last_answer_ttl());
+    ours.is_some_and(is_private) && is_private(router) && !is_private(ip) && !goes_on_in_private(last)
+}
+
+/// RFC 1918.
+const fn is_private(ip: IpAddr) -> bool {
+    matches!(ip, IpAddr::V4(ip) if ip.is_private())
 }
 
 /// This host's own firewall is proven to stop the connection.

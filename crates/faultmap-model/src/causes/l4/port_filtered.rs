@@ -1,6 +1,6 @@
 //! A firewall drops this port: silence on it, while the host answers otherwise.
 
-use super::{queue_signs, stopped_before};
+use super::{queue_signs, stopped_before, stops_at_translator};
 use crate::causes::{Cause, Claim, Tool};
 use crate::evidence::{Failure, Protocol};
 use crate::observation::{AckProbe, ArpProbe, Flows, NeighborState};
@@ -55,8 +55,10 @@ fn claim(ev: &Evidence<'_>) -> Option<Claim> {
         let at = format!("after {router}");
         let summary = format!("A firewall on the path drops the port: {}", place(&at));
         // Old connections through the same place live: a NAT without ports does the same.
+        // ... and where its own side ends, no flow of ours is needed to suspect it.
         let claim = match old_flows {
             Some(_) => Claim::likely(0.45, Where::Path, at, summary),
+            None if stops_at_translator(ev, failure.ip, router) => Claim::likely(0.65, Where::Path, at, summary),
             None => Claim::proven(0.95, Where::Path, at, summary),
         };
         return Some(claim.citing([failure.id, control, id]));
@@ -73,13 +75,24 @@ fn claim(ev: &Evidence<'_>) -> Option<Claim> {
     let claim = match acked {
         Some((id, _)) if old_flows.is_none() => Claim::proven(0.93, Where::Remote, at, summary).citing([id]),
         Some((id, _)) => Claim::likely(0.5, Where::Remote, at, summary).citing([id]),
-        None => Claim::likely(0.7, Where::Remote, at, summary).decided_by(
+        None => Claim::likely(without_ack(ev, &failure), Where::Remote, at, summary).decided_by(
             format!("sudo faultmap check {}", ev.target().input),
             "here",
             "a bare ACK is dropped by a filter, but answered with RST by a listener whose queue is full",
         ),
     };
     Some(claim.citing([failure.id, control]))
+}
+
+/// Without the right to send a bare ACK. Where no other TCP port says so much as RST, a filter is there for certain, and lets pass but a few; one
+/// that lets this port pass, to a listener whose queue is full, is far rarer.
+fn without_ack(ev: &Evidence<'_>, failure: &Failure<'_>) -> f64 {
+    let of_others = || ev.control_connects(failure.ip).filter(|(_, connect)| connect.to.port() != failure.port);
+    let mut mute: Vec<u16> = of_others().filter(|(_, connect)| connect.outcome.silent()).map(|(_, connect)| connect.to.port()).collect();
+    mute.sort_unstable();
+    mute.dedup();
+    let refused = of_others().any(|(_, connect)| connect.outcome.reset());
+    if mute.len() >= 2 && !refused { 0.86 } else { 0.7 }
 }
 
 /// A bare ACK passes, and no SYN is answered: mostly a listener's queue. But a filter without states lets pass what looks established.
@@ -174,5 +187,20 @@ mod tests {
     #[test]
     fn silence_alone_proves_nothing() {
         check(vec![connect("10.2.0.10:80", Role::Target, silent())], None);
+    }
+
+    #[test]
+    fn a_host_whose_other_ports_are_mute_too_has_a_filter() {
+        let with = |others: [crate::observation::ConnectOutcome; 3]| {
+            let controls =
+                [443, 22, 9].into_iter().zip(others).map(|(port, outcome)| connect(&format!("10.2.0.10:{port}"), Role::Control, outcome));
+            let answered = connect("10.2.0.10:8443", Role::Control, super::super::tests_support::connected());
+            let base = vec![route_via("10.2.0.10"), connect("10.2.0.10:80", Role::Target, silent()), answered];
+            [base, controls.collect()].concat()
+        };
+        check(with([silent(), silent(), silent()]), Some((0.86, true)));
+        check([with([silent(), silent(), silent()]), vec![ack(0)]].concat(), Some((0.93, true)));
+        check(with([silent(), silent(), reset()]), Some((0.7, true)));
+        check(with([reset(), reset(), reset()]), Some((0.7, true)));
     }
 }

@@ -1,10 +1,11 @@
 //! The NAT on the path has no port left for this destination.
 
+use super::{stopped_before, stops_at_translator};
 use crate::causes::{Cause, Claim, Tool};
-use crate::evidence::Protocol;
+use crate::evidence::{Failure, Protocol};
 use crate::observation::Flows;
 use crate::verdict::Where;
-use crate::{Evidence, Layer};
+use crate::{Evidence, Layer, ObservationId};
 
 /// `l4.snat-ports-exhausted`
 pub(super) static CAUSE: Cause = Cause {
@@ -33,18 +34,35 @@ fn claim(ev: &Evidence<'_>) -> Option<Claim> {
     if ev.ack_answers(failure.ip).is_some() || ev.gateway(failure.ip).is_none() {
         return None;
     }
-    let (id, flows) = ev.first::<Flows>(|flows| flows.to == Some(failure.ip) && flows.established > flows.stuck)?;
+    let Some((id, flows)) = ev.first::<Flows>(|flows| flows.to == Some(failure.ip) && flows.established > flows.stuck) else {
+        return without_flows(ev, &failure, control);
+    };
     let (state, count, confidence) = if flows.alive > 0 { ("alive", flows.alive, 0.72) } else { ("established", flows.established, 0.4) };
     let summary = format!(
         "New TCP connections to {} are dropped on the path while {count} older one(s) are {state} and the host answers otherwise: the NAT has no port left, or a filter lets only established flows pass.",
         failure.place()
     );
     let claim = Claim::likely(confidence, Where::Path, "the NAT on the path", summary).citing([failure.id, control, id]);
-    Some(claim.decided_by(
+    Some(decided_at_nat(claim))
+}
+
+/// No flow of ours tells of older ones; but the packets stop where sources are translated, and those to another port of the host pass.
+fn without_flows(ev: &Evidence<'_>, failure: &Failure<'_>, control: ObservationId) -> Option<Claim> {
+    let (id, router) = stopped_before(ev, failure.ip).filter(|(_, router)| stops_at_translator(ev, failure.ip, *router))?;
+    let summary = format!(
+        "Packets to {} stop after {router}, where private addresses end: a filter there drops them, or the NAT has no port left for this destination.",
+        failure.place()
+    );
+    let claim = Claim::likely(0.32, Where::Path, format!("after {router}"), summary).citing([failure.id, control, id]);
+    Some(decided_at_nat(claim))
+}
+
+fn decided_at_nat(claim: Claim) -> Claim {
+    claim.decided_by(
         "conntrack -S | grep -o 'insert_failed=[0-9]*'",
         "the NAT gateway",
         "rises when no port is left; a filter does not count there",
-    ))
+    )
 }
 
 #[cfg(test)]
@@ -68,5 +86,38 @@ mod tests {
         check(4, true, Some((0.72, true)));
         check(0, true, None);
         check(4, false, None);
+    }
+
+    #[test]
+    fn where_private_addresses_end_a_filter_and_a_full_nat_look_alike() {
+        use crate::observation::{Hop, HopAnswer, HopSaid, IcmpError, Walk, WalkProtocol};
+        let walk = |port: u16, role, routers: &[&str], reached_ttl| {
+            let hop = |(ttl, router): (u8, &&str)| {
+                let from = router.parse().expect("ip");
+                let said = HopSaid::Icmp(IcmpError { icmp_type: 11, code: 0, from, mtu: None });
+                Hop { ttl, sent: 1, answers: vec![HopAnswer { from, said, rtt_ms: 1.0 }] }
+            };
+            let hops = (1..).zip(routers).map(hop).collect();
+            Seen::Walk(Walk {
+                to: format!("185.33.20.80:{port}").parse().expect("addr"),
+                role,
+                protocol: WalkProtocol::Tcp,
+                hops,
+                reached_ttl,
+            })
+        };
+        let check = |control: &[&str], expect| {
+            let seen = vec![
+                route_via("185.33.20.80"),
+                connect("185.33.20.80:80", Role::Target, silent()),
+                connect("185.33.20.80:22", Role::Control, reset()),
+                walk(80, Role::Target, &["10.1.0.1"], None),
+                walk(22, Role::Control, control, Some(3)),
+            ];
+            assert_eq!(claims(&CAUSE, &recording("tcp://185.33.20.80:80", seen)), expect);
+        };
+        check(&["10.1.0.1", "91.64.10.1"], Some((0.32, true)));
+        // The next router is private too: nothing is translated here.
+        check(&["10.1.0.1", "10.1.9.1"], None);
     }
 }

@@ -62,7 +62,9 @@ fn broken(ev: &Evidence<'_>, questions: &Questions<'_>) -> Option<Claim> {
     let server = questions.servers().into_iter().find(|server| !questions.silences(*server).is_empty())?;
     let silences = questions.silences(server);
     let ip = server.ip();
-    if answered_over_tcp(ev, server) || way_is_broken(ev, questions.role, ip) {
+    // Where UDP brought other answers, one over TCP does not blame UDP as a whole.
+    let partly = questions.answers(server).any(|(_, query, _)| query.transport == Transport::Udp);
+    if (answered_over_tcp(ev, server) && !partly) || way_is_broken(ev, questions.role, ip) {
         return None;
     }
     let who = questions.called(server);
@@ -136,6 +138,8 @@ fn sureness(ev: &Evidence<'_>, server: SocketAddr, silences: &[(ObservationId, &
         () if !up => (0.3, false),
         // The kernel of a host whose DNS service hangs would still answer TCP to that port, by SYN-ACK or RST.
         () if same_port_silent => (0.2, false),
+        // A service without TCP: it may be mute as well as filtered.
+        () if refused(ev, server) => (0.6, false),
         // UDP passes to another port of the host, so that only a filter for this one port remains beside the service.
         () if ev.udp_answers(server.ip()).is_some() => (0.85, false),
         () => (0.6, false),
@@ -146,6 +150,11 @@ fn sureness(ev: &Evidence<'_>, server: SocketAddr, silences: &[(ObservationId, &
 fn port_answers(ev: &Evidence<'_>, server: SocketAddr) -> Option<ObservationId> {
     let answered = |connect: &TcpConnect| connect.to == server && (connect.outcome.connected() || connect.outcome.reset());
     ev.first::<TcpConnect>(answered).map(|(id, _)| id)
+}
+
+/// Nothing takes connections at the server's own port.
+fn refused(ev: &Evidence<'_>, server: SocketAddr) -> bool {
+    ev.first::<TcpConnect>(|connect| connect.to == server && connect.outcome.reset()).is_some()
 }
 
 /// DNS over TCP works: UDP is what fails, which is a matter of L4.
@@ -205,6 +214,10 @@ mod tests {
         TcpConnect { to: RESOLVER.parse().expect("addr"), role: Role::Resolver, outcome, local: None, answer_ttl: None }
     }
 
+    fn elsewhere(outcome: ConnectOutcome) -> TcpConnect {
+        TcpConnect { to: "10.1.0.53:443".parse().expect("addr"), role: Role::Control, ..tcp(outcome) }
+    }
+
     fn reset() -> ConnectOutcome {
         ConnectOutcome::Failed { errno: "ECONNREFUSED".to_owned(), icmp: None }
     }
@@ -224,7 +237,9 @@ mod tests {
     fn silence_counts_as_much_as_the_host_is_proven_up() {
         check(&mute(), Some((0.3, true)));
         check(&plus(mute(), tcp(reset())), Some((0.6, true)));
-        check(&plus(plus(mute(), tcp(reset())), udp_unreachable()), Some((0.85, true)));
+        // A service without TCP, mute or filtered: UDP to another port does not tell which.
+        check(&plus(plus(mute(), tcp(reset())), udp_unreachable()), Some((0.6, true)));
+        check(&plus(plus(mute(), elsewhere(reset())), udp_unreachable()), Some((0.85, true)));
         check(&plus(mute(), tcp(ConnectOutcome::Silent { waited_ms: 900.0, retransmits: 0, icmp: None })), Some((0.3, true)));
         let silent_too = tcp(ConnectOutcome::Silent { waited_ms: 900.0, retransmits: 0, icmp: None });
         check(&plus(plus(mute(), silent_too), udp_unreachable()), Some((0.2, true)));

@@ -109,6 +109,8 @@ fn in_http(ev: &Evidence<'_>) -> Option<Claim> {
         // A proxy took the request: whether it reached the service, it does not say.
         _ if ev.proxy_forwards() => Claim::likely(0.5, Where::Remote, to, summary),
         (_, _, true) => Claim::likely(0.6, Where::Remote, to, summary),
+        // ... or its answer was lost, again and again.
+        _ if crate::causes::l4::path_loses(ev, http.to.ip()) => Claim::likely(0.5, Where::Remote, to, summary),
         (Stop::Head { .. }, true, _) => Claim::proven(0.95, Where::Remote, to, summary),
         (Stop::Head { .. }, false, _) => Claim::proven(0.88, Where::Remote, to, summary),
         (Stop::Middle { .. }, true, _) => Claim::proven(0.85, Where::Remote, to, summary),
