@@ -8,10 +8,6 @@ mod eval;
 mod field;
 mod lex;
 mod parse;
-mod wireshark;
-
-pub use field::{FIELDS, FieldHelp};
-pub use wireshark::{shows_finding, shows_flow};
 
 use crate::finding::{Finding, Party};
 use crate::flow::{FlowId, FlowRecord, Protocol};

@@ -196,20 +196,16 @@ fn an_error_says_where_and_what_to_write() {
 }
 
 #[test]
-fn every_field_has_a_name_of_its_own_and_help() {
-    for (at, field) in FIELDS.iter().enumerate() {
-        assert!(!field.help.is_empty() && FIELDS[..at].iter().all(|other| other.name != field.name), "{}", field.name);
+fn every_field_has_a_name_of_its_own_which_the_documentation_tells() {
+    let page = include_str!("../../../../docs/capture-filter.md");
+    for (at, field) in field::ALL.iter().enumerate() {
+        assert!(field::ALL[..at].iter().all(|other| other.name != field.name), "{}", field.name);
         assert!(Filter::parse(field.name).is_ok(), "{}", field.name);
+        // The flags of TCP are told by their last word.
+        let short = field.name.strip_prefix("tcp.flags.").map(|flag| format!("`.{flag}`"));
+        let told = |name: &str| page.contains(&format!("`{name}`")) || page.contains(&format!("`{name} "));
+        assert!(told(field.name) || short.is_some_and(|short| page.contains(&short)), "{} is not documented", field.name);
     }
-}
-
-#[test]
-fn a_finding_is_shown_to_wireshark_by_its_packets() {
-    let mut found = finding();
-    assert_eq!(shows_finding(&found, None), "frame.number in {7, 9}");
-    found.cited.count = 50;
-    found.blames = Some(crate::finding::Party::Service("[2001:db8::1]:443".parse().unwrap()));
-    assert_eq!(shows_finding(&found, None), "ipv6.addr == 2001:db8::1 && (tcp.port == 443 || udp.port == 443)");
 }
 
 proptest! {
