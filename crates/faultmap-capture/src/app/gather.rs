@@ -1,5 +1,11 @@
 //! The beginning of a message that came in pieces: kept until it is whole, up to a bound, and not copied where it comes whole.
 
+/// Keeps more bytes, as far as there is room for them.
+pub(super) fn keep(kept: &mut Vec<u8>, more: &[u8], most: usize) {
+    let room = most.saturating_sub(kept.len());
+    kept.extend_from_slice(more.get(..room).unwrap_or(more));
+}
+
 /// Bytes kept until there are enough of them.
 #[derive(Debug, Default)]
 pub(super) struct Gather {
@@ -32,8 +38,7 @@ impl Gather {
                 }
             }
         }
-        let room = most.saturating_add(1).saturating_sub(before);
-        self.kept.extend_from_slice(piece.get(..room).unwrap_or(piece));
+        keep(&mut self.kept, piece, most.saturating_add(1));
         match length(&self.kept, before) {
             Some(whole) if whole <= self.kept.len() && whole >= before => Gathered::Whole(whole, whole - before),
             _ if self.kept.len() > most => {

@@ -1,5 +1,7 @@
 //! Messages that say in a header of fixed length how long they are: found in a stream, with the first bytes of each kept and the rest stepped over.
 
+use super::gather::keep;
+
 /// What the next bytes made.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Step<const H: usize> {
@@ -52,8 +54,7 @@ impl<const H: usize> Packets<H> {
             self.kept.clear();
         }
         let (part, tail) = rest.split_at(usize::try_from(self.left).unwrap_or(usize::MAX).min(rest.len()));
-        let room = self.most.saturating_sub(self.kept.len());
-        self.kept.extend_from_slice(part.get(..room).unwrap_or(part));
+        keep(&mut self.kept, part, self.most);
         self.left -= part.len() as u64;
         if self.left > 0 {
             return (Step::More, tail);

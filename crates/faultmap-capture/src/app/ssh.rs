@@ -2,6 +2,7 @@
 //!
 //! Memory: one line of at most 256 bytes and 128 bytes of one packet in each direction.
 
+use super::gather::keep;
 use super::packets::{Cursor, Packets, Step};
 use super::tell::{Mark, Open, Rules, SLOW_MS, tell};
 use super::{Below, Chunk, Conversation, End, Ends, Exchange, Glance, Sink, text};
@@ -126,8 +127,7 @@ impl Conversation for Ssh {
             }
             let end = rest.iter().position(|byte| *byte == b'\n');
             let part = rest.get(..end.map_or(rest.len(), |end| end + 1)).unwrap_or(rest);
-            let room = LONGEST_LINE.saturating_sub(half.line.len());
-            half.line.extend_from_slice(part.get(..room).unwrap_or(part));
+            keep(&mut half.line, part, LONGEST_LINE);
             rest = rest.get(part.len()..).unwrap_or_default();
             if end.is_some() {
                 let line = std::mem::take(&mut half.line);

@@ -2,6 +2,7 @@
 //!
 //! Memory: at most 14 bytes of a header and 64 bytes of a closing frame in each direction.
 
+use super::gather::keep;
 use super::tell::{Mark, tell};
 use super::{Below, Chunk, Conversation, End, Ends, Sink, text};
 use crate::finding::Weight;
@@ -183,8 +184,7 @@ impl Conversation for WebSocket {
             }
             let part = rest.get(..usize::try_from(half.left).unwrap_or(usize::MAX)).unwrap_or(rest);
             if half.header.first().is_some_and(|first| first & 0x08 != 0) {
-                let room = MOST_KEPT.saturating_sub(half.kept.len());
-                half.kept.extend_from_slice(part.get(..room).unwrap_or(part));
+                keep(&mut half.kept, part, MOST_KEPT);
             }
             half.left -= part.len() as u64;
             rest = rest.get(part.len()..).unwrap_or_default();

@@ -1,5 +1,6 @@
 //! Frames of HTTP/2 in one direction (RFC 9113 §4): their headers, and the payload of those that are read. Bodies are stepped over.
 
+use crate::app::gather::keep;
 use faultmap_wire::names::http2_error;
 
 pub(super) const DATA: u8 = 0;
@@ -119,8 +120,7 @@ impl Frames {
         };
         let (part, tail) = rest.split_at(rest.len().min(self.left as usize));
         if head.kept() {
-            let room = MOST_KEPT.saturating_sub(self.payload.len());
-            self.payload.extend_from_slice(part.get(..room).unwrap_or(part));
+            keep(&mut self.payload, part, MOST_KEPT);
         }
         self.left -= part.len() as u32;
         if self.left > 0 {
