@@ -140,6 +140,17 @@ pub struct ShownGroup {
     pub fix: Vec<String>,
 }
 
+/// What a filter left of a capture.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Left {
+    /// Flows that match.
+    pub flows: usize,
+    /// Flows that there were.
+    pub of: usize,
+    /// A flow matches, or a finding, or a packet.
+    pub anything: bool,
+}
+
 /// Everything that an analysis found.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Report {
@@ -195,6 +206,18 @@ impl Report {
         let findings = outcome.findings.iter().filter(|finding| finding.weight != Weight::Capture).take(MOST_FINDINGS).cloned().collect();
         let flows = totals.flows.max(outcome.flows.len() as u64);
         Self { schema: SCHEMA, files, capture, verdict: verdict.into(), layers, groups, more_groups, findings, services, flows }
+    }
+
+    /// A filter left so much of the capture to judge. Where that is nothing, or nothing is wrong with it, the verdict is of no more than that.
+    pub fn narrowed(&mut self, left: &Left) {
+        let Left { flows, of, anything } = *left;
+        self.capture.notes.insert(0, format!("Only what matches the filter is judged: {flows} of {of} flows."));
+        if !anything && self.capture.packets > 0 {
+            (self.verdict.status, self.verdict.confidence) = (Status::Inconclusive, 0.0);
+            "Nothing in the capture matches the filter, so nothing was judged.".clone_into(&mut self.verdict.summary);
+        } else if self.verdict.status == Status::Healthy {
+            self.verdict.summary = format!("Nothing is wrong in what matches the filter: {flows} of {of} flows.");
+        }
     }
 
     /// The process exit code of the contract: 0, 3, 4, or 11 to 17.
@@ -300,5 +323,20 @@ mod tests {
     fn a_capture_without_a_packet_is_neither_well_nor_ill() {
         let report = Report::new(&Outcome::default(), Vec::new(), &Notes::default(), false);
         assert_eq!((report.exit_code(), report.verdict.status, report.layers.len()), (4, Status::Inconclusive, 7));
+    }
+
+    #[test]
+    fn what_no_filter_let_through_is_not_called_healthy() {
+        let mut outcome = Outcome::default();
+        outcome.totals.all.packets = 7;
+        let narrowed = |left: Left| {
+            let mut report = Report::new(&outcome, Vec::new(), &Notes::default(), false);
+            report.narrowed(&left);
+            (report.exit_code(), report.verdict.summary)
+        };
+        let nothing = "Nothing in the capture matches the filter, so nothing was judged.";
+        assert_eq!(narrowed(Left { flows: 0, of: 3, anything: false }), (4, nothing.to_owned()));
+        let some = "Nothing is wrong in what matches the filter: 2 of 3 flows.";
+        assert_eq!(narrowed(Left { flows: 2, of: 3, anything: true }), (0, some.to_owned()));
     }
 }

@@ -176,6 +176,18 @@ fn packets_of_a_flow_a_finding_or_a_filter_are_written_as_a_capture() {
 }
 
 #[test]
+fn what_no_filter_let_through_is_not_called_healthy() {
+    let scratch = Scratch::new();
+    let file = Pcap::new().http("200 OK").refused(81).at(&scratch, "x.pcap");
+    for (filter, code, words) in
+        [("tcp.port == 80", 0, "in what matches the filter: 1 of 2 flows"), ("tcp.port == 9", 4, "Nothing in the capture matches")]
+    {
+        let ran = run(&["capture", &file, "--filter", filter, "-q"]);
+        assert!(ran.code == code && ran.out.contains(words), "{filter}: {}", ran.out);
+    }
+}
+
+#[test]
 fn a_filter_that_is_none_is_told_with_its_place() {
     let scratch = Scratch::new();
     let ran = run(&["capture", &Pcap::new().refused(81).at(&scratch, "x.pcap"), "--filter", "tcp.prot == 81"]);

@@ -57,7 +57,9 @@ pub(super) fn run(args: &CaptureArgs, choice: Choice) -> anyhow::Result<i32> {
     let (mut outcome, reading) = analyse(args, narrow.as_mut())?;
     let left = narrow.as_mut().map(|narrow| narrow.apply(args, &mut outcome)).transpose()?;
     let mut report = Report::new(&outcome, sources(args, &reading), &reading.notes, reading.cut_short);
-    tell_filter(&mut report, left);
+    if let Some(left) = &left {
+        report.narrowed(left);
+    }
     if let Some(path) = &args.write {
         if reading.cut_short {
             bail!("{} was not written: the reading was ended before its end", path.display());
@@ -66,12 +68,6 @@ pub(super) fn run(args: &CaptureArgs, choice: Choice) -> anyhow::Result<i32> {
     }
     show(args, &outcome, &report, choice)?;
     Ok(i32::from(report.exit_code()))
-}
-
-fn tell_filter(report: &mut Report, left: Option<narrow::Left>) {
-    if let Some(left) = left {
-        report.capture.notes.insert(0, format!("Only what matches the filter is judged: {} of {} flows.", left.flows, left.of));
-    }
 }
 
 /// What passes an interface, until it ends.
@@ -87,7 +83,9 @@ fn from_interface(args: &CaptureArgs, interface: &str, choice: Choice) -> anyhow
     }
     let source = Source { name: format!("interface {interface}"), error: errors.first().cloned() };
     let mut report = Report::new(&outcome, vec![source], &Notes::default(), false);
-    tell_filter(&mut report, left);
+    if let Some(left) = &left {
+        report.narrowed(left);
+    }
     if outcome.totals.all.packets == 0 {
         let (other, filter) =
             (if interface == "any" { "" } else { " Is it the right one?" }, if args.bpf.is_some() { " that matches --bpf" } else { "" });

@@ -9,6 +9,7 @@ use faultmap_capture::filter::{Facts, Filter, FindingFacts, FlowFacts, Subject};
 use faultmap_capture::finding::Finding;
 use faultmap_capture::flow::FlowId;
 use faultmap_capture::packet::Captured;
+use faultmap_capture::report::Left;
 use faultmap_wire::dissect::dissect;
 use std::collections::{HashMap, HashSet};
 use std::ops::ControlFlow;
@@ -23,14 +24,6 @@ pub(super) struct Narrow {
     packets: HashSet<u64>,
     /// The flows that are left, and where each stands in the outcome.
     left: HashMap<FlowId, usize>,
-}
-
-/// What is left of an outcome.
-pub(super) struct Left {
-    /// Flows that match.
-    pub(super) flows: usize,
-    /// Flows that there were.
-    pub(super) of: usize,
 }
 
 impl Narrow {
@@ -126,7 +119,8 @@ impl Narrow {
             })
             .collect();
         self.left = left;
-        Ok(Left { flows: outcome.flows.len(), of })
+        let anything = !(outcome.flows.is_empty() && outcome.findings.is_empty() && self.packets.is_empty());
+        Ok(Left { flows: outcome.flows.len(), of, anything })
     }
 
     /// What is known of a packet's flow is known at the end only: the packets are read again.
