@@ -7,7 +7,8 @@
 //! 4. Nothing proven: the likeliest is named only if it stands clear of the others; else the verdict is inconclusive between them.
 //! 5. Degraded is judged only when nothing is broken.
 //! 6. Something failed and no cause claims it: the verdict says so, as inconclusive between the layers that remain.
-//! 7. The packets of the check, where they were recorded, settle what its questions left open; they never contradict what those settled.
+//! 7. Each place that redirects led to is judged by itself; the first that is not well is named.
+//! 8. The packets of the check, where they were recorded, settle what its questions left open; they never contradict what those settled.
 
 mod fallback;
 mod packets;
@@ -15,6 +16,7 @@ mod packets;
 mod tests;
 
 use crate::causes::{self, Cause, Claim, Severity, Standing};
+use crate::journey::Journey;
 use crate::verdict::{Candidate, NextStep, RuledOut, Status, Verdict};
 use crate::{Evidence, Layer, ObservationId, Recording};
 
@@ -34,20 +36,24 @@ struct Opinion {
 /// Judges a recording. Pure: the same recording gives the same verdict.
 #[must_use]
 pub fn judge(recording: &Recording) -> Verdict {
-    let evidence = Evidence::new(recording);
-    let (mut ruled_out, mut opinions) = hear(&evidence);
-    packets::settle(&evidence, &mut opinions);
+    Journey::of(recording).decide().1
+}
+
+/// Judges what was seen of one place.
+pub(crate) fn of_one_place(evidence: &Evidence<'_>) -> Verdict {
+    let (mut ruled_out, mut opinions) = hear(evidence);
+    packets::settle(evidence, &mut opinions);
     let (breaks, degrades): (Vec<_>, Vec<_>) = opinions.into_iter().partition(|opinion| opinion.claim.severity == Severity::Breaks);
-    let breaks = fell_answers(&evidence, breaks, &mut ruled_out);
-    ruled_out.extend(cleared_by_answers(&evidence, &breaks, &degrades, &ruled_out));
+    let breaks = fell_answers(evidence, breaks, &mut ruled_out);
+    ruled_out.extend(cleared_by_answers(evidence, &breaks, &degrades, &ruled_out));
     let mut verdict = if !breaks.is_empty() {
-        broken(&evidence, breaks, &degrades)
-    } else if let Some(unexplained) = fallback::unexplained(&evidence) {
+        broken(evidence, breaks, &degrades)
+    } else if let Some(unexplained) = fallback::unexplained(evidence) {
         unexplained
     } else if degrades.is_empty() {
-        healthy(&evidence)
+        healthy(evidence)
     } else {
-        degraded(&evidence, degrades)
+        degraded(evidence, degrades)
     };
     ruled_out.retain(|out| !verdict.candidates.iter().any(|candidate| candidate.cause == out.cause));
     verdict.ruled_out = ruled_out;

@@ -8,6 +8,7 @@ pub mod causes;
 pub mod compare;
 pub mod evidence;
 pub mod host;
+mod journey;
 pub mod judge;
 pub mod layer;
 pub mod many;

@@ -3,6 +3,7 @@
 mod layers;
 
 use crate::compare::{self, Change};
+use crate::journey::Journey;
 use crate::observation::{Baseline, NotAsked, SystemLookup};
 use crate::verdict::Status;
 use crate::{Evidence, Layer, Observation, Recording, Target, Verdict};
@@ -131,14 +132,17 @@ impl Report {
     /// Judges the recording and puts the report together. Pure.
     #[must_use]
     pub fn new(recording: Recording) -> Self {
-        let verdict = crate::judge::judge(&recording);
+        let journey = Journey::of(&recording);
+        let (place, verdict) = journey.decide();
+        let there = place.evidence();
+        let layers = layers::tower(&there, &verdict);
+        let timing = timing(&there);
+        let limits = limits(&there, &verdict);
         let evidence = Evidence::new(&recording);
-        let layers = layers::tower(&evidence, &verdict);
-        let timing = timing(&evidence);
-        let limits = limits(&evidence, &verdict);
         let earlier = evidence.first::<Baseline>(|_| true).map(|(_, baseline)| baseline);
         let baseline = earlier.map(ShownBaseline::of);
         let changes = earlier.map(|baseline| compare::since(baseline, &evidence, &verdict));
+        drop(journey);
         let from = recording.header.from;
         let Target { input, scheme, host, port, .. } = recording.header.target;
         let target = ShownTarget { input, scheme, host, port };

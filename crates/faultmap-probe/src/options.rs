@@ -24,6 +24,8 @@ pub struct CheckOptions {
     pub headers: Vec<(String, String)>,
     /// The proxy to go through, from `--proxy` or the environment.
     pub proxy: crate::proxy::Choice,
+    /// Redirects to another place are followed: every place is reached in the same way, without a proxy.
+    pub onward: bool,
     /// User name and password of the target, for protocols that log in.
     pub credentials: Option<crate::dialogue::Credentials>,
     /// `--data`.
@@ -85,6 +87,7 @@ impl Default for CheckOptions {
             method: "GET".to_owned(),
             headers: Vec::new(),
             proxy: crate::proxy::Choice::Direct,
+            onward: false,
             credentials: None,
             data: None,
             request_path: "/".to_owned(),

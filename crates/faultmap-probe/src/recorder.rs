@@ -3,7 +3,7 @@
 pub use faultmap_wire::printable;
 
 use faultmap_model::{Observation, ObservationId, Seen};
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::time::{Duration, Instant};
 
 /// Called with each observation as it comes, for progress.
@@ -13,6 +13,8 @@ pub type Listener<'a> = Box<dyn Fn(&Observation) + 'a>;
 pub struct Recorder<'a> {
     start: Instant,
     seen: RefCell<Vec<Observation>>,
+    /// Where the current place of a journey begins.
+    here: Cell<usize>,
     listener: Option<Listener<'a>>,
 }
 
@@ -20,7 +22,7 @@ impl<'a> Recorder<'a> {
     /// Starts the clock.
     #[must_use]
     pub fn new(listener: Option<Listener<'a>>) -> Self {
-        Self { start: Instant::now(), seen: RefCell::new(Vec::new()), listener }
+        Self { start: Instant::now(), seen: RefCell::new(Vec::new()), here: Cell::new(0), listener }
     }
 
     /// When the clock started.
@@ -56,9 +58,14 @@ impl<'a> Recorder<'a> {
         answer
     }
 
-    /// A look at what was seen so far.
+    /// From here on another place is asked: what was seen before says nothing of it.
+    pub fn move_on(&self) {
+        self.here.set(self.seen.borrow().len());
+    }
+
+    /// A look at what was seen so far, of the current place.
     pub fn look<R>(&self, read: impl FnOnce(&[Observation]) -> R) -> R {
-        read(&self.seen.borrow())
+        read(self.seen.borrow().get(self.here.get()..).unwrap_or_default())
     }
 
     /// Everything, in order.

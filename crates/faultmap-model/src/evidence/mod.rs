@@ -28,7 +28,12 @@ impl<'a> Evidence<'a> {
     /// The recording's evidence.
     #[must_use]
     pub fn new(recording: &'a Recording) -> Self {
-        Self { header: &recording.header, observations: &recording.observations }
+        Self::of(&recording.header, &recording.observations)
+    }
+
+    /// The evidence of a part of a recording, with the header that holds for it.
+    pub(crate) const fn of(header: &'a Header, observations: &'a [Observation]) -> Self {
+        Self { header, observations }
     }
 
     /// The target.

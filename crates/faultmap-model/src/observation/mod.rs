@@ -14,6 +14,7 @@ mod http;
 mod http3;
 mod icmp;
 mod local;
+mod onward;
 mod packets;
 mod path;
 mod peer;
@@ -33,6 +34,7 @@ pub use http::*;
 pub use http3::*;
 pub use icmp::*;
 pub use local::*;
+pub use onward::*;
 pub use packets::*;
 pub use path::*;
 pub use peer::*;
@@ -125,6 +127,8 @@ seen! {
     HostsFile(HostsFile) = "dns.hosts" @ L7,
     /// What the system resolver (getaddrinfo) answered.
     SystemLookup(SystemLookup) = "dns.system" @ L7,
+    /// A redirect to another place, followed: what comes after it was seen there.
+    Onward(Onward) = "onward" @ L7,
     /// One question to one resolver.
     DnsQuery(DnsQuery) = "dns.query" @ L7,
     /// The walk from the root to the name, with every delegated server asked.

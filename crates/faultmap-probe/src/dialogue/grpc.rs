@@ -139,6 +139,10 @@ impl Call<'_, '_> {
             self.notes.server = wire::server(&answer.headers);
         }
         let reply = wire::reply(&answer);
+        if matches!(&reply, Reply::Status(status) if status.code == wire::DEADLINE_EXCEEDED) && asked.elapsed() >= self.ask.wait {
+            // The server's library reports that the time of `grpc-timeout` is over; the service has said nothing.
+            return Ok(Reply::Other(DialogueOutcome::Silent { waited_ms: ms(asked.elapsed()), received_bytes: 0 }));
+        }
         for (name, value) in wire::facts(&answer, &reply) {
             self.notes.fact(name, value);
         }

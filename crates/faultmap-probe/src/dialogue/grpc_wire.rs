@@ -12,6 +12,8 @@ use http_body_util::Full;
 use percent_encoding::percent_decode;
 use prost::Message;
 
+/// DEADLINE_EXCEEDED: the time that the client gave is over.
+pub(super) const DEADLINE_EXCEEDED: u32 = 4;
 /// Most bytes of an answer; a list of a thousand services has some 40 KiB.
 pub(super) const LARGEST: usize = 512 * 1024;
 /// Most characters of a `grpc-message`.

@@ -8,6 +8,8 @@ use base64::prelude::{BASE64_STANDARD, Engine as _};
 use faultmap_model::observation::{Demand, DialogueOutcome};
 use std::net::IpAddr;
 
+/// Message submission (RFC 6409): programs that hand mail in here log in, and go no further with a certificate that does not stand (RFC 8314).
+const SUBMISSION: u16 = 587;
 /// Lines of one reply; EHLO lists about fifteen.
 const MOST_LINES: usize = 128;
 
@@ -46,7 +48,8 @@ pub(super) async fn speak(talk: &mut Talk, ask: &DialogueAsk<'_>) -> Result<Dial
         Ok(offers) => offers,
         Err(refused) => return Ok(refused.into()),
     };
-    let wish = if ask.credentials.is_some() { TlsWish::Verified(Demand::Full) } else { TlsWish::IfOffered };
+    let submits = ask.to.port() == SUBMISSION && offers.extension("STARTTLS").is_some();
+    let wish = if ask.credentials.is_some() || submits { TlsWish::Verified(Demand::Full) } else { TlsWish::IfOffered };
     if !talk.encrypted {
         match (offers.extension("STARTTLS"), &ask.tls) {
             (Some(_), Some(tls)) => {

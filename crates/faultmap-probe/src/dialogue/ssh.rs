@@ -10,6 +10,12 @@ const VERSION: &[u8] = b"SSH-2.0-faultmap\r\n";
 const KEXINIT: u8 = 20;
 /// What the name lists of KEXINIT are about (RFC 4253 7.1); the rest repeats them for the other direction.
 const LISTS: [&str; 3] = ["kex", "host-keys", "ciphers"];
+/// How the names begin that a client of today (OpenSSH 8.8 and later) takes without being told to, and how they end.
+const TODAY: [&[(&str, &str)]; 3] = [
+    &[("mlkem", ""), ("sntrup761", ""), ("curve25519-", ""), ("ecdh-sha2-", ""), ("diffie-hellman-group", "-sha256"), ("diffie-hellman-group", "-sha512")],
+    &[("ssh-ed25519", ""), ("ecdsa-sha2-", ""), ("sk-", ""), ("webauthn-sk-", ""), ("rsa-sha2-", "")],
+    &[("chacha20-poly1305", ""), ("aes", "-ctr"), ("aes", "-gcm@openssh.com")],
+];
 /// Names of each list that are kept.
 const MOST_NAMES: usize = 3;
 
@@ -50,10 +56,13 @@ pub(super) async fn speak(talk: &mut Talk) -> Result<DialogueOutcome, Broken> {
     }
     // 16 bytes of cookie, then name lists, each with its length.
     let mut rest = body.get(16..).unwrap_or_default();
-    for about in LISTS {
+    for (about, today) in LISTS.into_iter().zip(TODAY) {
         let Some((names, after)) = name_list(rest) else { return Err(odd("a name list of KEXINIT is cut off")) };
         let first: Vec<&str> = names.split(',').take(MOST_NAMES).collect();
         talk.fact(about, first.join(" "));
+        if !names.split(',').any(|name| today.iter().any(|(begin, end)| name.starts_with(begin) && name.ends_with(end))) {
+            talk.fact("outdated", about);
+        }
         rest = after;
     }
     talk.farewell(&disconnect()).await;

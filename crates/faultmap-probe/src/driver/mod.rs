@@ -10,6 +10,7 @@ mod fragments;
 mod local;
 mod map_path;
 mod meddling;
+mod onward;
 mod peer;
 mod proxy;
 mod quality;
@@ -67,26 +68,21 @@ struct Check<'a> {
 pub async fn check(target: &Target, options: &CheckOptions, listener: Option<Listener<'_>>) -> Result<Recording, ProbeError> {
     let started = SystemTime::now();
     let recorder = Recorder::new(listener);
-    let before = Snapshot::take();
     let privileges = faultmap_host::privileges();
-    let check = Check {
-        target,
-        options,
-        rec: &recorder,
-        deadline: recorder.start() + options.whole_budget().saturating_sub(KEPT_FOR_LAST),
-        raw: privileges.iter().any(|held| held == "CAP_NET_RAW"),
-        approaches: RefCell::default(),
-        store: OnceCell::new(),
-        pending: RefCell::default(),
-        undelivered_at_start: [split::undelivered(false), split::undelivered(true)],
-        quiet: [Cell::new(None), Cell::new(None)],
-        far: Cell::new(None),
-        witness: RefCell::new(None),
-    };
-    let cut_short = check.run_within_budget().await?;
-    check.leave_peer().await;
-    check.note_pending();
-    check.last_readings(&before);
+    let raw = privileges.iter().any(|held| held == "CAP_NET_RAW");
+    let deadline = recorder.start() + options.whole_budget().saturating_sub(KEPT_FOR_LAST);
+    let mut cut_short = one_place(target, options, &recorder, deadline, raw).await?;
+    let mut been = vec![target.clone()];
+    let mut there = options.clone();
+    while !cut_short {
+        let seen = recorder.look(<[_]>::to_vec);
+        let Some((onward, next)) = onward::next(&been, &there, &seen).await else { break };
+        been.push(onward.target.clone());
+        there = next;
+        recorder.note(Instant::now(), onward.clone());
+        recorder.move_on();
+        cut_short = Box::pin(one_place(&onward.target, &there, &recorder, deadline, raw)).await?;
+    }
     let total_ms = ms(recorder.elapsed());
     let header = Header {
         schema: SCHEMA.to_owned(),
@@ -99,6 +95,36 @@ pub async fn check(target: &Target, options: &CheckOptions, listener: Option<Lis
         from: None,
     };
     Ok(Recording { header, observations: recorder.finish() })
+}
+
+/// Everything that is asked of one place. True when the budget or the user ended it.
+async fn one_place(
+    target: &Target,
+    options: &CheckOptions,
+    recorder: &Recorder<'_>,
+    deadline: Instant,
+    raw: bool,
+) -> Result<bool, ProbeError> {
+    let before = Snapshot::take();
+    let check = Check {
+        target,
+        options,
+        rec: recorder,
+        deadline,
+        raw,
+        approaches: RefCell::default(),
+        store: OnceCell::new(),
+        pending: RefCell::default(),
+        undelivered_at_start: [split::undelivered(false), split::undelivered(true)],
+        quiet: [Cell::new(None), Cell::new(None)],
+        far: Cell::new(None),
+        witness: RefCell::new(None),
+    };
+    let cut_short = check.run_within_budget().await?;
+    check.leave_peer().await;
+    check.note_pending();
+    check.last_readings(&before);
+    Ok(cut_short)
 }
 
 impl Check<'_> {

@@ -15,7 +15,7 @@ use faultmap_model::observation::{
 };
 use faultmap_model::recording::{Expect, Header, SCHEMA, Vantage};
 use faultmap_model::target::TargetError;
-use faultmap_model::{Observation, Recording, Report, Seen, Target};
+use faultmap_model::{Observation, Recording, Report, Scheme, Seen, Target};
 use faultmap_probe::options::Family;
 use faultmap_probe::proxy::{Choice, choose};
 use faultmap_probe::recorder::Listener;
@@ -185,6 +185,7 @@ fn options(args: &CheckArgs, target: &Target, data: Option<Vec<u8>>) -> anyhow::
         credentials: None,
         data,
         proxy: proxy(args, target)?,
+        onward: everywhere_direct(args, target),
         request_path: target.path.clone(),
         expect_status: args.expect_status,
         expect_body: args.expect_body.clone(),
@@ -213,6 +214,12 @@ fn proxy(args: &CheckArgs, target: &Target) -> anyhow::Result<Choice> {
         return Ok(Choice::Direct);
     }
     Ok(choose(target, args.proxy.as_deref(), |name| std::env::var(name).ok())?)
+}
+
+/// No proxy is configured, for http nor for https, that another place might be behind.
+fn everywhere_direct(args: &CheckArgs, target: &Target) -> bool {
+    let direct = |scheme| matches!(proxy(args, &Target { scheme, ..target.clone() }), Ok(Choice::Direct));
+    direct(Scheme::Http) && direct(Scheme::Https)
 }
 
 /// Addresses, or files of root hints.

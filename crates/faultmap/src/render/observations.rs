@@ -57,6 +57,7 @@ pub(super) fn words(seen: &Seen) -> String {
         Seen::HostTables(it) => host_tables(it),
         Seen::Flows(it) => flows(it),
         Seen::DnsConfig(it) => dns_config(it),
+        Seen::Onward(it) => format!("{} leads on to {}", it.status, it.target.input),
         Seen::HostsFile(it) => hosts_file(it),
         Seen::SystemLookup(it) => system_lookup(it),
         Seen::DnsQuery(it) => dns_query(it),

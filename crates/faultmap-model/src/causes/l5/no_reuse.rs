@@ -9,6 +9,9 @@ use crate::{Evidence, Layer, ObservationId};
 /// A new connection (TCP and TLS together) from here on is felt by users at every request.
 const DEAR_MS: f64 = 200.0;
 
+/// The same where the user asked for several requests: these pay for it one by one.
+const FELT_MS: f64 = 25.0;
+
 /// `l5.no-reuse`
 pub(super) static CAUSE: Cause = Cause {
     id: "l5.no-reuse",
@@ -16,7 +19,7 @@ pub(super) static CAUSE: Cause = Cause {
     title: "every request pays for a new connection",
     what: "The server closes after each answer (Connection: close), so that every request begins with new TCP and TLS handshakes: two or three round trips \
            more, and far more work for both ends.",
-    shows: "Connection: close in a good answer, or a second TLS handshake that is a full one in spite of the first one's tickets, where it costs 200 ms or more. On a \
+    shows: "Connection: close in a good answer, or a second TLS handshake that is a full one in spite of the first one's tickets, where it costs 200 ms or more (25 ms, where several requests were asked for: --samples). On a \
             near server it costs next to nothing and is not told.",
     confirm: &[Tool {
         run: "curl -skv {url} {url} -o /dev/null -o /dev/null 2>&1 | grep -i -e 're-using' -e 'closing' -e '^< connection'",
@@ -44,7 +47,9 @@ fn closed_each_time(ev: &Evidence<'_>) -> Option<Claim> {
     // Announced or not: the connection was gone before it could be used again.
     let tried = ev.all::<SessionReuse>().last().filter(|(_, reuse)| reuse.announced_close || reuse.ended_before);
     let (ids, cost_ms) = cost(ev, answer.http.to);
-    if (!(header && answer.http.version == "HTTP/1.1") && tried.is_none()) || cost_ms < DEAR_MS {
+    // A server of HTTP/1.0 knows no other way.
+    let dear_ms = if tried.is_some() && answer.http.version == "HTTP/1.1" { FELT_MS } else { DEAR_MS };
+    if (!(header && answer.http.version == "HTTP/1.1") && tried.is_none()) || cost_ms < dear_ms {
         return None;
     }
     let summary = format!("{} closes after every answer, and each new connection costs {}.", answer.http.to, spoken(cost_ms));

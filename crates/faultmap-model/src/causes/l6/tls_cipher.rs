@@ -4,7 +4,7 @@ use super::offers::{Taken, accepted, client_certificate_requested, compared, fai
 use super::plaintext_on_tls::echoed;
 use super::{sni, tls_version};
 use crate::causes::{Cause, Claim, Tool};
-use crate::observation::TlsOutcome;
+use crate::observation::{Spoken, TlsOutcome};
 use crate::verdict::Where;
 use crate::{Evidence, Layer};
 
@@ -16,7 +16,7 @@ pub(super) static CAUSE: Cause = Cause {
     what: "The server takes none of the cipher suites, groups or signature algorithms that a modern client offers: it has only old ones (CBC, RC4, static \
            RSA), or its list fits no certificate that it has (RSA suites with an ECDSA key).",
     shows: "The alert handshake_failure (40) or insufficient_security (71), where no version, name or client certificate explains it; proven when a wider \
-            list of suites is taken.",
+            list of suites is taken. In SSH: a list of the server's KEXINIT without any name that clients of today take.",
     confirm: &[
         Tool {
             run: "openssl s_client -connect {host}:{port} -servername {host} -cipher ALL:@SECLEVEL=0 </dev/null 2>&1 | grep -E 'Cipher *(is|:)|alert'",
@@ -41,6 +41,25 @@ enum Said {
 }
 
 fn claim(ev: &Evidence<'_>) -> Option<Claim> {
+    in_tls(ev).or_else(|| in_ssh(ev))
+}
+
+/// An SSH server whose lists hold nothing that a client of today takes by default. Old clients, and such as are told to, still come in.
+fn in_ssh(ev: &Evidence<'_>) -> Option<Claim> {
+    let (id, dialogue) = ev.dialogue().filter(|(_, dialogue)| dialogue.protocol == Spoken::Ssh)?;
+    let about = dialogue.fact("outdated")?;
+    let kind = match about {
+        "kex" => "key exchange methods",
+        "host-keys" => "types of host keys",
+        _ => "ciphers",
+    };
+    let has = dialogue.fact(about).unwrap_or_default();
+    let summary = format!("{} offers only {kind} that clients of today no longer take ({has}): ssh ends with \"no matching ... found\".", dialogue.to);
+    let claim = Claim::degrades(0.85, Where::Remote, dialogue.to.to_string(), summary).citing([id]);
+    Some(claim.advising("For one connection, ssh takes them when told: -o KexAlgorithms=+..., -o HostKeyAlgorithms=+ssh-rsa, -o Ciphers=+...; update the server."))
+}
+
+fn in_tls(ev: &Evidence<'_>) -> Option<Claim> {
     let failed = failed(ev)?;
     let said = said(failed.outcome)?;
     if client_certificate_requested(ev) || sni::refused(ev).is_some() || tls_version::limit(ev).is_some() {
@@ -136,6 +155,18 @@ mod tests {
         check(vec![("default", alert(71)), ("all-ciphers", accepted("TLS 1.2", 0x002f))], Some((0.96, true)));
         check(vec![("default", alert(40)), ("only-tls1.2", alert(40)), ("other-sni", alert(40))], Some((0.9, true)));
         check(vec![("default", alert(40))], Some((0.7, true)));
+    }
+
+    #[test]
+    fn an_ssh_server_with_outdated_lists_only_shuts_out_new_clients() {
+        use crate::observation::{Dialogue, DialogueOutcome};
+        use crate::testkit::{but, spoken};
+        let done = || spoken("ssh://bastion.test", "key-exchange", DialogueOutcome::Done { what: "offers a key exchange".to_owned() });
+        assert_eq!(claims(&CAUSE, &done()), None);
+        let old = but::<Dialogue>(done(), |dialogue| {
+            dialogue.facts = vec![("kex".to_owned(), "diffie-hellman-group1-sha1".to_owned()), ("outdated".to_owned(), "kex".to_owned())];
+        });
+        assert_eq!(claims(&CAUSE, &old), Some((0.85, false)));
     }
 
     #[test]

@@ -49,7 +49,9 @@ fn broken(ev: &Evidence<'_>, http: &HttpExchange) -> Option<(String, f64)> {
         HttpOutcome::Closed { received_bytes } if !http.said_nothing() && sound(http.tcp.as_ref()) => {
             Some((format!("the connection was closed after {received_bytes} bytes, within the head"), 0.85))
         }
-        HttpOutcome::Response(response) => leads_out_of_the_web(response).or_else(|| broken_body(ev, http, response)),
+        HttpOutcome::Response(response) => {
+            leads_out_of_the_web(response).or_else(|| leads_nowhere(ev, response)).or_else(|| broken_body(ev, http, response))
+        }
         _ => None,
     }
 }
@@ -62,6 +64,14 @@ fn leads_out_of_the_web(response: &HttpResponse) -> Option<(String, f64)> {
     let (written, _) = location.split_once(':')?;
     let scheme = LOCAL.into_iter().find(|scheme| scheme.eq_ignore_ascii_case(written))?;
     Some((format!("it redirects to a {scheme}: URL, which no HTTP client follows"), 0.93))
+}
+
+/// A redirect without a place and without a page: nobody can go on (RFC 9110 15.4 wants a Location).
+fn leads_nowhere(ev: &Evidence<'_>, response: &HttpResponse) -> Option<(String, f64)> {
+    let redirects = matches!(response.status, 301 | 302 | 303 | 307 | 308) && ev.header.expect.status != Some(response.status);
+    let empty = response.body.end == BodyEnd::Complete && response.body.wire_bytes == 0;
+    let nowhere = redirects && empty && response.header("location").is_none_or(|place| place.trim().is_empty());
+    nowhere.then(|| (format!("it redirects ({}) and names no place to go to", response.status), 0.88))
 }
 
 fn broken_body(ev: &Evidence<'_>, http: &HttpExchange, response: &HttpResponse) -> Option<(String, f64)> {

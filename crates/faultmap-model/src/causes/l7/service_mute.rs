@@ -101,7 +101,8 @@ fn in_http(ev: &Evidence<'_>) -> Option<Claim> {
     let mut because = vec![id];
     let clamped = ev.exchange_for("clamped-mss").filter(|(_, other)| self::stop(other).is_some());
     because.extend(clamped.map(|(id, _)| id));
-    let second = ev.exchange_for("second-try").filter(|(_, other)| matches!(other.outcome, HttpOutcome::Response(_)));
+    let answers = |http: &HttpExchange| matches!(http.outcome, HttpOutcome::Response(_)) && self::stop(http).is_none();
+    let second = ev.exchange_for("second-try").filter(|(_, other)| answers(other));
     because.extend(second.map(|(id, _)| id));
     let summary = summary(http, &stop, second.map(|(id, _)| id));
     let to = http.to.to_string();
@@ -243,7 +244,12 @@ mod tests {
     fn a_body_that_stops_with_nothing_lost_is_the_services_own() {
         let stalled = but_response(healthy_https(), |response| response.body.end = BodyEnd::Stalled);
         check(&stalled, Some((0.55, true)));
-        check(&plus(stalled, exchange("clamped-mss", silent(40))), Some((0.85, true)));
+        check(&plus(stalled.clone(), exchange("clamped-mss", silent(40))), Some((0.85, true)));
+        let mut cut = json_response(200);
+        cut.body.end = BodyEnd::Stalled;
+        let again = |purpose| exchange(purpose, HttpOutcome::Response(Box::new(cut.clone())));
+        check(&plus(plus(stalled.clone(), again("clamped-mss")), again("second-try")), Some((0.85, true)));
+        check(&plus(plus(stalled, again("clamped-mss")), answered("second-try")), Some((0.6, true)));
     }
 
     #[test]

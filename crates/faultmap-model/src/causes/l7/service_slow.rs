@@ -10,9 +10,11 @@ use crate::{Evidence, Layer, ObservationId};
 
 /// A time to first byte beyond the network's round trip that users call slow.
 const SLOW_MS: f64 = 1_000.0;
-/// A body read for so long, and fewer bytes a second than a modem of 1985 carried.
+/// A body read for so long, and fewer bytes a second than a modem of 1985 carried: no path of today is so narrow.
 const TRICKLE_MS: f64 = 3_500.0;
 const TRICKLE_BYTES: f64 = 120.0;
+/// Fewer bytes a second than a fast telephone line carries: the service, or a path that somebody made so narrow.
+const SLOW_BYTES: f64 = 16_000.0;
 
 /// `l7.service-slow`
 pub(super) static CAUSE: Cause = Cause {
@@ -60,7 +62,7 @@ fn trickling(ev: &Evidence<'_>) -> Option<Claim> {
     let body = &answer.response.body;
     let declared: u64 = answer.response.header("content-length")?.trim().parse().ok()?;
     let per_second = body.wire_bytes as f64 / (body.took_ms / 1e3).max(0.001);
-    if body.end != BodyEnd::Limit || body.wire_bytes >= declared || body.took_ms < TRICKLE_MS || per_second > TRICKLE_BYTES {
+    if body.end != BodyEnd::Limit || body.wire_bytes >= declared || body.took_ms < TRICKLE_MS || per_second > SLOW_BYTES {
         return None;
     }
     if repaired(ev, answer.http.tcp.as_ref(), answer.http.to) || small_segments_pass(ev) {
@@ -72,7 +74,16 @@ fn trickling(ev: &Evidence<'_>) -> Option<Claim> {
         body.wire_bytes,
         spoken(body.took_ms)
     );
-    Some(Claim::degrades(0.85, Where::Remote, answer.http.to.to_string(), summary).citing([answer.id]))
+    let sure = if per_second > TRICKLE_BYTES { 0.5 } else { 0.85 };
+    let claim = Claim::degrades(sure, Where::Remote, answer.http.to.to_string(), summary).citing([answer.id]);
+    if per_second <= TRICKLE_BYTES {
+        return Some(claim);
+    }
+    Some(claim.decided_by(
+        "curl -sko /dev/null -w '%{speed_download}\\n' {url}".replace("{url}", &ev.target().input),
+        answer.http.to.ip().to_string(),
+        "as slow on the server itself means the service; fast there means a narrow path between",
+    ))
 }
 
 fn in_http(ev: &Evidence<'_>) -> Option<Claim> {

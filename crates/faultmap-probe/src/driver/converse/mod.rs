@@ -35,6 +35,10 @@ const CLAMPED_MSS: u32 = 536;
 const OFFER_WAIT: Duration = Duration::from_millis(1_500);
 const BODY_LIMIT: usize = 512 * 1024;
 const BODY_WAIT: Duration = Duration::from_secs(4);
+/// The same for a conversation beside one that stalls: whether it stops as well must be known before `BESIDE` is over.
+const BESIDE_BODY_WAIT: Duration = Duration::from_millis(1_500);
+/// Bound of a conversation beside one that stalls. Twice the time in which a clamped one passes is enough to call the plain one stuck.
+const BESIDE: Duration = Duration::from_millis(2_200);
 /// Connects of the listen-queue test beside a connection that got in and stays mute.
 const FEW_CONNECTS: u32 = 4;
 /// How far the conversation got.
@@ -155,6 +159,7 @@ impl Check<'_> {
     ) -> HttpExchange {
         let asked = Instant::now();
         let host = self.host_header();
+        let beside = [CLAMPED.purpose, AGAIN.purpose].contains(&purpose);
         let ask = HttpAsk {
             to,
             method: &self.options.method,
@@ -165,7 +170,7 @@ impl Check<'_> {
             accept_encoding: true,
             wait,
             body_limit: BODY_LIMIT,
-            body_wait: self.within(BODY_WAIT),
+            body_wait: self.within(if beside { BESIDE_BODY_WAIT } else { BODY_WAIT }),
             purpose,
             expect_body: self.options.expect_body.as_deref(),
             shown_url: shown,
@@ -196,10 +201,9 @@ impl Check<'_> {
         let again = Cell::new(Stage::Tls);
         let clamped_turn = Box::pin(self.turn(to, CLAMPED, &clamped));
         let again_turn = async {
-            // Twice the time in which the clamped one passed is enough to call the plain one stuck.
-            let _ = tokio::time::timeout(Duration::from_millis(2_200), Box::pin(self.turn(to, AGAIN, &again))).await;
+            let _ = tokio::time::timeout(BESIDE, Box::pin(self.turn(to, AGAIN, &again))).await;
         };
-        let bounded = tokio::time::timeout(Duration::from_millis(2_200), clamped_turn);
+        let bounded = tokio::time::timeout(BESIDE, clamped_turn);
         tokio::join!(
             async {
                 let _ = bounded.await;
