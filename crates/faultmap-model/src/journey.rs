@@ -1,8 +1,8 @@
 //! A check that was redirected from place to place, taken apart: each stretch holds what was seen of one place, and is judged as a check of
 //! its own. Pure.
 
-use crate::observation::Onward;
 use crate::judge::of_one_place;
+use crate::observation::Onward;
 use crate::recording::{Header, Sent};
 use crate::{Evidence, Observation, Recording, Seen, Status, Verdict};
 use std::borrow::Cow;
@@ -129,9 +129,12 @@ mod tests {
     fn refused(recording: Recording) -> Recording {
         let to = |recording: &Recording| Evidence::new(recording).main_address().expect("an address");
         let there = to(&recording);
-        let mut recording =
-            but::<TcpConnect>(recording, |connect| connect.outcome = ConnectOutcome::Failed { errno: "ECONNREFUSED".to_owned(), icmp: None });
-        recording.observations.retain(|o| matches!(&o.seen, Seen::TcpConnect(connect) if connect.to == there) || o.layer < crate::Layer::L5);
+        let mut recording = but::<TcpConnect>(recording, |connect| {
+            connect.outcome = ConnectOutcome::Failed { errno: "ECONNREFUSED".to_owned(), icmp: None }
+        });
+        recording
+            .observations
+            .retain(|o| matches!(&o.seen, Seen::TcpConnect(connect) if connect.to == there) || o.layer < crate::Layer::L5);
         recording
     }
 

@@ -12,7 +12,14 @@ const KEXINIT: u8 = 20;
 const LISTS: [&str; 3] = ["kex", "host-keys", "ciphers"];
 /// How the names begin that a client of today (OpenSSH 8.8 and later) takes without being told to, and how they end.
 const TODAY: [&[(&str, &str)]; 3] = [
-    &[("mlkem", ""), ("sntrup761", ""), ("curve25519-", ""), ("ecdh-sha2-", ""), ("diffie-hellman-group", "-sha256"), ("diffie-hellman-group", "-sha512")],
+    &[
+        ("mlkem", ""),
+        ("sntrup761", ""),
+        ("curve25519-", ""),
+        ("ecdh-sha2-", ""),
+        ("diffie-hellman-group", "-sha256"),
+        ("diffie-hellman-group", "-sha512"),
+    ],
     &[("ssh-ed25519", ""), ("ecdsa-sha2-", ""), ("sk-", ""), ("webauthn-sk-", ""), ("rsa-sha2-", "")],
     &[("chacha20-poly1305", ""), ("aes", "-ctr"), ("aes", "-gcm@openssh.com")],
 ];

@@ -144,7 +144,9 @@ mod tests {
         assert_eq!(to(301, "https://shop.test/#top").as_deref(), Some("https://shop.test/"));
         assert_eq!(to(302, "//www.shop.test/a?b=1").as_deref(), Some("http://www.shop.test/a?b=1"));
         assert_eq!(to(302, "https://me:secret@sso.test/").as_deref(), Some("https://sso.test/"));
-        for (status, location) in [(200, "https://shop.test/"), (304, "https://shop.test/"), (302, "file:///etc/passwd"), (302, "mailto:a@b")] {
+        for (status, location) in
+            [(200, "https://shop.test/"), (304, "https://shop.test/"), (302, "file:///etc/passwd"), (302, "mailto:a@b")]
+        {
             assert_eq!(to(status, location), None, "{status} {location}");
         }
     }

@@ -61,7 +61,9 @@ pub(super) fn reading(raw: &Raw<'_>) -> BodyReading {
         decode_error: error,
         undeclared_encoding: compressed.map(str::to_owned),
         charset_error_at: error_at.filter(|_| checked),
-        syntax_error: (readable && whole && json(kind) && !bytes.is_empty()).then(|| json_error(&text)).flatten(),
+        syntax_error: (readable && whole && json(kind) && !bytes.is_empty())
+            .then(|| utf16_undeclared(&bytes, declared_charset.as_deref()).or_else(|| json_error(&text)))
+            .flatten(),
         expected_found: raw.expect.map(|expected| text.contains(expected)),
         excerpt: excerpt(&text, sniffed),
         sniffed: sniffed.to_owned(),
@@ -80,6 +82,13 @@ fn json(kind: &str) -> bool {
 fn textual(kind: &str) -> bool {
     const OTHERS: &[&str] = &["application/xml", "application/javascript", "application/x-ndjson", "application/x-www-form-urlencoded"];
     json(kind) || kind.starts_with("text/") || kind.ends_with("+xml") || OTHERS.contains(&kind)
+}
+
+/// JSON that systems exchange is UTF-8 (RFC 8259 8.1): parsers take no other, whatever a browser would read by its byte order mark.
+fn utf16_undeclared(bytes: &[u8], charset: Option<&str>) -> Option<String> {
+    let marked = bytes.starts_with(&[0xff, 0xfe]) || bytes.starts_with(&[0xfe, 0xff]);
+    let declared = charset.is_some_and(|charset| charset.to_ascii_lowercase().starts_with("utf-16"));
+    (marked && !declared).then(|| "the text is UTF-16, and JSON is UTF-8".to_owned())
 }
 
 /// The parser's words with line and column.
@@ -199,6 +208,8 @@ mod tests {
             ("application/problem+json", b"<html><head><title> Bad Gateway </title>", "html", None, true, None, "Bad Gateway"),
             ("application/json", b"", "empty", None, false, None, ""),
             ("application/json", b"17", "text", None, false, None, "17"),
+            ("application/json", b"\xff\xfe1\x007\x00", "text", None, true, None, "17"),
+            ("application/json; charset=utf-16", b"\xff\xfe1\x007\x00", "text", None, false, None, "17"),
             ("application/x-ndjson", b"{}\n{}\n", "json", None, false, None, "{}"),
             (
                 "text/html; charset=utf-8",

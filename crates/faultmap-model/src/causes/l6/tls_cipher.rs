@@ -54,7 +54,10 @@ fn in_ssh(ev: &Evidence<'_>) -> Option<Claim> {
         _ => "ciphers",
     };
     let has = dialogue.fact(about).unwrap_or_default();
-    let summary = format!("{} offers only {kind} that clients of today no longer take ({has}): ssh ends with \"no matching ... found\".", dialogue.to);
+    let summary = format!(
+        "{} offers only {kind} that clients of today no longer take ({has}): ssh ends with \"no matching ... found\".",
+        dialogue.to
+    );
     let claim = Claim::degrades(0.85, Where::Remote, dialogue.to.to_string(), summary).citing([id]);
     Some(claim.advising("For one connection, ssh takes them when told: -o KexAlgorithms=+..., -o HostKeyAlgorithms=+ssh-rsa, -o Ciphers=+...; update the server."))
 }

@@ -4,7 +4,7 @@ use super::answer::{answer, answered_by, drips, exchange, small_segments_pass, s
 use super::clients::with_clients;
 use super::speech::well;
 use crate::causes::{Cause, Claim, Tool};
-use crate::observation::{BodyEnd, ConnectOutcome, Dialogue, Spoken, TcpHealth};
+use crate::observation::{BodyEnd, BodyReading, ConnectOutcome, Dialogue, HttpOutcome, Spoken, TcpHealth};
 use crate::verdict::Where;
 use crate::{Evidence, Layer, ObservationId};
 
@@ -61,11 +61,11 @@ fn trickling(ev: &Evidence<'_>) -> Option<Claim> {
     let answer = answer(ev).filter(|answer| wanted(ev, answer.response))?;
     let body = &answer.response.body;
     let declared: u64 = answer.response.header("content-length")?.trim().parse().ok()?;
-    let per_second = body.wire_bytes as f64 / (body.took_ms / 1e3).max(0.001);
+    let per_second = rate(body);
     if body.end != BodyEnd::Limit || body.wire_bytes >= declared || body.took_ms < TRICKLE_MS || per_second > SLOW_BYTES {
         return None;
     }
-    if repaired(ev, answer.http.tcp.as_ref(), answer.http.to) || small_segments_pass(ev) {
+    if repaired(ev, answer.http.tcp.as_ref(), answer.http.to) || small_segments_flow(ev, per_second) {
         return None;
     }
     let summary = format!(
@@ -84,6 +84,16 @@ fn trickling(ev: &Evidence<'_>) -> Option<Claim> {
         answer.http.to.ip().to_string(),
         "as slow on the server itself means the service; fast there means a narrow path between",
     ))
+}
+
+fn rate(body: &BodyReading) -> f64 {
+    body.wire_bytes as f64 / (body.took_ms / 1e3).max(0.001)
+}
+
+/// Small segments bring the same answer several times as fast: large ones are lost.
+fn small_segments_flow(ev: &Evidence<'_>, per_second: f64) -> bool {
+    let clamped = ev.exchange_for("clamped-mss");
+    clamped.is_some_and(|(_, http)| matches!(&http.outcome, HttpOutcome::Response(response) if rate(&response.body) > 4.0 * per_second))
 }
 
 fn in_http(ev: &Evidence<'_>) -> Option<Claim> {
@@ -157,8 +167,8 @@ fn connect_rtt(ev: &Evidence<'_>, to: std::net::SocketAddr) -> (Option<Observati
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::observation::{HttpExchange, HttpOutcome};
-    use crate::testkit::{but, but_response, claims, healthy_https};
+    use crate::observation::HttpExchange;
+    use crate::testkit::{but, but_response, claims, exchange, healthy_https, json_response, plus};
 
     fn check(ttfb_ms: f64, tcp: TcpHealth, expect: Option<(f64, bool)>) {
         let slow = but_response(healthy_https(), |response| response.ttfb_ms = ttfb_ms);
@@ -186,6 +196,24 @@ mod tests {
         assert_eq!(claims(&CAUSE, &drip(Some(380.0))), Some((0.85, true)));
         assert_eq!(claims(&CAUSE, &drip(Some(8_000.0))), None);
         assert_eq!(claims(&CAUSE, &drip(None)), None);
+    }
+
+    #[test]
+    fn a_body_that_trickles_is_slow_unless_small_segments_flow() {
+        let part = |response: &mut crate::observation::HttpResponse, bytes, took_ms| {
+            response.headers = vec![("content-length".to_owned(), "100000".to_owned())];
+            (response.body.end, response.body.wire_bytes, response.body.took_ms) = (BodyEnd::Limit, bytes, took_ms);
+        };
+        let got = |bytes| but_response(healthy_https(), |response| part(response, bytes, 4_002.0));
+        let beside = |bytes| {
+            let mut response = json_response(200);
+            part(&mut response, bytes, 1_508.0);
+            exchange("clamped-mss", HttpOutcome::Response(Box::new(response)))
+        };
+        assert_eq!(claims(&CAUSE, &plus(got(40_000), beside(20_000))), Some((0.5, false)));
+        assert_eq!(claims(&CAUSE, &plus(got(40_000), beside(90_000))), None);
+        assert_eq!(claims(&CAUSE, &got(300)), Some((0.85, false)));
+        assert_eq!(claims(&CAUSE, &got(99_000)), None);
     }
 
     #[test]
