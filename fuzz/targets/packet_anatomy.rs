@@ -11,7 +11,7 @@ faultmap_fuzz::target!(|data| {
     let [link, bytes @ ..] = data else { return };
     let link = LinkType(LINKS.get(usize::from(*link)).copied().unwrap_or(1));
     let packet = Captured { number: PacketNo(1), at: Stamp(0), link, wire_len: bytes.len() as u32, bytes };
-    for layer in anatomy(&packet).layers {
+    for layer in anatomy(&packet, &[]).layers {
         assert!(layer.opened || layer.start + layer.len <= bytes.len());
         assert!(layer.fields.iter().all(|field| field.start + field.len <= layer.len));
     }

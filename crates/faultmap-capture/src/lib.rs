@@ -15,6 +15,7 @@ pub mod finding;
 pub mod flow;
 #[doc(hidden)]
 pub mod fuzzing;
+pub mod keys;
 pub mod live;
 pub mod packet;
 pub mod pcapng;

@@ -1,6 +1,7 @@
 //! Packets into a pcapng file (draft-ietf-opsawg-pcapng): section, interfaces, packets, drop counts. Nanosecond times. It writes to what it is given
 //! and neither opens nor renames files.
 
+use crate::file::TLS_KEY_LOG;
 use crate::packet::{Captured, Stamp};
 use faultmap_wire::dissect::LinkType;
 use std::io::{self, Write};
@@ -9,6 +10,7 @@ const SECTION: u32 = 0x0a0d_0d0a;
 const INTERFACE: u32 = 1;
 const STATISTICS: u32 = 5;
 const PACKET: u32 = 6;
+const SECRETS: u32 = 10;
 const BYTE_ORDER_MAGIC: u32 = 0x1a2b_3c4d;
 const OPTION_USERAPPL: u16 = 4;
 const OPTION_IF_NAME: u16 = 2;
@@ -71,6 +73,17 @@ impl<W: Write> PcapNgWriter<W> {
         self.put(INTERFACE, &[&body])?;
         self.interfaces.push((link, name.to_owned()));
         Ok((self.interfaces.len() - 1) as u32)
+    }
+
+    /// Session keys of TLS, as lines of a key log: they belong before the packets that they open.
+    ///
+    /// # Errors
+    /// Those of the writer.
+    pub fn secrets(&mut self, lines: &[u8]) -> io::Result<()> {
+        let mut head = [0_u8; 8];
+        head[..4].copy_from_slice(&TLS_KEY_LOG.to_ne_bytes());
+        head[4..].copy_from_slice(&u32::try_from(lines.len()).map_err(io::Error::other)?.to_ne_bytes());
+        self.put(SECRETS, &[&head, lines])
     }
 
     /// One packet of an interface.

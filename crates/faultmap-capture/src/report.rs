@@ -4,6 +4,7 @@ use crate::analysis::{BoundsHit, Outcome, Quality};
 use crate::file::Notes;
 use crate::finding::{Cited, Finding, Weight};
 use crate::flow::FlowId;
+use crate::keys::KeysSeen;
 use crate::packet::Stamp;
 use crate::verdict::{self, Judgement, LayerSeen, MOST_SERVICES, Service, Severity};
 use faultmap_model::calendar::civil;
@@ -55,6 +56,9 @@ pub struct CaptureSeen {
     pub findings: Vec<Finding>,
     /// Bounds of memory that were hit.
     pub limits_hit: BoundsHit,
+    /// What the session keys of TLS were good for, where there are any.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub keys: Option<KeysSeen>,
     /// It was ended by the user before its end.
     pub cut_short: bool,
 }
@@ -201,6 +205,7 @@ impl Report {
             notes: remarks(outcome, &quality, notes, cut_short),
             findings: capture,
             limits_hit: outcome.bounds_hit,
+            keys: outcome.keys,
             cut_short,
         };
         let findings = outcome.findings.iter().filter(|finding| finding.weight != Weight::Capture).take(MOST_FINDINGS).cloned().collect();
@@ -286,10 +291,35 @@ fn remarks(outcome: &Outcome, quality: &Quality, notes: &Notes, cut_short: bool)
     ];
     let there = told.into_iter().filter(|(count, ..)| *count > 0);
     let mut remarks: Vec<String> = there.map(|(count, of, text)| format!("{} {text}.", verdict::many(count, of))).collect();
+    if let Some(keys) = &outcome.keys {
+        remarks.insert(0, of_keys(keys));
+    }
     if cut_short {
         remarks.push("The reading was ended before the end of the capture.".to_owned());
     }
     remarks
+}
+
+/// What came of the session keys. None of it says anything of the network.
+fn of_keys(keys: &KeysSeen) -> String {
+    if keys.secrets == 0 {
+        let lines = if keys.unreadable_lines > 0 { format!("{} lines of it are none", keys.unreadable_lines) } else { "it is empty".to_owned() };
+        return format!("The key log holds no session key of TLS: {lines}.");
+    }
+    let mut text = format!(
+        "{} secrets of {} connections were read: {} TLS connections of the capture were opened with them",
+        keys.secrets, keys.connections, keys.opened
+    );
+    let rest: [(u64, &str); 4] = [
+        (keys.misfits, "are named in it and were not opened, for the keys do not fit"),
+        (keys.unread_ciphers, "are under a cipher that is not read here (only AES-GCM and ChaCha20-Poly1305 are)"),
+        (keys.unreadable_lines, "lines are no key log"),
+        (keys.let_go, "secrets were let go for want of room"),
+    ];
+    for (count, what) in rest.iter().filter(|(count, _)| *count > 0) {
+        text.push_str(&format!("; {count} {what}"));
+    }
+    text + "."
 }
 
 /// RFC 3339 in UTC, to the microsecond.

@@ -8,6 +8,7 @@ use crate::flow::record::RuleCount;
 use crate::flow::table::Class;
 use crate::flow::tcp::report::{self, About};
 use crate::flow::{FlowId, FlowRecord, Protocol, SEARCHING_TTL, Side};
+use crate::keys::Keys;
 use crate::packet::Stamp;
 use faultmap_model::Layer;
 use std::cmp::Reverse;
@@ -284,6 +285,7 @@ impl Core {
             names: self.lookups.names,
             rules,
             bounds_hit: self.bounds_hit,
+            keys: self.said.keys.as_ref().and_then(Keys::seen),
         }
     }
 
@@ -416,6 +418,7 @@ fn record(flow: &mut Flow, end: End, now: Stamp) -> FlowRecord {
         app: flow.app,
         server_name: flow.server_name.take(),
         hello_bytes: flow.hello_bytes,
+        decrypted: flow.decrypted,
         first_packet: flow.first_packet.0,
         first: flow.first,
         last: flow.last,

@@ -29,12 +29,13 @@ pub use now::FlowNow;
 pub use outcome::{Outcome, Quality, Totals, Volume};
 pub use place::{Mark, Place};
 
-use crate::app::Sink;
+use crate::app::{Sink, Unsealed};
 use crate::finding::{Cited, Finding, Party, Weight};
 use crate::flow::following::{Flow, Spare};
 use crate::flow::stream::Room;
 use crate::flow::table::{Class, Table};
 use crate::flow::{FlowKey, FlowRecord};
+use crate::keys::Keys;
 use crate::packet::{Captured, Stamp};
 use book::{Book, Gathered, Subject};
 use closing::Why;
@@ -162,6 +163,21 @@ impl Analysis {
     /// Hands every flow record to `sink` as soon as the flow is over.
     pub fn set_flow_sink(&mut self, sink: FlowSink) {
         self.core.sink = Some(sink);
+    }
+
+    /// TLS is opened with these keys, as far as they fit.
+    pub fn use_keys(&mut self, keys: Keys) {
+        self.core.said.keys = Some(keys);
+    }
+
+    /// Keeps the records of TLS that are opened, for [`Analysis::take_opened`].
+    pub fn keep_opened(&mut self) {
+        self.core.said.shown = Some(Vec::new());
+    }
+
+    /// The records of TLS that the last packet made readable; the first 64 of them.
+    pub fn take_opened(&mut self) -> Vec<Unsealed> {
+        self.core.said.shown.as_mut().map(std::mem::take).unwrap_or_default()
     }
 
     /// Takes in one packet.

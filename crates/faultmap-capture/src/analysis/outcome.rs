@@ -4,6 +4,7 @@ use crate::analysis::limits::BoundsHit;
 use crate::analysis::names::Names;
 use crate::finding::Finding;
 use crate::flow::FlowRecord;
+use crate::keys::KeysSeen;
 use crate::packet::Stamp;
 use serde::Serialize;
 use std::collections::BTreeMap;
@@ -120,4 +121,7 @@ pub struct Outcome {
     pub rules: BTreeMap<&'static str, u64>,
     /// Which bounds were hit.
     pub bounds_hit: BoundsHit,
+    /// What the user's keys were good for, if there are any.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub keys: Option<KeysSeen>,
 }

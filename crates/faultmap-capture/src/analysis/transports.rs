@@ -430,6 +430,7 @@ impl Core {
         if let Some(name) = self.said.server_name.take() {
             flow.server_name = Some(name);
         }
+        flow.decrypted |= std::mem::take(&mut self.said.unsealed);
         flow.hello_bytes = self.said.hello_bytes.take().or(flow.hello_bytes);
         if flow.app == Some("dns") && flow.key.protocol == Protocol::Udp {
             let joined = self.join_lookups(flow);

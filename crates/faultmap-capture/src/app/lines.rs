@@ -62,6 +62,11 @@ impl Lines {
         }
     }
 
+    /// The same after TLS was agreed on: it goes on without a greeting.
+    pub(super) fn secured(kind: Kind, ends: Ends) -> Self {
+        Self { greeted: true, ..Self::new(kind, ends) }
+    }
+
     fn client(&mut self, line: &[u8], mark: Mark) {
         if self.message {
             if line == b"." {
@@ -104,7 +109,8 @@ impl Lines {
         let secured = question == "STARTTLS" || (question == "AUTH" && self.kind == Kind::Ftp);
         self.pairing.finish(code.to_string(), code < 400, mark.at, sink);
         if secured && matches!(code, 220 | 234) {
-            self.inner = Some(tls::Tls::new(self.ends));
+            let within = if self.kind == Kind::Smtp { tls::Within::Smtp } else { tls::Within::Ftp };
+            self.inner = Some(tls::Tls::secures(within, self.ends));
         }
     }
 

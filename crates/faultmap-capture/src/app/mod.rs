@@ -45,6 +45,7 @@ pub(crate) use self::tell::Mark;
 pub(crate) use self::turns::AT_A_GLANCE;
 use crate::finding::{Finding, Party};
 use crate::flow::Side;
+use crate::keys::Keys;
 use crate::packet::{PacketNo, Stamp};
 use serde::Serialize;
 use std::net::{IpAddr, SocketAddr};
@@ -268,6 +269,27 @@ pub struct Sink {
     pub hello_bytes: Option<u32>,
     /// What was said of DNS over datagrams.
     pub lookups: Vec<DnsWord>,
+    /// The keys with which TLS is opened, if the user has any.
+    pub keys: Option<Keys>,
+    /// A record of TLS was opened.
+    pub unsealed: bool,
+    /// Where opened records are kept, for who wants to show them.
+    pub shown: Option<Vec<Unsealed>>,
+    /// So many sessions of TLS stand around what is said now.
+    within: u8,
+}
+
+/// A record of TLS, opened.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Unsealed {
+    /// Who sent it.
+    pub from: Side,
+    /// Its true content type (RFC 8446 §5.1).
+    pub kind: u8,
+    /// Its content.
+    pub bytes: Vec<u8>,
+    /// The packet with its last byte.
+    pub packet: PacketNo,
 }
 
 /// One protocol in one flow. Memory is bounded: each conversation says in its file how much it may keep.

@@ -74,6 +74,11 @@ impl Mysql {
         }
     }
 
+    /// The same after its request for TLS: the login follows.
+    pub(super) fn secured(ends: Ends) -> Self {
+        Self { phase: Phase::Login, ..Self::new(ends) }
+    }
+
     fn server(&mut self, sequence: u8, mark: Mark, below: &Below, sink: &mut Sink) {
         let first = self.halves[1].kept().first().copied();
         if self.phase == Phase::Greeting {
@@ -150,10 +155,11 @@ impl Mysql {
                 let flags = kept.first_chunk::<2>().map_or(0, |flags| u16::from_le_bytes(*flags));
                 let asks = login(flags, kept.len() as u64);
                 if sequence == 1 && asks == Login::Tls {
-                    self.inner = Some(tls::Tls::new(self.ends));
+                    self.inner = Some(tls::Tls::secures(tls::Within::Mysql, self.ends));
                     return;
                 }
-                if sequence == 1 {
+                // Behind a request for TLS the login is the second packet.
+                if sequence <= 2 && self.pairing.is_empty() {
                     self.lost = asks == Login::Compressed;
                     self.pairing.ask("login".to_owned(), self.marks[0], Some(mark.at), false);
                 } else if let Some(login) = self.pairing.last_mut() {

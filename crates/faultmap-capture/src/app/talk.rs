@@ -26,6 +26,8 @@ const MOST_SKIPPED: u64 = 64 * 1024;
 pub struct Talk {
     ends: Ends,
     from_the_start: bool,
+    /// It is said inside TLS.
+    sealed: bool,
     state: State,
 }
 
@@ -55,7 +57,25 @@ impl Talk {
     /// A connection between these; `from_the_start` if its SYN was seen.
     #[must_use]
     pub fn new(ends: Ends, from_the_start: bool) -> Self {
-        Self { ends, from_the_start, state: State::Unknown { pieces: Vec::new(), client: Vec::new(), server: Vec::new(), skipped: [0; 2] } }
+        let state = State::Unknown { pieces: Vec::new(), client: Vec::new(), server: Vec::new(), skipped: [0; 2] };
+        Self { ends, from_the_start, sealed: false, state }
+    }
+
+    /// What is said inside the TLS of a connection.
+    pub(super) fn inside_tls(ends: Ends, from_the_start: bool) -> Self {
+        Self { sealed: true, ..Self::new(ends, from_the_start) }
+    }
+
+    /// The port, as a hint at the protocol: inside TLS that of the same protocol without it.
+    const fn hint(&self) -> u16 {
+        match self.ends.server.port() {
+            853 if self.sealed => 53,
+            465 if self.sealed => 25,
+            990 if self.sealed => 21,
+            5671 if self.sealed => 5672,
+            8883 if self.sealed => 1883,
+            port => port,
+        }
     }
 
     /// The protocol is not known, and will not be: bytes need not be put together for this conversation any more.
@@ -74,6 +94,7 @@ impl Talk {
 
     /// Bytes of a protocol that is not known yet; `missing` more of their segment were not captured.
     fn listen(&mut self, chunk: Chunk<'_>, missing: u64, below: &Below, sink: &mut Sink) {
+        let port = self.hint();
         let State::Unknown { pieces, client, server, skipped } = &mut self.state else { return };
         // Where it is clear at once, nothing is copied.
         let (own, other) = if chunk.from == Side::Client { (client, server) } else { (server, client) };
@@ -93,7 +114,7 @@ impl Talk {
         }
         let here = if alone { chunk.bytes.get(..LOOKED_AT).unwrap_or(chunk.bytes) } else { &own[..] };
         let (client, server) = if chunk.from == Side::Client { (here, &other[..]) } else { (&other[..], here) };
-        let first = First { port: self.ends.server.port(), from_the_start: self.from_the_start, client, server };
+        let first = First { port, from_the_start: self.from_the_start, client, server };
         let guess = if missing > 0 { recognise_cut(&first) } else { recognise(&first) };
         // Whose first words say nothing may still be answered in words that do.
         let silent = other.is_empty();
@@ -133,7 +154,9 @@ impl Talk {
         let mut inner = open(spoken, ends, self.from_the_start);
         sink.protocol = Some(spoken.name());
         let first = kept.first().map_or(Mark::from(&last), |piece| Mark { at: piece.at, packet: piece.packet });
-        unusual(spoken, &ends, first, sink);
+        if !self.sealed {
+            unusual(spoken, &ends, first, sink);
+        }
         let one_side = kept.iter().all(|piece| piece.from == last.from);
         let watched = strangers::watched(spoken, last.from == Side::Client).filter(|_| one_side && self.from_the_start && !swapped);
         let words = watched.map(|of| FirstWords { spoken, of, asked: first, bytes: Vec::new(), held: Vec::new() });

@@ -34,6 +34,11 @@ impl<'a> Builder<'a> {
         Builder { bytes, start: 0, hidden: Vec::new(), fields: Vec::new(), opened: true }
     }
 
+    /// The same, with the places of credentials in them.
+    pub(super) fn opened_hiding(bytes: &'a [u8], hidden: Vec<Range<usize>>) -> Builder<'a> {
+        Builder { hidden, ..Self::opened(bytes) }
+    }
+
     /// A part of this layer, without its fields.
     pub(super) fn part(&self, at: usize, len: usize) -> Builder<'a> {
         let bytes = self.bytes.get(at..).unwrap_or_default();

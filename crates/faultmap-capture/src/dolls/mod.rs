@@ -8,6 +8,7 @@ mod link;
 mod network;
 mod payload;
 mod quic;
+mod sealed;
 mod secret;
 mod service;
 mod tls;
@@ -15,6 +16,7 @@ mod transport;
 
 pub use secret::secrets;
 
+use crate::app::Unsealed;
 use crate::packet::Captured;
 use builder::Builder;
 use faultmap_model::Layer;
@@ -68,7 +70,7 @@ pub struct Doll {
     /// Its bytes, at most [`MOST_BYTES`]; none where they are hidden.
     #[serde(rename = "hex", serialize_with = "hex")]
     pub bytes: Vec<Option<u8>>,
-    /// The bytes do not stand in the frame like this: they were decrypted with a key that anybody can derive.
+    /// The bytes do not stand in the frame like this: they were decrypted with a key that anybody can derive, or that the user has.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub opened: bool,
     /// It is part of a packet that an ICMP error quotes.
@@ -102,11 +104,12 @@ fn hex<S: Serializer>(bytes: &[Option<u8>], serializer: S) -> Result<S::Ok, S::E
     serializer.collect_str(&bytes.iter().map(|byte| byte.map_or_else(|| "**".to_owned(), |byte| format!("{byte:02x}"))).collect::<String>())
 }
 
-/// Takes a packet apart for showing.
+/// Takes a packet apart for showing, and the sealed records of TLS in `opened` that end in it.
 #[must_use]
-pub fn anatomy(packet: &Captured<'_>) -> Anatomy {
+pub fn anatomy(packet: &Captured<'_>, opened: &[Unsealed]) -> Anatomy {
     let frame = dissect(packet.link, packet.bytes, packet.wire_len as usize);
     let mut layers = layers(&frame, packet.bytes, false);
+    layers.extend(opened.iter().flat_map(|record| sealed::dolls(&frame, record)));
     layers.extend(padding(&frame, packet.bytes));
     layers.truncate(MOST_LAYERS);
     Anatomy {

@@ -18,7 +18,8 @@ pub(super) fn dolls(frame: &Frame<'_>, builder: Builder<'_>) -> Vec<Doll> {
     found.unwrap_or_else(|| vec![unknown(builder)])
 }
 
-fn over_tcp(builder: &Builder<'_>, from: u16, to: u16) -> Option<Vec<Doll>> {
+/// What a stream over TCP holds between these ports.
+pub(super) fn over_tcp(builder: &Builder<'_>, from: u16, to: u16) -> Option<Vec<Doll>> {
     let either = |port: u16| from == port || to == port;
     tls::records(builder)
         .or_else(|| http::one(builder))

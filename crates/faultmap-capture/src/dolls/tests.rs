@@ -21,7 +21,7 @@ fn udp(port: u16, payload: &[u8]) -> Vec<u8> {
 
 fn of(bytes: &[u8]) -> Anatomy {
     let captured = Captured { number: PacketNo(7), at: Stamp(0), link: LinkType::ETHERNET, wire_len: bytes.len() as u32, bytes };
-    anatomy(&captured)
+    anatomy(&captured, &[])
 }
 
 fn names(anatomy: &Anatomy) -> Vec<&str> {
@@ -110,7 +110,7 @@ fn every_packet_of_the_captures_folder_is_shown() {
     for entry in paths {
         let mut files = crate::file::Files::new(&[entry.path()]);
         while let Ok(Some(packet)) = files.next() {
-            let shown = anatomy(&packet);
+            let shown = anatomy(&packet, &[]);
             packets += 1;
             opened += usize::from(shown.layers.iter().any(|layer| layer.opened));
             for layer in &shown.layers {

@@ -44,7 +44,8 @@ fn content(kind: u8) -> &'static str {
     }
 }
 
-fn body(kind: u8, mut b: Builder<'_>) -> Vec<Doll> {
+/// The content of a record that is not sealed, or no longer.
+pub(super) fn body(kind: u8, mut b: Builder<'_>) -> Vec<Doll> {
     match (kind, b.bytes()) {
         (21, [level @ (1 | 2), number]) => {
             let (level, name) = (*level, tls_alert(*number).unwrap_or("unknown alert"));
@@ -98,6 +99,7 @@ fn message(kind: u8) -> Option<&'static str> {
         16 => "ClientKeyExchange",
         20 => "Finished",
         22 => "CertificateStatus",
+        24 => "KeyUpdate",
         _ => return None,
     })
 }

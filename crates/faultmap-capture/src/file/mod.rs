@@ -12,7 +12,9 @@ mod pcapng;
 mod tests;
 
 pub use error::FileError;
+pub(crate) use pcapng::TLS_KEY_LOG;
 
+use crate::keys::Keys;
 use crate::packet::{Captured, PacketNo, Stamp};
 use error::Problem;
 use faultmap_wire::dissect::LinkType;
@@ -57,6 +59,7 @@ pub struct Files {
     /// That of the last packet: one that can be read.
     link: Option<LinkType>,
     notes: Notes,
+    keys: Keys,
     done: u64,
     size: Option<u64>,
 }
@@ -88,7 +91,15 @@ impl Files {
     pub fn new(paths: &[PathBuf]) -> Self {
         let size = paths.iter().map(|path| size_of(path)).sum();
         let waiting = paths.iter().cloned().collect();
-        Self { waiting, stdin: None, current: None, number: 0, last: Stamp::default(), link: None, notes: Notes::default(), done: 0, size }
+        let (number, last, notes, keys) = (0, Stamp::default(), Notes::default(), Keys::default());
+        Self { waiting, stdin: None, current: None, number, last, link: None, notes, keys, done: 0, size }
+    }
+
+    /// Puts session keys of TLS that stand in the files beside these.
+    #[must_use]
+    pub fn with_keys(mut self, keys: Keys) -> Self {
+        self.keys = keys;
+        self
     }
 
     /// Reads `-` from `source`, which may know better when to stop than the standard input does.
@@ -106,6 +117,12 @@ impl Files {
         files
     }
 
+    /// The session keys of TLS that stand in the files, as far as they have been read; an analysis opens connections with them.
+    #[must_use]
+    pub fn keys(&self) -> Keys {
+        self.keys.clone()
+    }
+
     /// The next packet; `None` after the last one of the last file.
     ///
     /// # Errors
@@ -118,7 +135,7 @@ impl Files {
                 self.current = Some(Current::open(&path, &mut self.stdin)?);
             }
             let Some(current) = self.current.as_mut() else { return Ok(None) };
-            match current.record(&mut self.notes) {
+            match current.record(&mut self.notes, &self.keys) {
                 Ok(Some(record)) => {
                     self.number = self.number.saturating_add(1);
                     if self.link != Some(record.link) && !link::is_known(record.link) {
@@ -207,7 +224,7 @@ impl Current {
         Ok(Self { name, input: Input::new(source), format: None, unknown: None })
     }
 
-    fn record(&mut self, notes: &mut Notes) -> Result<Option<Record>, Problem> {
+    fn record(&mut self, notes: &mut Notes, keys: &Keys) -> Result<Option<Record>, Problem> {
         let format = match &mut self.format {
             Some(format) => format,
             None => {
@@ -217,7 +234,7 @@ impl Current {
         };
         match format {
             Format::Pcap(reader) => reader.next(&mut self.input),
-            Format::Pcapng(reader) => reader.next(&mut self.input, notes),
+            Format::Pcapng(reader) => reader.next(&mut self.input, notes, keys),
         }
     }
 

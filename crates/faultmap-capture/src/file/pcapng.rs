@@ -1,10 +1,12 @@
 //! The blocks of a pcapng file (draft-ietf-opsawg-pcapng): sections in either byte order, interfaces with their own link type and clock, packets
-//! in all three kinds of packet block, and what the recorder dropped. Names, secrets and unknown blocks are passed over unread.
+//! in all three kinds of packet block, and what the recorder dropped. Session keys of TLS go to who opens
+//! connections with them; names, other secrets and unknown blocks are passed over unread.
 
 use super::error::Problem;
 use super::input::{Input, MOST_RECORD};
 use super::pcap::u32_at;
 use super::{Notes, Record};
+use crate::keys::Keys;
 use crate::packet::Stamp;
 use faultmap_wire::dissect::LinkType;
 use pcap_parser::pcapng::{Block, parse_block_be, parse_block_le};
@@ -21,6 +23,9 @@ const PACKET: u32 = 2;
 const SIMPLE_PACKET: u32 = 3;
 const STATISTICS: u32 = 5;
 const ENHANCED_PACKET: u32 = 6;
+const SECRETS: u32 = 10;
+/// The secrets are lines of a key log.
+pub(crate) const TLS_KEY_LOG: u32 = 0x544c_534b;
 const SECTION: u32 = 0x0a0d_0d0a;
 
 #[derive(Default)]
@@ -73,10 +78,11 @@ impl Clock {
 }
 
 impl Reader {
-    pub(crate) fn next(&mut self, input: &mut Input, notes: &mut Notes) -> Result<Option<Record>, Problem> {
+    pub(crate) fn next(&mut self, input: &mut Input, notes: &mut Notes, keys: &Keys) -> Result<Option<Record>, Problem> {
         loop {
             let Some((kind, len)) = self.block_header(input)? else { return Ok(None) };
-            let wanted = matches!(kind, SECTION | INTERFACE | PACKET | SIMPLE_PACKET | STATISTICS | ENHANCED_PACKET);
+            let wanted = matches!(kind, SECTION | INTERFACE | PACKET | SIMPLE_PACKET | STATISTICS | ENHANCED_PACKET)
+                || (kind == SECRETS && len <= MOST_RECORD);
             if !wanted {
                 let have = input.skip(len as u64)?;
                 if have < len as u64 {
@@ -90,6 +96,11 @@ impl Reader {
             if !input.need(len)? {
                 let what = if kind == SECTION { "a section's header" } else { "a block" };
                 return Err(Problem::Truncated { what, have: input.available().len() as u64, want: len as u64 });
+            }
+            if kind == SECRETS {
+                self.secrets(input.available().get(..len).unwrap_or_default(), keys);
+                input.consume(len);
+                continue;
             }
             let record = self.block(input, kind, len, notes)?;
             input.consume(len);
@@ -159,6 +170,18 @@ impl Reader {
                 Ok(None)
             }
             _ => Ok(None),
+        }
+    }
+
+    /// What does not hold what it must opens nothing, and is no reason to stop reading packets.
+    fn secrets(&self, block: &[u8], keys: &Keys) {
+        let len = u32_at(block, 12, self.big) as usize;
+        if u32_at(block, 8, self.big) == TLS_KEY_LOG {
+            let end = len.saturating_add(16).min(block.len().saturating_sub(4));
+            keys.read(block.get(16..end).unwrap_or_default());
+            keys.end_of_log();
+            // Where one such block is, others may follow.
+            keys.will_grow();
         }
     }
 

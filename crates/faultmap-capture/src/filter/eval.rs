@@ -195,7 +195,10 @@ fn flow_value(field: &Field, facts: &dyn Facts, visit: Visit<'_>) -> bool {
     let protocol = facts.protocol();
     match field.what {
         What::Flow => facts.flow().is_some_and(|flow| number(flow.0, visit)),
-        What::Spoken => facts.application().is_some_and(|spoken| same_protocol(spoken, field.name)) && visit(Has::There),
+        What::Spoken => {
+            let inside = facts.is_decrypted() && field.name == "tls";
+            (inside || facts.application().is_some_and(|spoken| same_protocol(spoken, field.name))) && visit(Has::There)
+        }
         What::Server => facts.server_name().is_some_and(|name| visit(Has::Text(name))),
         What::Finding => facts.any_finding(&mut |_| visit(Has::There)),
         What::Layer => facts.any_finding(&mut |finding| finding.layer.is_some_and(|layer| visit(Has::Layer(layer)))),

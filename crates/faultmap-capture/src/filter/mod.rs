@@ -61,6 +61,10 @@ pub trait Facts {
     fn application(&self) -> Option<&str> {
         None
     }
+    /// It is spoken inside TLS that was opened.
+    fn is_decrypted(&self) -> bool {
+        false
+    }
     /// Client and server.
     fn ends(&self) -> Option<(SocketAddr, SocketAddr)> {
         None
@@ -95,6 +99,10 @@ impl Facts for FlowFacts<'_> {
 
     fn application(&self) -> Option<&str> {
         self.record.app
+    }
+
+    fn is_decrypted(&self) -> bool {
+        self.record.decrypted
     }
 
     fn ends(&self) -> Option<(SocketAddr, SocketAddr)> {
@@ -141,6 +149,10 @@ impl Facts for FindingFacts<'_> {
 
     fn application(&self) -> Option<&str> {
         self.record.and_then(|record| record.app)
+    }
+
+    fn is_decrypted(&self) -> bool {
+        self.record.is_some_and(|record| record.decrypted)
     }
 
     fn ends(&self) -> Option<(SocketAddr, SocketAddr)> {

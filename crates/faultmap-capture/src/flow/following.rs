@@ -33,6 +33,8 @@ pub(crate) struct Flow {
     pub(crate) hello_bytes: Option<u32>,
     pub(crate) exchanges: Option<Box<Exchanges>>,
     pub(crate) findings: Vec<RuleCount>,
+    /// Its TLS was opened.
+    pub(crate) decrypted: bool,
     /// Its packets went round in a loop.
     pub(crate) looped: bool,
     /// An ICMP error answered it.
@@ -148,6 +150,7 @@ impl Flow {
             hello_bytes: None,
             exchanges: None,
             findings: Vec::new(),
+            decrypted: false,
             looped: false,
             icmp_error: false,
             ttl: u8::MAX,

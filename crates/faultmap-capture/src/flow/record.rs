@@ -372,6 +372,9 @@ pub struct FlowRecord {
     /// Length of the ClientHello, if one was sent, bytes.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub hello_bytes: Option<u32>,
+    /// Its TLS was opened with the user's keys: `app` and the exchanges are those inside.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub decrypted: bool,
     /// First packet: its number.
     pub first_packet: u64,
     /// First packet: its moment.
@@ -427,6 +430,12 @@ pub struct Cut {
 }
 
 impl FlowRecord {
+    /// TLS is spoken in it, whether or not what it hides could be read.
+    #[must_use]
+    pub fn is_tls(&self) -> bool {
+        self.decrypted || self.app == Some("tls")
+    }
+
     /// The worst that was found in it.
     #[must_use]
     pub fn worst(&self) -> Option<Weight> {

@@ -224,6 +224,7 @@ fn target(party: Party, pool: &[&Weighed], census: &Census, outcome: &Outcome) -
     let app = flow.and_then(|flow| flow.app);
     let scheme = match app.and_then(scheme) {
         _ if port == 0 => Scheme::Icmp,
+        Some(scheme) if flow.is_some_and(|flow| flow.decrypted) => secured(scheme, port),
         Some(scheme) => scheme,
         None if udp => Scheme::Udp,
         None => Scheme::Tcp,
@@ -232,6 +233,21 @@ fn target(party: Party, pool: &[&Weighed], census: &Census, outcome: &Outcome) -
     let shown = if ip.is_ipv6() { format!("[{host}]") } else { host.clone() };
     let input = if port == 0 { format!("icmp://{shown}") } else { format!("{}://{shown}:{port}", scheme.name()) };
     Target { input, scheme, host, port, path: String::new() }
+}
+
+/// The same inside TLS, where it does not begin TLS itself.
+const fn secured(scheme: Scheme, port: u16) -> Scheme {
+    match scheme {
+        Scheme::Http => Scheme::Https,
+        Scheme::Ws => Scheme::Wss,
+        Scheme::Grpc => Scheme::Grpcs,
+        Scheme::Redis => Scheme::Rediss,
+        Scheme::Amqp => Scheme::Amqps,
+        Scheme::Mqtt => Scheme::Mqtts,
+        Scheme::Smtp if port == 465 => Scheme::Smtps,
+        Scheme::Dns => Scheme::Tls,
+        other => other,
+    }
 }
 
 fn scheme(app: &str) -> Option<Scheme> {

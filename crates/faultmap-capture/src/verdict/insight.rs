@@ -61,7 +61,7 @@ enum Hello {
 }
 
 fn hello(flow: &FlowRecord) -> Option<Hello> {
-    flow.hello_bytes.filter(|_| flow.app == Some("tls"))?;
+    flow.hello_bytes.filter(|_| flow.is_tls())?;
     // Who goes at once has changed its mind: that is no finding.
     let refused = is_found(flow, "tls.no-server-hello") || is_found(flow, "tls.closed-in-handshake");
     match flow.bytes.server {
@@ -193,13 +193,15 @@ impl Insights {
     /// Who speaks one protocol is answered, who speaks another is hung up on.
     fn protocols(&mut self, server: SocketAddr, flows: &[&FlowRecord], outcome: &Outcome) {
         let family = |flow: &FlowRecord| match flow.app? {
+            // Whatever is in it.
+            _ if flow.decrypted => Some("tls"),
             "http" | "h2" | "grpc" | "websocket" => Some("http"),
             // Its tunnel may hold anything.
             "socks" => None,
             app => Some(app),
         };
         let chose = |flow: &FlowRecord| {
-            flow.app == Some("tls")
+            flow.is_tls()
                 && flow.exchanges.first_failing.iter().any(|one| one.question.starts_with("ClientHello") && one.answered_in.is_some())
         };
         let answered = |flow: &&&FlowRecord| well(flow) > 0 || chose(flow);

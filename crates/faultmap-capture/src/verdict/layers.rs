@@ -75,7 +75,7 @@ impl Seen {
     fn add(&mut self, flow: &FlowRecord) {
         self.exchanges = self.exchanges.saturating_add(flow.exchanges.count);
         self.failing = self.failing.saturating_add(flow.exchanges.failing);
-        self.tls += u64::from(matches!(flow.app, Some("tls" | "quic" | "https")));
+        self.tls += u64::from(flow.is_tls() || flow.app == Some("quic"));
         if flow.protocol == Protocol::Udp {
             self.udp += 1;
         }

@@ -29,6 +29,7 @@ fn flow(id: u64, server: &str, state: State) -> FlowRecord {
         app: None,
         server_name: None,
         hello_bytes: None,
+        decrypted: false,
         first_packet: id,
         first: Stamp(id as i64 * 1_000_000_000),
         last: Stamp(id as i64 * 1_000_000_000 + 3_000_000),

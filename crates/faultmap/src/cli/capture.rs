@@ -17,6 +17,7 @@ Examples:
   faultmap capture slow.pcapng --finding 2          one finding, with what to do about it
   faultmap capture slow.pcapng --finding 2 --write evidence.pcapng
   faultmap capture day.pcap --parquet flows.parquet    columns for DuckDB, DataFusion, Spark
+  faultmap capture slow.pcapng --keylog keys.log    inside TLS, with the keys of SSLKEYLOGFILE
   sudo faultmap capture -i eth0 --bpf 'port 5432'      live, until Ctrl-C
   sudo faultmap capture -i eth0 --top               who talks now, until q
   sudo faultmap capture -i any --ring /var/tmp/ring --files 20 --size 200M    the last 4 GB, always
@@ -93,6 +94,11 @@ pub(crate) struct CaptureArgs {
     #[arg(long, group = "view", help_heading = "Views")]
     pub(crate) top: bool,
 
+    /// Look inside TLS with the session keys in this log, as SSLKEYLOGFILE makes browsers, curl and many programs write it; with -i it is read again as it
+    /// grows. Keys in the capture itself are used in any case
+    #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath, help_heading = "Input")]
+    pub(crate) keylog: Option<PathBuf>,
+
     /// Tell only of flows and findings that match, and with -i keep only such packets: a display filter as Wireshark writes it, and layer, cause, rule, flow, weight
     #[arg(long, value_name = "EXPR", help_heading = "Views")]
     pub(crate) filter: Option<String>,
@@ -100,6 +106,9 @@ pub(crate) struct CaptureArgs {
     /// Write packets to FILE as pcapng: those of --flow, --finding and --filter, without them all
     #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath, help_heading = "Files")]
     pub(crate) write: Option<PathBuf>,
+    /// With --write: also write the session keys of the TLS connections in it that were opened. Without this FILE holds none, whatever was read
+    #[arg(long, requires = "write", help_heading = "Files")]
+    pub(crate) keep_keys: bool,
     /// Write the flows to FILE as Parquet, one row a flow
     #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath, help_heading = "Files")]
     pub(crate) parquet: Option<PathBuf>,

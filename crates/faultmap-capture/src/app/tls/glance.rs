@@ -32,8 +32,9 @@ impl Tls {
         if !known {
             (half.lost, half.hole, half.missed) = (true, true, true);
         }
-        // Of a sealed record the length says all that there is to know.
-        if let Some((APPLICATION_DATA, len)) = ended {
+        self.miss(chunk.from, missing, (ended, known), sink);
+        // Of a sealed record the length says all that there is to know, unless its content is read.
+        if let Some((APPLICATION_DATA, len)) = ended.filter(|_| !self.is_opened()) {
             self.data(chunk.from, len, mark, below, sink);
         }
     }

@@ -1,5 +1,5 @@
 //! TLS in one connection (RFC 8446, RFC 5246): what was offered and chosen, the server's certificates as far as they are sent in the open, alerts, and how long the handshake took.
-//! It decrypts nothing.
+//! What is sealed is read as far as the user has the keys ([`inside`]); without them it decrypts nothing.
 //!
 //! Memory: one handshake message of each side of at most [`LONGEST_MESSAGE`] bytes while it is incomplete; names and sentences of about 2 KiB.
 
@@ -8,9 +8,11 @@ mod certificate;
 mod encrypted;
 mod glance;
 pub(super) mod hello;
+mod inside;
 mod record;
 #[cfg(test)]
 mod tests;
+mod way;
 
 use super::gather::{Gather, Gathered};
 use super::tell::{Mark, Open, Rules, SLOW_MS, tell};
@@ -23,6 +25,8 @@ use certificate::{Defect, Shown};
 use encrypted::Turns;
 use faultmap_model::Layer;
 use hello::{ClientHello, ServerHello};
+pub(super) use inside::Within;
+use inside::{Inside, Read};
 use record::{ALERT, APPLICATION_DATA, CHANGE_CIPHER_SPEC, HANDSHAKE, Records, Step};
 use tls_parser::{TlsMessage, TlsMessageHandshake, parse_tls_message_handshake};
 
@@ -80,6 +84,8 @@ pub(super) struct Tls {
     last: Mark,
     /// Of a hello only the beginning was captured.
     glanced: bool,
+    within: Within,
+    inside: Option<Box<Inside>>,
 }
 
 #[derive(Default)]
@@ -125,7 +131,14 @@ impl Tls {
             told: false,
             last: Mark::default(),
             glanced: false,
+            within: Within::default(),
+            inside: None,
         }
+    }
+
+    /// TLS that a protocol begins within itself, and goes on inside.
+    pub(super) fn secures(within: Within, ends: Ends) -> Self {
+        Self { within, ..Self::new(ends) }
     }
 
     fn half(&mut self, side: Side) -> &mut Half {
@@ -212,6 +225,9 @@ impl Tls {
             self.stage.certificate_requested = true;
             return;
         }
+        if self.sealed_message(from, bytes, mark, sink) {
+            return;
+        }
         // The others hold nothing that is told, and are not parsed.
         if !matches!(bytes.first(), Some(1 | 2 | 11)) {
             return;
@@ -220,13 +236,20 @@ impl Tls {
         match (from, message) {
             (Side::Client, TlsMessageHandshake::ClientHello(hello)) if self.hello.is_none() => {
                 let read = hello::client(&hello);
+                self.inside = Inside::begin(hello.random, sink);
                 if sink.server_name.is_none() {
                     sink.server_name.clone_from(&read.name);
                 }
                 sink.hello_bytes = u32::try_from(bytes.len()).ok().map(|len| len.saturating_add(5));
                 self.hello = Some((read, mark));
             }
-            (Side::Server, TlsMessageHandshake::ServerHello(hello)) => self.chose(hello::server(&hello), mark, below, sink),
+            (Side::Server, TlsMessageHandshake::ServerHello(hello)) => {
+                let chosen = hello::server(&hello);
+                if let Some(inside) = self.inside.as_mut().filter(|_| !chosen.retry) {
+                    inside.chose(hello.cipher.0, chosen.version, hello.random, sink.keys.as_ref());
+                }
+                self.chose(chosen, mark, below, sink);
+            }
             (Side::Server, TlsMessageHandshake::Certificate(certificates)) => {
                 let chain: Vec<&[u8]> = certificates.cert_chain.iter().map(|one| one.data).collect();
                 let name = self.hello.as_ref().and_then(|(hello, _)| hello.name.as_deref());
@@ -338,7 +361,9 @@ impl Tls {
         }
         self.finished_at = Some(mark);
         let version = self.chosen.map_or("TLS", |(chosen, _)| hello::version_name(chosen.version));
-        self.tell_handshake(version.to_owned(), Some(mark.at), true, sink);
+        let protocol = self.inside.as_ref().and_then(|inside| inside.protocol.as_deref());
+        let answer = protocol.map_or_else(|| version.to_owned(), |protocol| format!("{version}, {protocol}"));
+        self.tell_handshake(answer, Some(mark.at), true, sink);
     }
 
     fn tell_handshake(&mut self, answer: String, until: Option<Stamp>, ok: bool, sink: &mut Sink) {
@@ -474,6 +499,7 @@ impl Conversation for Tls {
         let half = self.half(chunk.from);
         if half.lost {
             if !half.hole || !Records::begins(chunk.bytes) {
+                self.miss(chunk.from, chunk.bytes.len() as u64, (None, false), sink);
                 return;
             }
             (half.lost, half.hole, half.records) = (false, false, Records::default());
@@ -482,7 +508,11 @@ impl Conversation for Tls {
         loop {
             let (step, tail) = self.half(chunk.from).records.step(rest);
             match step {
-                Step::Part { kind, len, part, last } => self.content(chunk, (kind, len, part, last), below, sink),
+                Step::Part { kind, len, part, last } => {
+                    if self.unseal(chunk, part, last, below, sink) == Read::FromOutside {
+                        self.content(chunk, (kind, len, part, last), below, sink);
+                    }
+                }
                 Step::More => return,
                 Step::Broken => return self.broken(chunk, tail, sink),
             }
@@ -494,19 +524,23 @@ impl Conversation for Tls {
         self.cut(glance, below, sink);
     }
 
-    fn gap(&mut self, from: Side, missing: u64, _sink: &mut Sink) {
+    fn gap(&mut self, from: Side, missing: u64, sink: &mut Sink) {
         let half = self.half(from);
         half.message.clear();
         half.deaf = true;
-        if !half.records.skip(missing).1 {
+        let (ended, known) = half.records.skip(missing);
+        if !known {
             (half.lost, half.hole) = (true, !half.lost || half.hole);
         }
+        self.miss(from, missing, (ended, known), sink);
     }
 
     fn end(&mut self, how: End, at: Stamp, below: &Below, sink: &mut Sink) {
         self.plain_reply(true, sink);
-        self.turns.end((how, at), &self.ends, below, sink);
-        self.sealed_alerts(how, sink);
+        if !self.end_inside(how, at, below, sink) {
+            self.turns.end((how, at), &self.ends, below, sink);
+            self.sealed_alerts(how, sink);
+        }
         if let Some(why) = self.failed {
             return self.tell_handshake(why.to_owned(), None, false, sink);
         }

@@ -57,6 +57,11 @@ impl Records {
         (Step::Part { kind: self.header[0], len: self.len(), part, last }, tail)
     }
 
+    /// The header of the record that the last [`Step::Part`] is of.
+    pub(super) const fn header(&self) -> [u8; 5] {
+        self.header
+    }
+
     fn len(&self) -> u16 {
         u16::from_be_bytes([self.header[3], self.header[4]])
     }

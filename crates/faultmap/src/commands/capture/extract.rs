@@ -7,12 +7,13 @@ use crate::commands::file::Growing;
 use anyhow::{Context as _, bail};
 use faultmap_capture::analysis::{Analysis, Outcome};
 use faultmap_capture::flow::FlowId;
+use faultmap_capture::keys::Keys;
 use faultmap_capture::live::settle;
 use faultmap_capture::packet::Captured;
 use faultmap_capture::pcapng::PcapNgWriter;
 use faultmap_capture::report::Report;
 use std::collections::BTreeSet;
-use std::io::BufWriter;
+use std::io::{self, BufWriter, Write};
 use std::ops::ControlFlow;
 use std::path::Path;
 
@@ -49,8 +50,14 @@ fn fill(args: &CaptureArgs, wanted: &Wanted<'_>, path: &Path) -> anyhow::Result<
     let what = || growing.cannot();
     let mut writer = PcapNgWriter::new(BufWriter::new(out)).with_context(what)?;
     let mut analysis = Analysis::new(limits(args));
-    let reading = reading::read(&args.files, |packet| {
-        if wanted.includes(packet, &mut analysis) {
+    let keys = reading::keys(args)?;
+    analysis.use_keys(keys.clone());
+    let reading = reading::read(args, &keys, |packet| {
+        let wanted = wanted.includes(packet, &mut analysis);
+        if args.keep_keys {
+            keep_keys(&keys, &mut writer).with_context(what)?;
+        }
+        if wanted {
             let interface = writer.interface(packet.link, "").with_context(what)?;
             writer.packet(interface, packet).with_context(what)?;
         }
@@ -63,6 +70,12 @@ fn fill(args: &CaptureArgs, wanted: &Wanted<'_>, path: &Path) -> anyhow::Result<
     let file = out.into_inner().map_err(std::io::IntoInnerError::into_error).with_context(what)?;
     settle(&file).with_context(what)?;
     growing.place()
+}
+
+/// The session keys of the connections that were opened since the last packet. They stand in the file before the packets that they open.
+pub(super) fn keep_keys<W: Write>(keys: &Keys, writer: &mut PcapNgWriter<W>) -> io::Result<()> {
+    let lines = keys.take_used();
+    if lines.is_empty() { Ok(()) } else { writer.secrets(&lines) }
 }
 
 impl Wanted<'_> {

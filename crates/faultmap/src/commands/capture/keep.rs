@@ -1,8 +1,10 @@
 //! Where the packets of a live capture go: nowhere, into one file that appears when it is whole, or into a ring of files.
 
+use super::extract::keep_keys;
 use crate::cli::CaptureArgs;
 use crate::commands::file::Growing;
 use anyhow::Context as _;
+use faultmap_capture::keys::Keys;
 use faultmap_capture::live::{Counts, RecordError, Recorder, Rotation, WholeBlocks};
 use faultmap_capture::packet::Captured;
 use faultmap_capture::pcapng::PcapNgWriter;
@@ -38,6 +40,14 @@ impl Keep {
                 written.with_context(|| growing.cannot())
             }
             Self::Ring(recorder) => recorder.packet(interface, packet).map_err(told),
+        }
+    }
+
+    /// The session keys of connections that were opened since the last call; a ring keeps none.
+    pub(super) fn keys(&mut self, keys: &Keys) -> anyhow::Result<()> {
+        match self {
+            Self::File { writer, growing } => keep_keys(keys, writer).with_context(|| growing.cannot()),
+            Self::Nowhere | Self::Ring(_) => Ok(()),
         }
     }
 

@@ -2,14 +2,16 @@
 
 use super::keep::Keep;
 use super::narrow::Narrow;
-use super::reading::interrupts;
+use super::reading::{interrupts, key_log};
 use super::view::View;
 use crate::cli::CaptureArgs;
 use crate::render::Course;
 use crate::terminal::{self, Choice};
 use faultmap_capture::analysis::Analysis;
+use faultmap_capture::keys::{KeyFile, Keys};
 use faultmap_capture::live::{Live, LiveError, Wanted};
 use faultmap_capture::packet::Stamp;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant, SystemTime};
@@ -30,6 +32,7 @@ struct Watch<'a> {
     keep: Keep,
     narrow: Option<&'a mut Narrow>,
     analysis: &'a mut Analysis,
+    keys: Option<LiveKeys>,
     packets: u64,
     /// What could not be captured or kept.
     errors: Vec<String>,
@@ -42,7 +45,7 @@ struct Watch<'a> {
 pub(super) fn watch(
     args: &CaptureArgs,
     interface: &str,
-    analysis: &mut Analysis,
+    (analysis, keys): (&mut Analysis, Option<LiveKeys>),
     narrow: Option<&mut Narrow>,
     choice: Choice,
 ) -> anyhow::Result<Vec<String>> {
@@ -56,10 +59,41 @@ pub(super) fn watch(
     }
     let course = Course { down: live.is_down(), ..Course::default() };
     let begun = Instant::now();
-    let mut watch = Watch { args, live, keep, narrow, analysis, packets: 0, errors: Vec::new(), course, begun, interrupted };
+    let mut watch = Watch { args, live, keep, narrow, analysis, keys, packets: 0, errors: Vec::new(), course, begun, interrupted };
     let view = View::begin(args, interface, choice)?;
     let ended = watch.go(interface, view);
     watch.end(ended)
+}
+
+/// A key log that is written while packets pass.
+pub(super) struct LiveKeys {
+    keys: Keys,
+    file: Option<KeyFile>,
+    path: PathBuf,
+}
+
+impl LiveKeys {
+    /// Reads what is there. A log that is not there yet may come.
+    pub(super) fn begin(path: &Path) -> anyhow::Result<Self> {
+        let keys = Keys::default();
+        keys.will_grow();
+        let file = if path.exists() { Some(key_log(path, &keys)?) } else { None };
+        Ok(Self { keys, file, path: path.to_owned() })
+    }
+
+    pub(super) fn keys(&self) -> Keys {
+        self.keys.clone()
+    }
+
+    /// What cannot be read now may be readable at the next look; until then connections stay sealed.
+    fn read_again(&mut self) {
+        if self.file.is_none() {
+            self.file = KeyFile::open(&self.path).ok();
+        }
+        if self.file.as_mut().is_some_and(|file| file.read_into(&self.keys).is_err()) {
+            self.file = None;
+        }
+    }
 }
 
 fn wanted(args: &CaptureArgs, interface: &str) -> anyhow::Result<Wanted> {
@@ -117,10 +151,15 @@ impl Watch<'_> {
 
     /// Takes in what waits. Whether the interface is there, and whether the packets could be kept.
     fn read(&mut self, wait: Duration) -> (Result<usize, LiveError>, anyhow::Result<()>) {
-        let Self { args, live, keep, narrow, analysis, packets, course, .. } = self;
+        let Self { args, live, keep, narrow, analysis, keys, packets, course, .. } = self;
         let limit = args.count.unwrap_or(u64::MAX);
         let mut kept = Ok(());
+        let mut looked = false;
         let read = live.read(wait, |interface, packet| {
+            // Who speaks TLS writes its keys while its packets wait in the kernel's block: the log is read before them.
+            if let Some(keys) = keys.as_mut().filter(|_| !std::mem::replace(&mut looked, true)) {
+                keys.read_again();
+            }
             if *packets < limit && kept.is_ok() {
                 *packets += 1;
                 course.bytes = course.bytes.saturating_add(u64::from(packet.wire_len));
@@ -130,7 +169,10 @@ impl Watch<'_> {
                     narrow.look(packet, analysis.place());
                     wanted = narrow.keeps(packet);
                 }
-                if wanted {
+                if let Some(keys) = keys.as_ref().filter(|_| args.keep_keys && kept.is_ok()) {
+                    kept = keep.keys(&keys.keys());
+                }
+                if wanted && kept.is_ok() {
                     kept = keep.packet(interface, packet);
                 }
             }

@@ -74,8 +74,12 @@ pub(super) fn run(args: &CaptureArgs, choice: Choice) -> anyhow::Result<i32> {
 fn from_interface(args: &CaptureArgs, interface: &str, choice: Choice) -> anyhow::Result<i32> {
     let mut narrow = Narrow::of(args)?;
     let mut analysis = Analysis::new(limits(args));
+    let keys = args.keylog.as_deref().map(live::LiveKeys::begin).transpose()?;
+    if let Some(keys) = &keys {
+        analysis.use_keys(keys.keys());
+    }
     let columns = args.parquet.as_deref().map(|path| Columns::begin(path, &mut analysis)).transpose()?;
-    let errors = live::watch(args, interface, &mut analysis, narrow.as_mut(), choice)?;
+    let errors = live::watch(args, interface, (&mut analysis, keys), narrow.as_mut(), choice)?;
     let mut outcome = analysis.finish();
     let left = narrow.as_mut().map(|narrow| narrow.apply(args, &mut outcome)).transpose()?;
     if let Some(columns) = columns {
@@ -106,7 +110,9 @@ fn kernel_filter(text: &str) -> anyhow::Result<Vec<libc::sock_filter>> {
 fn analyse(args: &CaptureArgs, mut narrow: Option<&mut Narrow>) -> anyhow::Result<(Outcome, Reading)> {
     let mut analysis = Analysis::new(limits(args));
     let columns = args.parquet.as_deref().map(|path| Columns::begin(path, &mut analysis)).transpose()?;
-    let reading = reading::read(&args.files, |packet| {
+    let keys = reading::keys(args)?;
+    analysis.use_keys(keys.clone());
+    let reading = reading::read(args, &keys, |packet| {
         analysis.packet(packet);
         if let Some(narrow) = narrow.as_deref_mut() {
             narrow.look(packet, analysis.place());

@@ -126,8 +126,10 @@ impl Narrow {
     /// What is known of a packet's flow is known at the end only: the packets are read again.
     fn second_look(&mut self, args: &CaptureArgs, outcome: &Outcome) -> anyhow::Result<()> {
         let mut analysis = Analysis::new(limits(args));
+        let keys = reading::keys(args)?;
+        analysis.use_keys(keys.clone());
         let records: HashMap<FlowId, _> = outcome.flows.iter().map(|record| (record.id, record)).collect();
-        reading::read(&args.files, |packet| {
+        reading::read(args, &keys, |packet| {
             analysis.packet(packet);
             let place = analysis.place();
             let record = place.and_then(|place| records.get(&place.flow));

@@ -1,20 +1,34 @@
 //! `--packet`: one packet taken apart. Reads no further than to it.
 
-use super::reading;
+use super::{limits, reading};
 use crate::cli::CaptureArgs;
 use crate::render;
 use crate::terminal::{self, Choice, Terminal};
 use anyhow::bail;
+use faultmap_capture::analysis::Analysis;
 use faultmap_capture::dolls::anatomy;
 use std::ops::ControlFlow;
 
 pub(super) fn show(args: &CaptureArgs, number: u64, choice: Choice) -> anyhow::Result<()> {
     let mut found = None;
-    let reading = reading::read(&args.files, |packet| {
-        if packet.number.0 != number {
+    let keys = reading::keys(args)?;
+    let mut analysis = Analysis::new(limits(args));
+    analysis.use_keys(keys.clone());
+    let reading = reading::read(args, &keys, |packet| {
+        let last = packet.number.0 == number;
+        // What is sealed opens only to who has followed the connection.
+        let mut opened = Vec::new();
+        if keys.is_of_use() {
+            if last {
+                analysis.keep_opened();
+            }
+            analysis.packet(packet);
+            opened = analysis.take_opened();
+        }
+        if !last {
             return Ok(ControlFlow::Continue(()));
         }
-        found = Some(anatomy(packet));
+        found = Some(anatomy(packet, &opened));
         Ok(ControlFlow::Break(()))
     })?;
     match (found, reading.errors.first()) {

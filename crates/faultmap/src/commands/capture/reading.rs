@@ -1,10 +1,12 @@
 //! The loop: packets one after the other from the files, until they end or the user ends it. It says how far it has come, and judges nothing.
 
+use crate::cli::CaptureArgs;
 use crate::commands::signals::Signals;
 use crate::render;
 use crate::terminal::{self, Terminal};
 use anyhow::{Context as _, bail};
-use faultmap_capture::file::{FileError, Files, Notes, Progress, is_stdin, name_of};
+use faultmap_capture::file::{FileError, Files, Notes, Progress, name_of};
+use faultmap_capture::keys::{KeyFile, Keys};
 use faultmap_capture::packet::Captured;
 use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, poll};
@@ -12,7 +14,7 @@ use std::fs::File;
 use std::io::{IsTerminal as _, Read};
 use std::ops::ControlFlow;
 use std::os::fd::AsFd as _;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
@@ -37,14 +39,36 @@ pub(super) struct Reading {
     pub(super) cut_short: bool,
 }
 
-/// Gives every packet to `each`, in order, until that has enough.
-pub(super) fn read(paths: &[PathBuf], mut each: impl FnMut(&Captured<'_>) -> anyhow::Result<ControlFlow<()>>) -> anyhow::Result<Reading> {
+/// The session keys of `--keylog`; those that stand in the files come to them while they are read.
+pub(super) fn keys(args: &CaptureArgs) -> anyhow::Result<Keys> {
+    let keys = Keys::default();
+    if let Some(path) = &args.keylog {
+        key_log(path, &keys)?;
+        keys.end_of_log();
+    }
+    Ok(keys)
+}
+
+/// Reads a key log to its end; what is written to it later can be read from there.
+pub(super) fn key_log(path: &Path, keys: &Keys) -> anyhow::Result<KeyFile> {
+    let cannot = || format!("--keylog: cannot read {}", path.display());
+    let mut file = KeyFile::open(path).with_context(cannot)?;
+    file.read_into(keys).with_context(cannot)?;
+    Ok(file)
+}
+
+/// Gives every packet of the files to `each`, in order, until that has enough.
+pub(super) fn read(
+    args: &CaptureArgs,
+    keys: &Keys,
+    mut each: impl FnMut(&Captured<'_>) -> anyhow::Result<ControlFlow<()>>,
+) -> anyhow::Result<Reading> {
     let mut reading = Reading::default();
     let interrupted = interrupts()?;
-    let mut files = Files::new(paths);
+    let mut files = Files::new(&args.files).with_keys(keys.clone());
     let mut watch = Watch::default();
     let waited = Arc::new(AtomicBool::new(false));
-    if paths.iter().any(|path| is_stdin(path)) {
+    if args.reads_stdin() {
         let stdin = Stdin::begin(Arc::clone(&interrupted), Arc::clone(&waited))?;
         files = files.with_stdin(Box::new(stdin));
         watch.show("waiting for packets on the standard input");

@@ -4,6 +4,7 @@ use super::{limits, reading};
 use crate::cli::CaptureArgs;
 use anyhow::Context as _;
 use faultmap_capture::analysis::{Analysis, Mark, Outcome};
+use faultmap_capture::app::Unsealed;
 use faultmap_capture::dolls::secrets;
 use faultmap_capture::finding::Finding;
 use faultmap_capture::flow::{FlowRecord, Side};
@@ -62,14 +63,18 @@ pub(crate) struct Sequence {
 pub(super) fn of(args: &CaptureArgs, outcome: &Outcome, id: u64) -> anyhow::Result<Sequence> {
     let flow = flow(outcome, id)?;
     let mut analysis = Analysis::new(limits(args));
+    let keys = reading::keys(args)?;
+    analysis.use_keys(keys.clone());
+    analysis.keep_opened();
     let mut rows = Vec::new();
     let mut more = 0;
     let mut base = Base::default();
-    reading::read(&args.files, |packet| {
+    reading::read(args, &keys, |packet| {
         analysis.packet(packet);
+        let opened = analysis.take_opened();
         let Some(place) = analysis.place().filter(|place| place.flow.0 == id) else { return Ok(ControlFlow::Continue(())) };
         match base.row(packet, flow.first, place.from, place.mark) {
-            Some(row) if rows.len() < MOST_ROWS => rows.push(row),
+            Some(row) if rows.len() < MOST_ROWS => rows.push(Row { carries: inside(&opened).unwrap_or(row.carries), ..row }),
             _ => more += 1,
         }
         Ok(ControlFlow::Continue(()))
@@ -154,23 +159,75 @@ fn carries(payload: &[u8]) -> String {
     if secret { line.split([' ', ':', '?']).next().unwrap_or_default().to_owned() + " …" } else { line }
 }
 
+/// What the sealed records say that this packet made readable.
+fn inside(opened: &[Unsealed]) -> Option<String> {
+    let mut said: Vec<String> = Vec::new();
+    for record in opened {
+        let text = sealed(record);
+        if said.last() != Some(&text) {
+            said.push(text);
+        }
+    }
+    (!said.is_empty()).then(|| format!("in TLS: {}", said.join(", ")))
+}
+
+fn sealed(record: &Unsealed) -> String {
+    match (record.kind, record.bytes.as_slice()) {
+        (21, &[level, description]) => format!("alert {level}/{description}"),
+        (22, bytes) => handshake_message(bytes).unwrap_or("handshake").to_owned(),
+        (_, bytes) => match frame_of_h2(bytes) {
+            Some(name) => format!("HTTP/2 {name}"),
+            None => Some(carries(bytes)).filter(|text| !text.is_empty()).unwrap_or_else(|| format!("{} bytes", bytes.len())),
+        },
+    }
+}
+
 fn tls(kind: u8, rest: &[u8]) -> String {
     let text = match (kind, rest) {
         (20, _) => "TLS ChangeCipherSpec",
         (21, [level, description]) => return format!("TLS alert {level}/{description}"),
         (21, _) => "TLS alert, encrypted",
-        (22, [1, ..]) => "TLS ClientHello",
-        (22, [2, ..]) => "TLS ServerHello",
-        (22, [4, ..]) => "TLS NewSessionTicket",
-        (22, [11, ..]) => "TLS Certificate",
-        (22, [12, ..]) => "TLS ServerKeyExchange",
-        (22, [13, ..]) => "TLS CertificateRequest",
-        (22, [14, ..]) => "TLS ServerHelloDone",
-        (22, [16, ..]) => "TLS ClientKeyExchange",
-        (22, _) => "TLS handshake, encrypted",
+        (22, rest) => return handshake_message(rest).map_or_else(|| "TLS handshake, encrypted".to_owned(), |name| format!("TLS {name}")),
         _ => "TLS application data",
     };
     text.to_owned()
+}
+
+/// The first message of the handshake in a record (RFC 8446 §4, RFC 5246 §7.4).
+fn handshake_message(bytes: &[u8]) -> Option<&'static str> {
+    Some(match bytes.first()? {
+        1 => "ClientHello",
+        2 => "ServerHello",
+        4 => "NewSessionTicket",
+        8 => "EncryptedExtensions",
+        11 => "Certificate",
+        12 => "ServerKeyExchange",
+        13 => "CertificateRequest",
+        14 => "ServerHelloDone",
+        15 => "CertificateVerify",
+        16 => "ClientKeyExchange",
+        20 => "Finished",
+        24 => "KeyUpdate",
+        _ => return None,
+    })
+}
+
+/// The frame of HTTP/2 that begins here (RFC 9113 §6), if one does: its length is that of the bytes, or others follow.
+fn frame_of_h2(bytes: &[u8]) -> Option<&'static str> {
+    let [a, b, c, kind, _, 0..=0x7f, _, _, _, ..] = *bytes else { return None };
+    let len = u32::from_be_bytes([0, a, b, c]) as usize;
+    let fits = len + 9 <= bytes.len();
+    let name = match kind {
+        0 => "DATA",
+        1 => "HEADERS",
+        3 => "RST_STREAM",
+        4 => "SETTINGS",
+        6 => "PING",
+        7 => "GOAWAY",
+        8 => "WINDOW_UPDATE",
+        _ => return None,
+    };
+    fits.then_some(name)
 }
 
 #[cfg(test)]

@@ -234,7 +234,7 @@ mod tests {
         let segment = Tcp::new(40000, 80, TcpFlags::ACK).emit(a.into(), b.into(), payload);
         let bytes = Ethernet::new(Mac([2; 6]), Mac([4; 6]), 0x0800).emit(&Ipv4::new(a, b, proto::TCP).emit(&segment));
         let packet = Captured { number: PacketNo(7), at: Stamp(0), link: LinkType::ETHERNET, wire_len: bytes.len() as u32, bytes: &bytes };
-        anstream::adapter::strip_str(&dolls(&anatomy(&packet), Terminal { width, utf8 })).to_string()
+        anstream::adapter::strip_str(&dolls(&anatomy(&packet, &[]), Terminal { width, utf8 })).to_string()
     }
 
     #[test]
