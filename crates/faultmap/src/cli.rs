@@ -141,6 +141,14 @@ pub(crate) struct CheckArgs {
     #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath, help_heading = "Output")]
     pub(crate) capture: Option<PathBuf>,
 
+    /// Append the session keys of the check's own TLS connections to FILE, as SSLKEYLOGFILE makes curl and browsers do; faultmap, Wireshark and others open
+    /// captured packets with them. Whoever has FILE can read what was said. SSLKEYLOGFILE is heeded, too
+    #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath, help_heading = "Output")]
+    pub(crate) keylog: Option<PathBuf>,
+    /// With --capture: put these session keys into the packets' file, so that it opens by itself. Without this it holds none
+    #[arg(long, requires = "capture", help_heading = "Output")]
+    pub(crate) capture_keys: bool,
+
     /// Bound of the whole check: 15, 15s, 500ms
     #[arg(long, value_name = "TIME", default_value = "15s", value_parser = duration, help_heading = "Time limits")]
     pub(crate) budget: Duration,

@@ -69,14 +69,17 @@ fn parse<'a>(line: &[u8], secret: &'a mut Zeroizing<[u8; LONGEST_SECRET]>) -> Li
     let mut words = line.split(u8::is_ascii_whitespace).filter(|word| !word.is_empty());
     let Some(label) = words.next().filter(|label| !label.starts_with(b"#")) else { return Line::OfNoUse };
     let (Some(random), Some(digits), None) = (words.next(), words.next(), words.next()) else { return Line::Unreadable };
+    let mut id = Random::default();
+    if !hex(random, &mut id) {
+        return Line::Unreadable;
+    }
     let Some(known) = Label::ALL.iter().find(|(_, name)| name.as_bytes() == label).map(|(known, _)| *known) else {
         // EXPORTER_SECRET, ECH_SECRET and those to come.
         let is_label = label.iter().all(|byte| byte.is_ascii_uppercase() || byte.is_ascii_digit() || *byte == b'_');
         return if is_label { Line::OfNoUse } else { Line::Unreadable };
     };
-    let mut id = Random::default();
     let len = digits.len() / 2;
-    let read = len >= SHORTEST_SECRET && hex(random, &mut id) && secret.get_mut(..len).is_some_and(|place| hex(digits, place));
+    let read = len >= SHORTEST_SECRET && secret.get_mut(..len).is_some_and(|place| hex(digits, place));
     if read { Line::Secret(known, id, secret.get(..len).unwrap_or_default()) } else { Line::Unreadable }
 }
 

@@ -151,7 +151,8 @@ fn question(world: &World, job: &CheckJob, scenario: &Scenario) -> Result<Comman
         command.arg("--record").arg(path);
     }
     if let Some(path) = &job.capture {
-        command.arg("--capture").arg(path);
+        // The lab's services have no secrets: its packets open by themselves.
+        command.arg("--capture").arg(path).arg("--capture-keys");
     }
     Ok(command)
 }

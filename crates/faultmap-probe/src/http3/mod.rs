@@ -105,6 +105,7 @@ fn endpoint(ask: &Http3Ask<'_>, runtime: &Beside) -> Result<Prepared, String> {
         .with_no_client_auth();
     tls.alpn_protocols = vec![b"h3".to_vec()];
     tls.resumption = Resumption::disabled();
+    tls.key_log = crate::tls::key_log();
     let mut transport = TransportConfig::default();
     transport.initial_rtt(FIRST_RTT);
     let mut config = ClientConfig::new(Arc::new(QuicClientConfig::try_from(tls).map_err(|error| error.to_string())?));

@@ -204,5 +204,6 @@ fn config(
     config.alpn_protocols = ask.alpn.iter().map(|name| name.as_bytes().to_vec()).collect();
     // Unless resumption itself is asked about, every handshake must show the chain and the whole exchange.
     config.resumption = resumption;
+    config.key_log = super::key_log();
     Ok(config)
 }

@@ -2,6 +2,7 @@
 
 use super::credentials::{self, Secrets};
 use super::file::Sink;
+use super::keylog::{self, Kept};
 use super::packets::Beside;
 use super::targets::{self, Written};
 use super::{Way, deliver, many, place, watch};
@@ -47,22 +48,23 @@ pub(super) fn run(args: &CheckArgs, choice: Colours) -> anyhow::Result<i32> {
     if args.capture.is_some() && (plans.len() != 1 || args.many.watch.is_some() || args.many.list.is_some()) {
         bail!("--capture records the packets of one check; check one target, once");
     }
+    let keys = keylog::begin(args)?;
     match (&args.many.watch, plans.as_slice()) {
-        (None, [plan]) if args.many.list.is_none() => one(args, plan, choice),
+        (None, [plan]) if args.many.list.is_none() => one(args, plan, keys, choice),
         (None, plans) => many::run(args, plans, choice),
         (Some(_), plans) => watch::run(args, plans, choice),
     }
 }
 
 /// One target, once.
-fn one(args: &CheckArgs, plan: &Plan, choice: Colours) -> anyhow::Result<i32> {
+fn one(args: &CheckArgs, plan: &Plan, keys: Option<Kept>, choice: Colours) -> anyhow::Result<i32> {
     let sink = Sink::prepare(args.record.as_deref(), args.shown.json)?;
     let progress = Progress::begin(
         terminal::watched() && !args.shown.quiet && !args.shown.json,
         Terminal::of_environment(),
         &format!("asking about {}", plan.target.input),
     );
-    let beside = Beside::begin(args.capture.as_deref())?;
+    let beside = Beside::begin(args.capture.as_deref(), keys)?;
     let mut recording = witness(plan, &progress)?;
     progress.end();
     let captured = beside.map_or(Ok(()), |beside| beside.end(&mut recording));

@@ -11,6 +11,7 @@ mod crew;
 mod explain;
 mod file;
 mod host;
+mod keylog;
 pub(crate) mod lab;
 mod man;
 mod many;

@@ -5,7 +5,7 @@
 
 mod findings;
 
-use super::file;
+use super::{file, keylog};
 use crate::terminal;
 use anyhow::{Context as _, bail};
 use faultmap_capture::analysis::{Analysis, Limits};
@@ -19,7 +19,7 @@ use faultmap_wire::{IpPacket, Tcp, TcpFlags, icmp, icmpv6};
 use std::collections::BTreeSet;
 use std::net::{IpAddr, SocketAddr};
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::JoinHandle;
 use std::time::Duration;
@@ -37,6 +37,8 @@ const SLACK_MS: f64 = 2.0;
 pub(super) struct Beside {
     path: PathBuf,
     running: Result<(Arc<AtomicBool>, JoinHandle<Kept>), String>,
+    /// Session keys, where the file is to hold them.
+    keys: Option<keylog::Kept>,
 }
 
 /// What passed the interfaces.
@@ -59,7 +61,7 @@ struct Entry {
 
 impl Beside {
     /// Begins to record. Without CAP_NET_RAW the check goes on without packets; `end` says so in the recording.
-    pub(super) fn begin(path: Option<&Path>) -> anyhow::Result<Option<Self>> {
+    pub(super) fn begin(path: Option<&Path>, keys: Option<keylog::Kept>) -> anyhow::Result<Option<Self>> {
         let Some(path) = path else { return Ok(None) };
         if path == Path::new("-") || path.is_dir() {
             bail!("--capture wants a file to write, not {}", path.display());
@@ -77,7 +79,7 @@ impl Beside {
             }
             Err(error) => return Err(error).context("--capture"),
         };
-        Ok(Some(Self { path: path.to_owned(), running }))
+        Ok(Some(Self { path: path.to_owned(), running, keys }))
     }
 
     /// Ends it, writes the file, and adds to the recording what was found.
@@ -86,7 +88,8 @@ impl Beside {
             Ok((stop, thread)) => {
                 stop.store(true, Ordering::Relaxed);
                 let kept = thread.join().map_err(|_| anyhow::anyhow!("the recording of packets failed"))?;
-                Seen::from(kept.conclude(recording, &self.path)?)
+                let keys = self.keys.map(|keys| std::mem::take(&mut *keys.lock().unwrap_or_else(PoisonError::into_inner)));
+                Seen::from(kept.conclude(recording, &self.path, &keys.unwrap_or_default())?)
             }
             Err(why) => Seen::from(NotAsked {
                 question: "packets".to_owned(),
@@ -137,9 +140,12 @@ impl Kept {
     }
 
     /// Writes what concerns the check.
-    fn conclude(&self, recording: &Recording, path: &Path) -> anyhow::Result<Packets> {
+    fn conclude(&self, recording: &Recording, path: &Path, keys: &[u8]) -> anyhow::Result<Packets> {
         let met = Met::of(recording);
         let mut writer = PcapNgWriter::new(Vec::new())?;
+        if !keys.is_empty() {
+            writer.secrets(keys)?;
+        }
         let mut ends = Vec::new();
         let mut analysis = Analysis::new(Limits::default());
         analysis.dropped(self.dropped, 0);

@@ -5,7 +5,7 @@
 
 use super::record::{ALERT, APPLICATION_DATA, CHANGE_CIPHER_SPEC, HANDSHAKE};
 use super::way::{Record, Trust, Way};
-use super::{TLS13, Tls, certificate};
+use super::{SEALED_ALERT, TLS13, Tls, certificate};
 use crate::app::lines::{Kind, Lines};
 use crate::app::mysql::Mysql;
 use crate::app::tell::{Mark, tell};
@@ -220,6 +220,7 @@ impl Tls {
             Record::Part => Read::FromOutside,
             Record::Torn(missing) => {
                 self.missed(chunk.from, missing, sink);
+                self.unread(chunk.from, header, mark, sink);
                 Read::Done
             }
             Record::Opened(kind, hole) => {
@@ -231,7 +232,11 @@ impl Tls {
                 Read::Done
             }
             Record::Sealed => {
-                if locked { inside.passed(sink.keys.as_ref()) } else { self.not_opened(chunk.from, mark, sink) }
+                let read = if locked { inside.passed(sink.keys.as_ref()) } else { self.not_opened(chunk.from, mark, sink) };
+                if read == Read::Done {
+                    self.unread(chunk.from, header, mark, sink);
+                }
+                read
             }
         };
         if let Some(inside) = &mut self.inside {
@@ -260,6 +265,19 @@ impl Tls {
     /// Records of this connection are read.
     pub(super) fn is_opened(&self) -> bool {
         self.inside.as_ref().is_some_and(|inside| inside.opened)
+    }
+
+    /// A record that is not read within a connection that is: it shows how far the handshake has come, and no more.
+    fn unread(&mut self, from: Side, header: [u8; 5], mark: Mark, sink: &mut Sink) {
+        let long = u16::from_be_bytes([header[3], header[4]]) > SEALED_ALERT;
+        match header[0] {
+            HANDSHAKE => {
+                self.half(from).sealed = true;
+                self.maybe_finished(mark, sink);
+            }
+            APPLICATION_DATA if from == Side::Client && long => self.done(mark, sink),
+            _ => {}
+        }
     }
 
     fn first_opened(&mut self, sink: &mut Sink) {

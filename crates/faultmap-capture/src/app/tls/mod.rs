@@ -9,6 +9,8 @@ mod encrypted;
 mod glance;
 pub(super) mod hello;
 mod inside;
+#[cfg(test)]
+mod inside_tests;
 mod record;
 #[cfg(test)]
 mod tests;
