@@ -303,7 +303,8 @@ fn remarks(outcome: &Outcome, quality: &Quality, notes: &Notes, cut_short: bool)
 /// What came of the session keys. None of it says anything of the network.
 fn of_keys(keys: &KeysSeen) -> String {
     if keys.secrets == 0 {
-        let lines = if keys.unreadable_lines > 0 { format!("{} lines of it are none", keys.unreadable_lines) } else { "it is empty".to_owned() };
+        let lines =
+            if keys.unreadable_lines > 0 { format!("{} lines of it are none", keys.unreadable_lines) } else { "it is empty".to_owned() };
         return format!("The key log holds no session key of TLS: {lines}.");
     }
     let mut text = format!(

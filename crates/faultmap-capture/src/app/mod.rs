@@ -40,6 +40,7 @@ pub(crate) fn usual_at(port: u16) -> Option<&'static str> {
 }
 
 pub use talk::{Talk, datagrams};
+pub(crate) use tls::sealed_handshake;
 
 pub(crate) use self::tell::Mark;
 pub(crate) use self::turns::AT_A_GLANCE;
@@ -276,7 +277,7 @@ pub struct Sink {
     /// Where opened records are kept, for who wants to show them.
     pub shown: Option<Vec<Unsealed>>,
     /// So many sessions of TLS stand around what is said now.
-    within: u8,
+    pub(crate) within: u8,
 }
 
 /// A record of TLS, opened.

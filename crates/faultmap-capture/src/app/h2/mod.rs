@@ -45,6 +45,8 @@ pub(super) struct H2 {
     preface: usize,
     streams: Vec<Stream>,
     answered: u64,
+    /// The last stream in which a body answers HEAD.
+    body_to_head: Option<u32>,
 }
 
 struct Half {
@@ -155,12 +157,13 @@ impl H2 {
             preface: PREFACE.len(),
             streams: Vec::new(),
             answered: 0,
+            body_to_head: None,
         }
     }
 
     /// A connection whose beginning was not seen.
     pub(super) fn midstream(ends: Ends) -> Self {
-        Self { ends, halves: PerSide { client: Half::new(false), server: Half::new(false) }, preface: 0, streams: Vec::new(), answered: 0 }
+        Self { ends, halves: PerSide { client: Half::new(false), server: Half::new(false) }, preface: 0, streams: Vec::new(), answered: 0, body_to_head: None }
     }
 
     /// A connection that was HTTP/1: its one request is stream 1 (RFC 7540 §3.2).
@@ -188,6 +191,9 @@ impl H2 {
                 }
             }
             DATA => {
+                if from == Side::Server && head.len > 0 && self.streams.iter().any(|stream| stream.id == head.stream && stream.is_head()) {
+                    self.body_to_head = Some(head.stream);
+                }
                 if from == Side::Server && head.len <= 7 {
                     let payload = self.halves.of_mut(from).frames.payload(&head).unwrap_or_default();
                     let serving = grpc::health(payload);
@@ -341,6 +347,8 @@ impl H2 {
         }
         let weight = match (code, from) {
             (0, _) => return,
+            // A server that sends a body to HEAD breaks the rules (RFC 9110 §9.3.2), and harms nobody: the answer itself was in the head.
+            (1, Side::Client) if self.body_to_head == Some(id) => Weight::Note,
             (8, _) => Weight::Note,
             (7 | 11, _) => Weight::Warning,
             _ => Weight::Fault,
@@ -393,6 +401,10 @@ fn cause(code: u32) -> Option<&'static str> {
 }
 
 impl Stream {
+    fn is_head(&self) -> bool {
+        self.question.starts_with("HEAD ")
+    }
+
     fn exchange(&self, until: Option<Stamp>, broken: Option<&str>) -> Exchange {
         let answer = match (broken, self.grpc_status, self.status) {
             (Some(broken), ..) => broken.to_owned(),

@@ -10,11 +10,12 @@ use crate::app::lines::{Kind, Lines};
 use crate::app::mysql::Mysql;
 use crate::app::tell::{Mark, tell};
 use crate::app::{Below, Chunk, Conversation, End, Ends, Sink, Talk, Unsealed, text};
-use crate::finding::Weight;
+use crate::finding::{Finding, Weight};
 use crate::flow::Side;
 use crate::keys::{Keys, Label, Random, Secrets, Served, Suite, opener, openers_of_master};
 use crate::packet::Stamp;
 use faultmap_model::Layer;
+use tls_parser::TlsServerHelloContents;
 
 /// Sessions of TLS one in the other that are opened: through a proxy that is spoken to by TLS there are two.
 const MOST_WITHIN: u8 = 3;
@@ -56,8 +57,8 @@ impl Within {
 /// The inside of a connection.
 pub(super) struct Inside {
     random: Random,
-    /// The suite's number, whether it is TLS 1.3, and the server's random.
-    chosen: Option<(u16, bool, Random)>,
+    /// Whether it is TLS 1.3, and the server's random.
+    chosen: Option<(bool, Random)>,
     suite: Option<Suite>,
     ways: [Way; 2],
     /// The state of the keys when this connection's were looked for.
@@ -115,9 +116,10 @@ impl Inside {
     }
 
     /// The server has chosen.
-    pub(super) fn chose(&mut self, suite: u16, version: u16, random: &[u8], keys: Option<&Keys>) {
-        self.chosen = Random::try_from(random).ok().map(|random| (suite, version == TLS13, random));
-        self.suite = Suite::of(suite).filter(|_| version >= 0x0303);
+    pub(super) fn chose(&mut self, hello: &TlsServerHelloContents<'_>, version: u16, keys: Option<&Keys>) {
+        self.chosen = Random::try_from(hello.random).ok().map(|random| (version == TLS13, random));
+        self.suite = Suite::of(hello.cipher.0).filter(|_| version >= 0x0303);
+        self.protocol = hello.ext.and_then(alpn);
         if let Some(keys) = keys.filter(|_| self.suite.is_none()) {
             keys.served(&self.random, Served::UnreadCipher);
         }
@@ -126,7 +128,7 @@ impl Inside {
 
     /// Looks for the keys, if they are not here and something has come since.
     fn look(&mut self, keys: Option<&Keys>) {
-        let (Some(keys), Some(suite), Some((_, modern, server))) = (keys, self.suite, self.chosen) else { return };
+        let (Some(keys), Some(suite), Some((modern, server))) = (keys, self.suite, self.chosen) else { return };
         if self.complete || self.edition.replace(keys.edition()) == Some(keys.edition()) {
             return;
         }
@@ -147,8 +149,8 @@ impl Inside {
     /// Whether a record of this kind is sealed. `encrypted`: its sender said so (up to TLS 1.2).
     fn is_sealed(&self, header: [u8; 5], encrypted: bool) -> bool {
         match (self.chosen, header[0]) {
-            (Some((_, true, _)), kind) => kind == APPLICATION_DATA,
-            (Some((_, false, _)), kind) => encrypted && kind != CHANGE_CIPHER_SPEC,
+            (Some((true, _)), kind) => kind == APPLICATION_DATA,
+            (Some((false, _)), kind) => encrypted && kind != CHANGE_CIPHER_SPEC,
             (None, _) => false,
         }
     }
@@ -203,7 +205,7 @@ impl Tls {
         if header[0] == APPLICATION_DATA && inside.chosen.is_none() {
             inside.go_blind();
         }
-        if header[0] == CHANGE_CIPHER_SPEC && encrypted && inside.chosen.is_some_and(|(_, modern, _)| !modern) {
+        if header[0] == CHANGE_CIPHER_SPEC && encrypted && inside.chosen.is_some_and(|(modern, _)| !modern) {
             inside.sealed_again();
         }
         if !inside.is_sealed(header, encrypted) {
@@ -330,7 +332,7 @@ impl Tls {
         if let Some(shown) = sink.shown.as_mut().filter(|shown| shown.len() < MOST_SHOWN) {
             shown.push(Unsealed { from, kind, bytes: chunk.bytes.to_vec(), packet: chunk.packet });
         }
-        let modern = self.inside.as_ref().is_some_and(|inside| inside.chosen.is_some_and(|(_, modern, _)| modern));
+        let modern = self.inside.as_ref().is_some_and(|inside| inside.chosen.is_some_and(|(modern, _)| modern));
         match (kind, chunk.bytes) {
             (HANDSHAKE, _) if !modern => {
                 self.half(from).sealed = true;
@@ -361,16 +363,22 @@ impl Tls {
         let below = inside.below(below, finished);
         let from_the_start = inside.from_the_start;
         let talk = inside.talk.get_or_insert_with(|| within.open(ends, from_the_start));
+        let told = sink.findings.len();
         sink.within += 1;
         talk.chunk(chunk, &below, sink);
         sink.within -= 1;
+        if let Some(protocol) = &inside.protocol {
+            sink.findings.iter_mut().skip(told).for_each(|finding| promised(finding, protocol));
+        }
     }
 
     /// A message of the handshake that only keys show. True if there is no more to it.
     pub(super) fn sealed_message(&mut self, from: Side, bytes: &[u8], mark: Mark, sink: &mut Sink) -> bool {
         let Some(inside) = self.inside.as_mut().filter(|inside| inside.opened) else { return false };
         match (bytes.first().copied(), from) {
-            (Some(ENCRYPTED_EXTENSIONS), Side::Server) => inside.protocol = alpn(bytes),
+            (Some(ENCRYPTED_EXTENSIONS), Side::Server) => {
+                inside.protocol = bytes.get(4..).and_then(|body| alpn(Bytes(body).vector(2)?));
+            }
             (Some(CERTIFICATE), Side::Server) => {
                 let name = self.hello.as_ref().and_then(|(hello, _)| hello.name.as_deref());
                 self.shown = certificate::read(&chain(bytes), name, mark.at);
@@ -436,9 +444,18 @@ fn chain(message: &[u8]) -> Vec<&[u8]> {
     found
 }
 
-/// The protocol in EncryptedExtensions (RFC 7301 §3.1).
-fn alpn(message: &[u8]) -> Option<String> {
-    let mut extensions = Bytes(Bytes(message.get(4..)?).vector(2)?);
+/// Another protocol than the one that both ends have just agreed on is more than a stranger at a port.
+fn promised(finding: &mut Finding, protocol: &str) {
+    let strange = matches!(finding.rule, "h2.answered-in-http1" | "proto.mismatch") && finding.weight == Weight::Fault;
+    if strange && !finding.text.contains("(ALPN)") {
+        (finding.layer, finding.cause) = (Some(Layer::L6), Some("l6.alpn-mismatch"));
+        finding.text.push_str(&format!(", although both ends agreed on {protocol} (ALPN)"));
+    }
+}
+
+/// The protocol among a server's extensions (RFC 7301 §3.1).
+fn alpn(extensions: &[u8]) -> Option<String> {
+    let mut extensions = Bytes(extensions);
     loop {
         let kind = extensions.take(2)?;
         let data = extensions.vector(2)?;
@@ -446,6 +463,11 @@ fn alpn(message: &[u8]) -> Option<String> {
             return Some(text::printable(Bytes(Bytes(data).vector(2)?).vector(1)?, 24));
         }
     }
+}
+
+/// Reads whatever bytes as such messages, for who tries any.
+pub(crate) fn sealed_handshake(message: &[u8]) {
+    let _ = (alpn(message), chain(message));
 }
 
 /// Bytes that are read from the front.

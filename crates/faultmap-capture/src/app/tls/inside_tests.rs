@@ -250,7 +250,13 @@ fn after_a_hole_records_open_again_only_where_their_place_and_number_are_sure() 
     for suite in suites() {
         let session = asked(suite);
         let keys = session.keys();
-        let overhead = if suite.tls13().is_some() { 17 } else if format!("{suite:?}").contains("CHACHA") { 16 } else { 24 };
+        let overhead = if suite.tls13().is_some() {
+            17
+        } else if format!("{suite:?}").contains("CHACHA") {
+            16
+        } else {
+            24
+        };
         let record = 5 + 16_384 + overhead;
         // Within one record; a whole record and more, up to the beginning of the next; and one that leaves no beginning.
         for cut in [100..9000, 50..record, 50..2 * record, 50..record + 77] {

@@ -28,6 +28,7 @@ use encrypted::Turns;
 use faultmap_model::Layer;
 use hello::{ClientHello, ServerHello};
 pub(super) use inside::Within;
+pub(crate) use inside::sealed_handshake;
 use inside::{Inside, Read};
 use record::{ALERT, APPLICATION_DATA, CHANGE_CIPHER_SPEC, HANDSHAKE, Records, Step};
 use tls_parser::{TlsMessage, TlsMessageHandshake, parse_tls_message_handshake};
@@ -248,7 +249,7 @@ impl Tls {
             (Side::Server, TlsMessageHandshake::ServerHello(hello)) => {
                 let chosen = hello::server(&hello);
                 if let Some(inside) = self.inside.as_mut().filter(|_| !chosen.retry) {
-                    inside.chose(hello.cipher.0, chosen.version, hello.random, sink.keys.as_ref());
+                    inside.chose(&hello, chosen.version, sink.keys.as_ref());
                 }
                 self.chose(chosen, mark, below, sink);
             }
