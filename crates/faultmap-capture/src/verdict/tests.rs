@@ -2,6 +2,7 @@
 
 mod beside;
 mod dead;
+mod inside;
 mod paths;
 
 use super::*;

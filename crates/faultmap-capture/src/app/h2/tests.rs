@@ -122,3 +122,14 @@ fn a_server_that_answers_in_http1_does_not_speak_http2() {
         check(&[(C, 1, [hello(), call(1)].concat()), (S, 20, answer)], End::Closed, 30, &expect, &["POST /shop.Cart/Add > HTTP/1"]);
     }
 }
+
+#[test]
+fn a_body_that_answers_head_harms_nobody() {
+    let ask = |method: &str| headers(1, 1, &[(":method", method), (":path", "/a"), (":authority", "shop.test:80")]);
+    let lines = |method: &str| {
+        let answer = [headers(0, 1, &[(":status", "200")]), frame(0, 0, 1, b"body"), frame(0, 1, 1, b"")].concat();
+        [(C, 1, [hello(), ask(method)].concat()), (S, 20, answer), (C, 21, frame(3, 0, 1, &[0, 0, 0, 1]))]
+    };
+    check(&lines("HEAD"), End::Closed, 30, &["h2.rst-stream note l7.http-malformed"], &["HEAD /a > 200"]);
+    check(&lines("GET"), End::Closed, 30, &["h2.rst-stream fault l7.http-malformed"], &["GET /a > 200"]);
+}

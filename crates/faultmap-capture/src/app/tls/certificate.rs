@@ -1,4 +1,4 @@
-//! What a server's certificates say, as far as they are sent in the open (up to TLS 1.2): validity at the time of the packet, names, and whether the chain can be complete.
+//! What a server's certificates say, as far as they can be read (in the open up to TLS 1.2, later with the user's keys): validity at the time of the packet, names, and whether the chain can be complete.
 //! Nobody here knows whom the client trusts.
 
 use crate::app::text;
@@ -50,7 +50,9 @@ pub(super) fn read(chain: &[&[u8]], name: Option<&str>, at: Stamp) -> Shown {
         let issuer = text::printable(leaf.issuer().to_string().as_bytes(), 80);
         shown.defects.push((Defect::ChainIncomplete, format!("the server sent its own certificate without that of its issuer ({issuer})")));
     }
-    if let Some(name) = name.filter(|name| !covers(&leaf, name)) {
+    // No certificate is for a name that cannot exist (RFC 6761 §6.4): who asks for one wants to see what the server says to it.
+    let exists = |name: &&str| !name.trim_end_matches('.').ends_with(".invalid");
+    if let Some(name) = name.filter(exists).filter(|name| !covers(&leaf, name)) {
         shown.defects.push((Defect::WrongHost, format!("the certificate ({subject}) is not for {name}")));
     }
     shown.defects.sort_by_key(|(defect, _)| *defect);
