@@ -5,8 +5,8 @@ use super::documents::is_nobodys;
 use super::problem::Problem;
 use crate::analysis::Outcome;
 use crate::finding::{Cited, Finding, Party, Weight};
-use crate::flow::record::{State, TcpRecord};
-use crate::flow::{FlowId, FlowRecord, Protocol, Side};
+use crate::flow::record::State;
+use crate::flow::{FlowId, FlowRecord, Protocol};
 use faultmap_model::causes;
 use faultmap_model::verdict::NextStep;
 use std::collections::{BTreeMap, BTreeSet};
@@ -20,8 +20,6 @@ const NEIGHBOUR_MS: f64 = 4000.0;
 const REFUSALS: usize = 3;
 /// A silence as long as this is no slowness, in milliseconds: clients give up after it.
 const MUTE_MS: f64 = 5000.0;
-/// Shorter pauses are none that anybody would forget a connection for, in milliseconds.
-const IDLE_MS: f64 = 1000.0;
 /// Causes of encrypted refusals that only the client could tell apart.
 pub(super) const CERTIFICATE: [(&str, f64); 4] =
     [("l6.cert-untrusted-ca", 0.5), ("l6.cert-wrong-host", 0.4), ("l6.cert-expired", 0.35), ("l6.tls-intercepted", 0.3)];
@@ -48,7 +46,6 @@ pub(super) fn all(outcome: &Outcome) -> Insights {
         insights.hellos(*server, flows, outcome);
         insights.protocols(*server, flows, outcome);
         insights.promised(*server, flows, outcome);
-        insights.forgotten(*server, flows, outcome);
         insights.refusals(*server, flows, outcome);
         insights.silences(*server, flows, outcome);
     }
@@ -254,26 +251,6 @@ impl Insights {
         let count = newer.len();
         let text = format!("HTTP/2 was agreed on in {count} connections and gave no answer, while a question over HTTP/1.1 was answered");
         self.told("h2.promised", "l6.alpn-mismatch", (server, &newer), (0.85, true), text, outcome);
-    }
-
-    /// Connections that were idle are reset at the next question, one after the other, and the server never says that it closes one: that is hardly a race.
-    /// Somebody on the way has forgotten them, or the server has.
-    fn forgotten(&mut self, server: SocketAddr, flows: &[&FlowRecord], outcome: &Outcome) {
-        let reset = |flow: &&FlowRecord| {
-            let raced = flow.findings.iter().any(|found| found.rule.ends_with(".closed-without-answer") && found.weight == Weight::Warning);
-            let by_server = |tcp: &TcpRecord| tcp.reset.is_some_and(|reset| reset.by == Side::Server) && tcp.sides.server.fin.is_none();
-            raced && flow.tcp.as_ref().is_some_and(|tcp| by_server(tcp) && tcp.longest_idle_ms >= IDLE_MS)
-        };
-        let reset: Vec<&FlowRecord> = flows.iter().copied().filter(reset).collect();
-        let count = reset.len();
-        if count < REFUSALS {
-            return;
-        }
-        let text =
-            format!("{count} connections were reset at the next question after an idle time, and none was closed by the server before");
-        for (cause, confidence) in [("l4.nat-idle-timeout", 0.55), ("l5.keepalive-race", 0.45)] {
-            self.told("tcp.idle-resets", cause, (server, &reset), (confidence, false), text.clone(), outcome);
-        }
     }
 
     /// A client that breaks off every handshake after the server's certificate, and never goes on: it has something against that. What, it alone knows.

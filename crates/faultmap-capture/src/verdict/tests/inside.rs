@@ -1,10 +1,10 @@
-//! What several connections show whose conversations are known: HTTP/2 that is promised and not spoken, and connections that somebody forgot.
+//! What several connections show whose conversations are known: HTTP/2 that is promised and not spoken.
 
 use super::super::*;
 use super::{asked, check, finding, flow, noted, outcome, service};
 use crate::finding::Weight;
-use crate::flow::record::{Reset, Seen, State};
-use crate::flow::{FlowRecord, Side};
+use crate::flow::FlowRecord;
+use crate::flow::record::State;
 
 const SHOP: &str = "10.2.0.10:443";
 
@@ -25,24 +25,4 @@ fn http2_that_is_never_answered_beside_http1_that_is_was_a_wrong_promise() {
     check(&with(opened(3, "h2", 0)), Status::Degraded, Some("l7.service-mute"), 1);
     check(&with(opened(3, "http", 1)), Status::Degraded, Some("l7.service-mute"), 1);
     check(&outcome(newer(), vec![mute(1), mute(2)]), Status::Degraded, Some("l7.service-mute"), 1);
-}
-
-fn reset(id: u64, idle_ms: f64) -> (FlowRecord, Finding) {
-    let mut flow = noted(asked(flow(id, SHOP, State::Rstr), 3, 1), "h2.closed-without-answer", Weight::Warning);
-    let tcp = flow.tcp.get_or_insert_default();
-    tcp.reset = Some(Reset { by: Side::Server, seen: Seen { packet: 9, at_ns: 9 }, ttl: 60, usual_ttl: Some(60), in_window: true });
-    tcp.longest_idle_ms = idle_ms;
-    (flow, finding("h2.closed-without-answer", Weight::Warning, "l5.keepalive-race", id, service(SHOP)))
-}
-
-#[test]
-fn connections_that_are_all_reset_after_a_pause_are_hardly_a_race() {
-    let of = |count: u64, idle_ms: f64| {
-        let (flows, findings) = (1..=count).map(|id| reset(id, idle_ms)).unzip();
-        outcome(flows, findings)
-    };
-    let judged = check(&of(3, 1500.0), Status::Inconclusive, Some("l4.nat-idle-timeout"), 1);
-    assert!(judged.verdict.candidates.iter().any(|candidate| candidate.cause == "l5.keepalive-race"));
-    check(&of(2, 1500.0), Status::Degraded, Some("l5.keepalive-race"), 1);
-    check(&of(3, 100.0), Status::Degraded, Some("l5.keepalive-race"), 1);
 }
