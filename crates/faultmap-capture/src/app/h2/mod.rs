@@ -163,7 +163,14 @@ impl H2 {
 
     /// A connection whose beginning was not seen.
     pub(super) fn midstream(ends: Ends) -> Self {
-        Self { ends, halves: PerSide { client: Half::new(false), server: Half::new(false) }, preface: 0, streams: Vec::new(), answered: 0, body_to_head: None }
+        Self {
+            ends,
+            halves: PerSide { client: Half::new(false), server: Half::new(false) },
+            preface: 0,
+            streams: Vec::new(),
+            answered: 0,
+            body_to_head: None,
+        }
     }
 
     /// A connection that was HTTP/1: its one request is stream 1 (RFC 7540 §3.2).

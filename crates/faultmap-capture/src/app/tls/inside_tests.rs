@@ -1,7 +1,7 @@
 //! What is inside TLS: the trace of RFC 8448, and sessions of rustls in memory, whole, with holes, damaged, and with keys that do not fit.
 
 use crate::app::testkit::{C, S, at, below, ends, exchanges, rules};
-use crate::app::{Below, Chunk, Conversation, End, Sink, Talk, Unsealed};
+use crate::app::{Below, Chunk, Conversation, End, Glance, Sink, Talk, Unsealed};
 use crate::flow::Side;
 use crate::keys::Keys;
 use crate::packet::PacketNo;
@@ -17,6 +17,8 @@ use std::sync::{Arc, Mutex};
 enum Part {
     Bytes(Side, Vec<u8>),
     Hole(Side, u64),
+    /// The beginning of a segment, and how much of it was cut off.
+    Cut(Side, Vec<u8>, u64),
 }
 
 fn play(port: u16, parts: &[Part], keys: Option<&[u8]>, size: usize) -> Sink {
@@ -40,6 +42,10 @@ fn play(port: u16, parts: &[Part], keys: Option<&[u8]>, size: usize) -> Sink {
                 }
             }
             Part::Hole(from, missing) => talk.gap(*from, *missing, &mut sink),
+            Part::Cut(from, bytes, missing) => {
+                let chunk = Chunk { from: *from, bytes, at: at(10 * number as u64), packet: PacketNo(number as u64 + 1) };
+                talk.glance(Glance { chunk, missing: *missing }, &below, &mut sink);
+            }
         }
     }
     talk.end(End::Closed, at(1000), &below, &mut sink);
@@ -267,6 +273,33 @@ fn after_a_hole_records_open_again_only_where_their_place_and_number_are_sure() 
             assert!(beside_certificates(&sink).iter().all(|rule| rule == FOUND), "{suite:?} {cut:?}: {:?}", rules(&sink));
             assert_eq!(sink.keys.as_ref().and_then(Keys::seen).map(|seen| seen.misfits), Some(0));
         }
+    }
+}
+
+#[test]
+fn a_record_whose_end_was_cut_off_counts_and_is_not_read() {
+    for suite in suites() {
+        let session = asked(suite);
+        let mut parts = Vec::new();
+        for part in &session.parts {
+            match part {
+                // Segments of a record each, of which the capture keeps 100 bytes.
+                Part::Bytes(S, bytes) if bytes.len() > 40_000 => {
+                    let mut rest = bytes.as_slice();
+                    while let Some([_, _, _, high, low]) = rest.first_chunk::<5>() {
+                        let (record, tail) = rest.split_at(5 + usize::from(u16::from_be_bytes([*high, *low])));
+                        let kept = record.len().min(100);
+                        parts.push(Part::Cut(S, record[..kept].to_vec(), (record.len() - kept) as u64));
+                        rest = tail;
+                    }
+                }
+                other => parts.push(other.clone()),
+            }
+        }
+        let sink = play(443, &parts, Some(&session.keys()), usize::MAX);
+        let last = opened(&sink).iter().rfind(|record| record.from == S && record.kind == 23).map(|record| record.bytes.as_slice());
+        assert!(last.is_some_and(|record| record.starts_with(b"HTTP/1.1 503")), "{suite:?}");
+        assert!(beside_certificates(&sink).iter().all(|rule| rule == FOUND), "{suite:?}: {:?}", rules(&sink));
     }
 }
 
