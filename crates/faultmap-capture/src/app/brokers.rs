@@ -2,12 +2,14 @@
 //!
 //! Memory: 256 bytes of one message in each direction.
 
+use super::gather::keep;
 use super::packets::{Cursor, Packets, Step};
 use super::pairing::Pairing;
 use super::tell::{Mark, Rules, tell};
 use super::{Below, Chunk, Conversation, End, Ends, Sink, text};
 use crate::finding::{Finding, Weight};
 use crate::flow::Side;
+use crate::flow::record::PerSide;
 use crate::packet::Stamp;
 use faultmap_model::Layer;
 use faultmap_model::causes::l7::cause_of_refusal;
@@ -23,7 +25,7 @@ const LONGEST_FRAME: u32 = 1 << 27;
 /// A connection that speaks MQTT.
 pub(super) struct Mqtt {
     ends: Ends,
-    halves: [Fixed; 2],
+    halves: PerSide<Fixed>,
     pairing: Pairing,
     version: u8,
     lost: bool,
@@ -63,8 +65,7 @@ impl Fixed {
             }
         }
         let (part, tail) = rest.split_at(rest.len().min(self.left as usize));
-        let room = MOST_KEPT.saturating_sub(self.kept.len());
-        self.kept.extend_from_slice(part.get(..room).unwrap_or(part));
+        keep(&mut self.kept, part, MOST_KEPT);
         self.left -= part.len() as u32;
         if self.left > 0 {
             return (Ok(None), tail);
@@ -80,11 +81,11 @@ impl Mqtt {
     /// A connection between these.
     pub(super) fn new(ends: Ends) -> Self {
         let pairing = Pairing::new("mqtt", &MQTT_RULES, ends);
-        Self { ends, halves: [Fixed::default(), Fixed::default()], pairing, version: 4, lost: false }
+        Self { ends, halves: PerSide::default(), pairing, version: 4, lost: false }
     }
 
     fn message(&mut self, from: Side, kind: u8, mark: Mark, below: &Below, sink: &mut Sink) {
-        let half = &self.halves[usize::from(from == Side::Server)];
+        let half = self.halves.of(from);
         let (kept, began) = (&half.kept, half.began);
         match (from, kind) {
             (Side::Client, 1) => {
@@ -156,7 +157,7 @@ impl Conversation for Mqtt {
         let mark = Mark::from(&chunk);
         let mut rest = chunk.bytes;
         while !rest.is_empty() && !self.lost {
-            let (step, tail) = self.halves[usize::from(chunk.from == Side::Server)].step(rest, mark);
+            let (step, tail) = self.halves.of_mut(chunk.from).step(rest, mark);
             rest = tail;
             match step {
                 Ok(Some(kind)) => self.message(chunk.from, kind, mark, below, sink),
@@ -183,10 +184,10 @@ impl Conversation for Mqtt {
 /// A connection that speaks AMQP 0-9-1.
 pub(super) struct Amqp {
     ends: Ends,
-    halves: [Packets<7>; 2],
-    marks: [Mark; 2],
+    halves: PerSide<Packets<7>>,
+    marks: PerSide<Mark>,
     /// Bytes of the protocol headers that are still to come, and the server's.
-    headers: [usize; 2],
+    headers: PerSide<usize>,
     first: Vec<u8>,
     pairing: Pairing,
     /// The client's login, until the server goes on.
@@ -196,15 +197,17 @@ pub(super) struct Amqp {
 
 /// What each side may begin with.
 pub(super) const AMQP_HEADER: &[u8] = b"AMQP";
+/// The same with the version behind it, bytes (0-9-1 §4.2.2).
+const AMQP_HEADER_LEN: usize = 8;
 
 impl Amqp {
     /// A connection between these.
     pub(super) fn new(ends: Ends) -> Self {
         Self {
             ends,
-            halves: [Packets::keeping(MOST_KEPT), Packets::keeping(MOST_KEPT)],
-            marks: [Mark::default(); 2],
-            headers: [8, 0],
+            halves: PerSide { client: Packets::keeping(MOST_KEPT), server: Packets::keeping(MOST_KEPT) },
+            marks: PerSide::default(),
+            headers: PerSide { client: AMQP_HEADER_LEN, server: 0 },
             first: Vec::new(),
             pairing: Pairing::new("amqp", &AMQP_RULES, ends),
             login: None,
@@ -213,8 +216,8 @@ impl Amqp {
     }
 
     /// The client's protocol header, stepped over; the server sends one only to say which version it takes instead (0-9-1 §4.2.2).
-    fn header<'a>(&mut self, side: usize, bytes: &'a [u8], mark: Mark, sink: &mut Sink) -> Option<&'a [u8]> {
-        if side == 1 && self.first.len() < 4 && self.pairing.answered() == 0 && !self.pairing.is_empty() {
+    fn header<'a>(&mut self, from: Side, bytes: &'a [u8], mark: Mark, sink: &mut Sink) -> Option<&'a [u8]> {
+        if from == Side::Server && self.first.len() < 4 && self.pairing.answered() == 0 && !self.pairing.is_empty() {
             let room = 4 - self.first.len();
             self.first.extend_from_slice(bytes.get(..room).unwrap_or(bytes));
             if self.first == AMQP_HEADER {
@@ -226,25 +229,26 @@ impl Amqp {
                 return None;
             }
         }
-        let skipped = self.headers[side].min(bytes.len());
+        let left = self.headers.of_mut(from);
+        let skipped = (*left).min(bytes.len());
         if skipped > 0 {
-            if self.headers[side] == 8 {
-                self.marks[side] = mark;
+            let began = self.marks.of_mut(from);
+            if *left == AMQP_HEADER_LEN {
+                *began = mark;
             }
-            self.headers[side] -= skipped;
-            if self.headers[side] == 0 {
-                self.pairing.ask("protocol header".to_owned(), self.marks[side], Some(mark.at), false);
+            *left -= skipped;
+            if *left == 0 {
+                self.pairing.ask("protocol header".to_owned(), *began, Some(mark.at), false);
             }
         }
         bytes.get(skipped..)
     }
 
     fn method(&mut self, from: Side, mark: Mark, below: &Below, sink: &mut Sink) {
-        let side = usize::from(from == Side::Server);
-        let mut cursor = Cursor(self.halves[side].kept());
+        let mut cursor = Cursor(self.halves.of(from).kept());
         let (Some(class), Some(method)) = (cursor.u16(), cursor.u16()) else { return };
         if (class, method) == (10, 10) && from == Side::Server {
-            self.pairing.began(self.marks[1], below, sink);
+            self.pairing.began(self.marks.server, below, sink);
             self.pairing.finish("Start".to_owned(), true, mark.at, sink);
         }
         match (from, class, method) {
@@ -288,16 +292,17 @@ pub(super) fn closing(connection: bool, code: u16, words: &str) -> Option<(Weigh
 
 impl Conversation for Amqp {
     fn chunk(&mut self, chunk: Chunk<'_>, below: &Below, sink: &mut Sink) {
-        let (mark, side) = (Mark::from(&chunk), usize::from(chunk.from == Side::Server));
+        let mark = Mark::from(&chunk);
         if self.lost {
             return;
         }
-        let Some(mut rest) = self.header(side, chunk.bytes, mark, sink) else { return };
+        let Some(mut rest) = self.header(chunk.from, chunk.bytes, mark, sink) else { return };
         while !rest.is_empty() && !self.lost {
-            if self.halves[side].at_start() {
-                self.marks[side] = mark;
+            let half = self.halves.of_mut(chunk.from);
+            if half.at_start() {
+                *self.marks.of_mut(chunk.from) = mark;
             }
-            let (step, tail) = self.halves[side].step(rest, |header| {
+            let (step, tail) = half.step(rest, |header| {
                 let len = u32::from_be_bytes([header[3], header[4], header[5], header[6]]);
                 ((1..=8).contains(&header[0]) && len < LONGEST_FRAME).then(|| u64::from(len) + 1)
             });
@@ -315,7 +320,7 @@ impl Conversation for Amqp {
     }
 
     fn gap(&mut self, from: Side, missing: u64, _sink: &mut Sink) {
-        if !self.halves[usize::from(from == Side::Server)].skip(missing) {
+        if !self.halves.of_mut(from).skip(missing) {
             self.lost = true;
             self.pairing.lose();
         }

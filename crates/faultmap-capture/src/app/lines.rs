@@ -2,6 +2,7 @@
 //!
 //! Memory: one line of at most [`LONGEST_LINE`] bytes in each direction, and the questions of [`Pairing`].
 
+use super::gather::keep;
 use super::pairing::Pairing;
 use super::tell::{Mark, Rules, SLOW_MS, tell};
 use super::{Below, Chunk, Conversation, End, Ends, Glance, Sink, text, tls};
@@ -116,10 +117,7 @@ impl Lines {
 
     /// A server that looks up the client's name before it greets makes every connection wait; some wait on purpose, against spam.
     fn welcome(&self, mark: Mark, below: &Below, sink: &mut Sink) {
-        let Some(waited) = below.established.filter(|_| below.from_the_start).map(|since| below.think_ms(mark.at.ms_since(since))) else {
-            return;
-        };
-        if waited >= SLOW_MS {
+        if let Some(waited) = below.greeted_after_ms(mark.at).filter(|waited| *waited >= SLOW_MS) {
             let rule = if self.kind == Kind::Smtp { "smtp.greeting-slow" } else { "ftp.greeting-slow" };
             let text = format!("the server greeted {} after the connection stood", text::time(waited));
             sink.findings.push(
@@ -171,8 +169,7 @@ impl Conversation for Lines {
             let end = rest.iter().position(|byte| *byte == b'\n');
             let part = rest.get(..end.map_or(rest.len(), |end| end + 1)).unwrap_or(rest);
             let buffer = &mut self.buffers[side];
-            let room = LONGEST_LINE.saturating_sub(buffer.len());
-            buffer.extend_from_slice(part.get(..room).unwrap_or(part));
+            keep(buffer, part, LONGEST_LINE);
             rest = rest.get(part.len()..).unwrap_or_default();
             if end.is_none() {
                 continue;

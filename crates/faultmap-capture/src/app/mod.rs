@@ -127,6 +127,12 @@ impl Below {
     pub fn think_ms(&self, wait_ms: f64) -> f64 {
         (wait_ms - self.network_ms()).max(0.0)
     }
+
+    /// How long a server that speaks first took to do so, beyond the network's time; `None` where the beginning was not seen.
+    pub(crate) fn greeted_after_ms(&self, at: Stamp) -> Option<f64> {
+        let since = self.established.filter(|_| self.from_the_start)?;
+        Some(self.think_ms(at.ms_since(since)))
+    }
 }
 
 /// The two ends of a flow.

@@ -104,12 +104,8 @@ impl Mysql {
     /// A server that looks up the client's name before it greets makes every connection wait.
     fn greeted(&self, first: Option<u8>, below: &Below, sink: &mut Sink) {
         let mark = self.marks[1];
-        let Some(waited) = below.established.filter(|_| below.from_the_start).map(|since| below.think_ms(mark.at.ms_since(since))) else {
-            return;
-        };
-        if waited < SLOW_MS || first.is_none() {
-            return;
-        }
+        let waited = below.greeted_after_ms(mark.at).filter(|waited| *waited >= SLOW_MS && first.is_some());
+        let Some(waited) = waited else { return };
         let text = format!(
             "the server greeted {} after the connection stood: it may look up the client's name, and get no answer",
             text::time(waited)

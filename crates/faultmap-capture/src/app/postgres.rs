@@ -9,6 +9,7 @@ use super::tell::{Mark, Rules, tell};
 use super::{Below, Chunk, Conversation, End, Ends, Glance, Sink, recognise::Likely, text, tls};
 use crate::finding::Weight;
 use crate::flow::Side;
+use crate::flow::record::PerSide;
 use crate::packet::Stamp;
 use faultmap_model::Layer;
 use faultmap_model::causes::l7::cause_of_refusal;
@@ -31,7 +32,7 @@ pub(super) struct Postgres {
     first: Packets<4>,
     asking: Packets<5>,
     answering: Packets<5>,
-    marks: [Mark; 2],
+    marks: PerSide<Mark>,
     started: bool,
     /// The client asked for encryption: the server answers with one byte.
     one_byte: bool,
@@ -40,7 +41,7 @@ pub(super) struct Postgres {
     pairing: Pairing,
     error: Option<String>,
     inner: Option<tls::Tls>,
-    lost: [bool; 2],
+    lost: PerSide<bool>,
 }
 
 /// The first message of a client.
@@ -77,38 +78,38 @@ impl Postgres {
             first: Packets::keeping(MOST_KEPT),
             asking: Packets::keeping(MOST_KEPT),
             answering: Packets::keeping(MOST_KEPT),
-            marks: [Mark::default(); 2],
+            marks: PerSide::default(),
             started: false,
             one_byte: false,
             series: false,
             pairing: Pairing::new("postgres", &RULES, ends),
             error: None,
             inner: None,
-            lost: [false; 2],
+            lost: PerSide::default(),
         }
     }
 
     fn client<'a>(&mut self, bytes: &'a [u8], mark: Mark, sink: &mut Sink) -> &'a [u8] {
         if !self.started {
             if self.first.at_start() {
-                self.marks[0] = mark;
+                self.marks.client = mark;
             }
             let (step, rest) = self.first.step(bytes, untyped);
             match step {
                 Step::Whole(_) => self.startup(mark, sink),
                 Step::More => {}
-                Step::Broken => self.lose(0),
+                Step::Broken => self.lose(Side::Client),
             }
             return rest;
         }
         if self.asking.at_start() {
-            self.marks[0] = mark;
+            self.marks.client = mark;
         }
         let (step, rest) = self.asking.step(bytes, typed);
         match step {
             Step::Whole(header) => self.asked(header[0], mark),
             Step::More => {}
-            Step::Broken => self.lose(0),
+            Step::Broken => self.lose(Side::Client),
         }
         rest
     }
@@ -118,9 +119,9 @@ impl Postgres {
         match cursor.u32() {
             Some(SSL_REQUEST | GSS_REQUEST) => {
                 self.one_byte = true;
-                self.pairing.ask("SSLRequest".to_owned(), self.marks[0], Some(mark.at), false);
+                self.pairing.ask("SSLRequest".to_owned(), self.marks.client, Some(mark.at), false);
             }
-            Some(CANCEL_REQUEST) | None => self.lose(0),
+            Some(CANCEL_REQUEST) | None => self.lose(Side::Client),
             Some(_) => {
                 self.started = true;
                 let (mut user, mut database) = (None, None);
@@ -134,7 +135,7 @@ impl Postgres {
                 // A client that names no database means the one of its own name.
                 let name = database.or(user).map(|name| text::printable(name, 63)).unwrap_or_default();
                 sink.server_name = Some(name.clone());
-                self.pairing.ask(format!("login to database {name}"), self.marks[0], Some(mark.at), false);
+                self.pairing.ask(format!("login to database {name}"), self.marks.client, Some(mark.at), false);
             }
         }
     }
@@ -142,7 +143,7 @@ impl Postgres {
     fn asked(&mut self, kind: u8, mark: Mark) {
         let kept = self.asking.kept();
         match kind {
-            b'Q' => self.pairing.ask(verb(kept), self.marks[0], Some(mark.at), false),
+            b'Q' => self.pairing.ask(verb(kept), self.marks.client, Some(mark.at), false),
             b'P' | b'B' | b'D' | b'E' | b'C' | b'F' => {
                 let question = if kind == b'P' {
                     let mut cursor = Cursor(kept);
@@ -152,7 +153,7 @@ impl Postgres {
                     "prepared statement".to_owned()
                 };
                 if !std::mem::replace(&mut self.series, true) {
-                    self.pairing.ask(question, self.marks[0], None, false);
+                    self.pairing.ask(question, self.marks.client, None, false);
                 }
                 if kind == b'F' {
                     self.synced(mark);
@@ -175,7 +176,7 @@ impl Postgres {
                 entry.done = Some(mark.at);
             }
         } else {
-            self.pairing.ask("Sync".to_owned(), self.marks[0], Some(mark.at), false);
+            self.pairing.ask("Sync".to_owned(), self.marks.client, Some(mark.at), false);
         }
     }
 
@@ -188,18 +189,18 @@ impl Postgres {
             match byte {
                 b'S' => self.inner = Some(tls::Tls::new(self.ends)),
                 b'N' | b'G' => {}
-                _ => self.lose(1),
+                _ => self.lose(Side::Server),
             }
             return rest;
         }
         if self.answering.at_start() {
-            self.marks[1] = mark;
+            self.marks.server = mark;
         }
         let (step, rest) = self.answering.step(bytes, typed);
         match step {
             Step::Whole(header) => self.answered(header[0], mark, below, sink),
             Step::More => {}
-            Step::Broken => self.lose(1),
+            Step::Broken => self.lose(Side::Server),
         }
         rest
     }
@@ -207,7 +208,7 @@ impl Postgres {
     fn answered(&mut self, kind: u8, mark: Mark, below: &Below, sink: &mut Sink) {
         // Notices, parameters and notifications come unasked.
         if !matches!(kind, b'N' | b'S' | b'A') {
-            self.pairing.began(self.marks[1], below, sink);
+            self.pairing.began(self.marks.server, below, sink);
         }
         match kind {
             b'E' => self.failed(mark, sink),
@@ -253,8 +254,8 @@ impl Postgres {
         }
     }
 
-    fn lose(&mut self, side: usize) {
-        self.lost[side] = true;
+    fn lose(&mut self, side: Side) {
+        *self.lost.of_mut(side) = true;
         self.pairing.lose();
     }
 }
@@ -288,9 +289,8 @@ pub(super) fn verb(statement: &[u8]) -> String {
 impl Conversation for Postgres {
     fn chunk(&mut self, chunk: Chunk<'_>, below: &Below, sink: &mut Sink) {
         let mark = Mark::from(&chunk);
-        let side = usize::from(chunk.from == Side::Server);
         let mut rest = chunk.bytes;
-        while !rest.is_empty() && !self.lost[side] {
+        while !rest.is_empty() && !self.lost.of(chunk.from) {
             if let Some(inner) = &mut self.inner {
                 return inner.chunk(Chunk { bytes: rest, ..chunk }, below, sink);
             }
@@ -309,7 +309,7 @@ impl Conversation for Postgres {
     }
 
     fn is_read_by_turns(&self) -> bool {
-        !self.lost[0] && !self.lost[1] && self.inner.is_none()
+        !self.lost.client && !self.lost.server && self.inner.is_none()
     }
 
     fn gap(&mut self, from: Side, missing: u64, sink: &mut Sink) {
@@ -321,7 +321,7 @@ impl Conversation for Postgres {
             Side::Server => self.answering.skip(missing),
         };
         if !followed {
-            self.lose(usize::from(from == Side::Server));
+            self.lose(from);
         }
     }
 

@@ -3,11 +3,13 @@
 //!
 //! Memory: one line of at most [`LONGEST_LINE`] bytes in each direction, and the questions of [`Pairing`].
 
+use super::gather::keep;
 use super::pairing::Pairing;
 use super::tell::{Mark, Rules, tell};
 use super::{Below, Chunk, Conversation, End, Ends, Sink, recognise::Likely, text};
 use crate::finding::Weight;
 use crate::flow::Side;
+use crate::flow::record::PerSide;
 use crate::packet::Stamp;
 use faultmap_model::Layer;
 use faultmap_model::causes::l7::cause_of_refusal;
@@ -29,7 +31,7 @@ const STREAMING: [&str; 6] = ["SUBSCRIBE", "PSUBSCRIBE", "SSUBSCRIBE", "MONITOR"
 /// A connection that speaks Redis.
 pub(super) struct Redis {
     ends: Ends,
-    halves: [Resp; 2],
+    halves: PerSide<Resp>,
     pairing: Pairing,
     error: Option<String>,
     lost: bool,
@@ -80,8 +82,7 @@ impl Resp {
         if self.bulk > 0 {
             let here = usize::try_from(self.bulk).unwrap_or(usize::MAX).min(bytes.len());
             if self.want_name {
-                let room = LONGEST_LINE.saturating_sub(self.line.len());
-                self.line.extend_from_slice(bytes.get(..here.min(room)).unwrap_or_default());
+                keep(&mut self.line, bytes.get(..here).unwrap_or_default(), LONGEST_LINE);
             }
             self.bulk -= here as u64;
             if self.bulk > 0 {
@@ -98,8 +99,7 @@ impl Resp {
         }
         let end = bytes.iter().position(|byte| *byte == b'\n');
         let part = bytes.get(..end.map_or(bytes.len(), |end| end + 1)).unwrap_or(bytes);
-        let room = LONGEST_LINE.saturating_sub(self.line.len());
-        self.line.extend_from_slice(part.get(..room).unwrap_or(part));
+        keep(&mut self.line, part, LONGEST_LINE);
         if end.is_none() {
             return (Got::Part, part.len());
         }
@@ -169,11 +169,11 @@ impl Redis {
     /// A connection between these.
     pub(super) fn new(ends: Ends) -> Self {
         let pairing = Pairing::new("redis", &RULES, ends);
-        Self { ends, halves: [Resp::default(), Resp::default()], pairing, error: None, lost: false }
+        Self { ends, halves: PerSide::default(), pairing, error: None, lost: false }
     }
 
     fn asked(&mut self, mark: Mark) {
-        let half = &mut self.halves[0];
+        let half = &mut self.halves.client;
         let name = half.name.take().unwrap_or_else(|| "command".to_owned());
         let (began, (patient, streaming)) = (half.began, waits(&name));
         if streaming {
@@ -226,7 +226,7 @@ impl Conversation for Redis {
         let client = chunk.from == Side::Client;
         let mut rest = chunk.bytes;
         while !rest.is_empty() && !self.lost {
-            let half = &mut self.halves[usize::from(!client)];
+            let half = self.halves.of_mut(chunk.from);
             let (got, taken) = half.take(rest, mark, client);
             let began = half.began;
             rest = rest.get(taken..).unwrap_or_default();
@@ -254,7 +254,7 @@ impl Conversation for Redis {
     }
 
     fn gap(&mut self, from: Side, missing: u64, _sink: &mut Sink) {
-        let half = &mut self.halves[usize::from(from == Side::Server)];
+        let half = self.halves.of_mut(from);
         if half.bulk > missing && !half.want_name {
             half.bulk -= missing;
         } else {

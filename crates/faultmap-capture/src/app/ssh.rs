@@ -68,8 +68,7 @@ impl Ssh {
         if from == Side::Client {
             return;
         }
-        let waited = below.established.filter(|_| below.from_the_start).map(|since| below.think_ms(began.at.ms_since(since)));
-        if let Some(waited) = waited.filter(|waited| *waited >= SLOW_MS) {
+        if let Some(waited) = below.greeted_after_ms(began.at).filter(|waited| *waited >= SLOW_MS) {
             let text = format!("the server showed its banner {} after the connection stood", text::time(waited));
             let finding = tell(RULES.think, Weight::Warning, Layer::L7, began, text);
             sink.findings.push(finding.for_cause("l7.service-slow").on(self.ends.service()).worth(waited));
