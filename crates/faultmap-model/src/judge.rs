@@ -214,7 +214,7 @@ fn healthy(evidence: &Evidence<'_>) -> Verdict {
         status: Status::Healthy,
         layer: None,
         cause: None,
-        confidence: if evidence.header.cut_short { 0.5 } else { 0.97 },
+        confidence: if evidence.header.cut_short || fallback::echo_unasked(evidence).is_some() { 0.5 } else { 0.97 },
         locus: None,
         summary: fallback::healthy_summary(evidence),
         because,

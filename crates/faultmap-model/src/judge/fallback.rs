@@ -2,10 +2,10 @@
 
 use crate::evidence::How;
 use crate::observation::{
-    CaptureFinding, DialogueOutcome, HeldFor, Http3Exchange, Http3Outcome, HttpOutcome, NotAsked, Role, SessionIdle, TlsOutcome,
+    CaptureFinding, DialogueOutcome, Echo, HeldFor, Http3Exchange, Http3Outcome, HttpOutcome, NotAsked, Role, SessionIdle, TlsOutcome,
 };
 use crate::verdict::{Candidate, Locus, Status, Verdict, Where};
-use crate::{Evidence, Layer, ObservationId};
+use crate::{Evidence, Layer, ObservationId, Scheme};
 
 /// A sentence for a target that works, and one for its idle sessions where some were held.
 pub(super) fn healthy_summary(evidence: &Evidence<'_>) -> String {
@@ -35,8 +35,18 @@ fn healthy_sentence(evidence: &Evidence<'_>) -> String {
         None if evidence.handshake_done() => {
             format!("{} completes the TLS handshake in {total:.0} ms; every layer up to L6 is well.", target.host_port())
         }
+        None if let Some(why) = echo_unasked(evidence) => {
+            format!("{} is up, for it answers UDP or TCP; whether it answers ping was not asked: {why}.", target.host)
+        }
         None => format!("{} answers in {total:.0} ms; every layer up to {} is well.", target.host_port(), target.scheme.top()),
     }
+}
+
+/// The target is `icmp://`, and echo requests could not be sent: why not.
+pub(super) fn echo_unasked<'a>(evidence: &Evidence<'a>) -> Option<&'a str> {
+    let asked = evidence.first::<Echo>(|echo| echo.role == Role::Target).is_some();
+    let skipped = evidence.all::<NotAsked>().find(|(_, skipped)| skipped.question == "icmp.echo");
+    skipped.filter(|_| evidence.target().scheme == Scheme::Icmp && !asked).map(|(_, skipped)| skipped.why.as_str())
 }
 
 fn dialogue_summary(evidence: &Evidence<'_>, total: f64) -> String {

@@ -162,3 +162,35 @@ proptest! {
         prop_assert_eq!(named(&recording(TARGET, shuffled)), named(&recording(TARGET, seen)));
     }
 }
+
+#[test]
+fn a_ping_that_could_not_be_sent_is_not_called_answered() {
+    use crate::observation::Echo;
+    let icmp = crate::observation::IcmpError { icmp_type: 3, code: 3, from: "10.2.0.10".parse().expect("ip"), mtu: None };
+    let outcome = UdpOutcome::Failed { errno: "ECONNREFUSED".to_owned(), icmp: Some(icmp) };
+    let answered = UdpProbe { to: "10.2.0.10:33434".parse().expect("addr"), role: Role::Control, payload_bytes: 1, sent: 1, outcome };
+    let unasked = NotAsked {
+        question: "icmp.echo".to_owned(),
+        why: "CAP_NET_RAW is missing".to_owned(),
+        would_settle: "whether the host answers ICMP echo".to_owned(),
+        missing: Some("CAP_NET_RAW".to_owned()),
+    };
+    let verdict = judge(&recording("icmp://10.2.0.10", vec![unasked.into(), answered.clone().into()]));
+    assert_eq!((verdict.status, verdict.confidence), (Status::Healthy, 0.5));
+    assert!(verdict.summary.contains("was not asked: CAP_NET_RAW is missing"), "{}", verdict.summary);
+    let echo = Echo {
+        to: "10.2.0.10".parse().expect("ip"),
+        role: Role::Target,
+        payload_bytes: 56,
+        dont_fragment: false,
+        sent: 5,
+        received: 5,
+        duplicates: 0,
+        rtts_ms: vec![1.0; 5],
+        reply_ttl: Some(63),
+        icmp: None,
+        errno: None,
+    };
+    let verdict = judge(&recording("icmp://10.2.0.10", vec![echo.into(), answered.into()]));
+    assert_eq!((verdict.status, verdict.confidence), (Status::Healthy, 0.97));
+}

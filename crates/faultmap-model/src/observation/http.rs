@@ -168,6 +168,16 @@ pub struct BodyReading {
     pub excerpt: String,
 }
 
+impl BodyReading {
+    /// Took seconds for what fits into a few windows of TCP: lost segments were sent again and again, or the service writes as slowly.
+    #[must_use]
+    pub fn crawled(&self) -> bool {
+        const FEW_WINDOWS: u64 = 128 * 1024;
+        const SECONDS_MS: f64 = 2_000.0;
+        self.wire_bytes <= FEW_WINDOWS && self.took_ms >= SECONDS_MS
+    }
+}
+
 /// Outcomes of N equal requests (`--samples`).
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct HttpSamples {

@@ -190,7 +190,9 @@ fn hints_at_stall(observation: &Observation) -> bool {
     match &observation.seen {
         Seen::HttpExchange(http) => match &http.outcome {
             HttpOutcome::Silent { .. } => true,
-            HttpOutcome::Response(response) => response.body.end == faultmap_model::observation::BodyEnd::Stalled,
+            HttpOutcome::Response(response) => {
+                response.body.end == faultmap_model::observation::BodyEnd::Stalled || response.body.crawled()
+            }
             _ => false,
         },
         Seen::TlsHandshake(tls) => matches!(tls.outcome, faultmap_model::observation::TlsOutcome::Silent { .. }),

@@ -96,13 +96,18 @@ fn by_conversation(ev: &Evidence<'_>) -> Option<SizeLimit> {
 
 fn by_datagrams(ev: &Evidence<'_>) -> Option<SizeLimit> {
     let to = ev.connected().next().map(|(_, connect)| connect.to)?;
-    if ev.response().is_some() || ev.dialogue().is_some_and(|(_, own)| own.answered()) {
+    let crawled = ev.response().filter(|(_, response)| response.body.crawled()).map(|(id, _)| id);
+    if (ev.response().is_some() && crawled.is_none()) || ev.dialogue().is_some_and(|(_, own)| own.answered()) {
         return None;
     }
     let (id, probe) = ev.first::<SizeProbe>(|probe| probe.to == to.ip() && lost_when_large(probe))?;
     let limit = probe.largest_answered_bytes.unwrap_or(probe.small_bytes);
     let words = format!("packets of {} bytes vanish without an ICMP error, {limit} bytes pass", probe.large_bytes);
-    Some(SizeLimit { to, because: vec![id], words, breaks: false })
+    let (slow, words) = match crawled {
+        Some(slow) => (Some(slow), format!("{words}, and the answer came in small pieces, slowly")),
+        None => (None, words),
+    };
+    Some(SizeLimit { to, because: std::iter::once(id).chain(slow).collect(), words, breaks: false })
 }
 
 fn lost_when_large(probe: &SizeProbe) -> bool {
@@ -233,5 +238,31 @@ pub(in crate::causes) mod tests {
     fn a_second_plain_try_that_passes_is_no_size_limit() {
         let again = exchange("second-try", good());
         check([vec![route_via("10.2.0.10"), again], clamped_passes()].concat(), None);
+    }
+
+    #[test]
+    fn an_answer_in_slow_pieces_where_large_packets_vanish_degrades() {
+        use crate::observation::{BodyReading, Transport};
+        let check = |took_ms, large, expect| {
+            let body = BodyReading { wire_bytes: 30_900, took_ms, ..BodyReading::default() };
+            let slow = HttpOutcome::Response(Box::new(HttpResponse { status: 200, body, ..HttpResponse::default() }));
+            let probe = SizeProbe {
+                to: "10.2.0.10".parse().expect("ip"),
+                transport: Some(Transport::Udp),
+                small_bytes: 128,
+                small: (2, 2),
+                large_bytes: 1500,
+                large,
+                too_big: None,
+                largest_answered_bytes: None,
+            };
+            let connect = connect("10.2.0.10:80", Role::Target, connected());
+            let seen = vec![route_via("10.2.0.10"), connect, exchange("default", slow), Seen::SizeProbe(probe)];
+            assert_eq!(claims(&CAUSE, &recording("http://10.2.0.10/", seen)), expect);
+        };
+        check(4_000.0, (2, 0), Some((0.85, false)));
+        // A slow service on a good path, and a quick one on a path that nobody had to fill.
+        check(4_000.0, (2, 2), None);
+        check(40.0, (2, 0), None);
     }
 }
