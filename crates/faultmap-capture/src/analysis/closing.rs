@@ -257,6 +257,7 @@ impl Core {
         let now = self.now;
         self.neighbors.expire(now, true, &self.hosts, &mut self.book);
         self.neighbors.doubt(&mut self.book);
+        self.links.finish(&mut self.book);
         self.fragments.expire(now, &mut self.book);
         self.leases.finish(now, &mut self.book);
         self.leases.explain_silence(&self.hosts, &mut self.book);

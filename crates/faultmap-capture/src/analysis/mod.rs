@@ -13,6 +13,7 @@ mod fragments;
 mod hosts;
 mod leases;
 mod limits;
+mod links;
 mod lookups;
 mod names;
 mod neighbors;
@@ -49,6 +50,7 @@ use foldhash::fast::RandomState;
 use fragments::Fragments;
 use hosts::Hosts;
 use leases::Leases;
+use links::Links;
 use lookups::Lookups;
 use neighbors::Neighbors;
 use scans::Scans;
@@ -93,6 +95,7 @@ struct Core {
     hosts: Hosts,
     neighbors: Neighbors,
     stations: Stations,
+    links: Links,
     leases: Leases,
     lookups: Lookups,
     fragments: Fragments,
@@ -144,6 +147,7 @@ impl Analysis {
             hosts: Hosts::default(),
             neighbors: Neighbors::default(),
             stations: Stations::default(),
+            links: Links::default(),
             leases: Leases::default(),
             lookups: Lookups::default(),
             fragments: Fragments::default(),
@@ -189,6 +193,7 @@ impl Analysis {
         if frame.problem.is_some() && captured.bytes.len() >= captured.wire_len as usize {
             self.core.malformed(captured);
         }
+        self.core.links.frame(&frame, captured.number, captured.at);
         if let Some(way) = frame.macs {
             self.core.stations.frame(way);
         }

@@ -304,7 +304,16 @@ pub struct TcpRecord {
     pub survived_ms: f64,
     /// The silence before data that did not: it was sent again to the end, or answered by RST.
     #[serde(skip)]
-    pub died_after_ms: Option<f64>,
+    pub died_after: Option<Pause>,
+}
+
+/// A silence within a connection.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Pause {
+    /// How long, milliseconds.
+    pub ms: f64,
+    /// When it ended.
+    pub until: Stamp,
 }
 
 /// The exchanges of a flow in short.

@@ -4,14 +4,15 @@
 use super::insight;
 use super::problem::Problem;
 use crate::analysis::Outcome;
-use crate::flow::record::TcpRecord;
+use crate::flow::record::{Pause, TcpRecord};
 use crate::flow::{FlowRecord, Protocol};
+use crate::packet::Stamp;
 use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr};
 
 /// One may have died of something else.
 const FEWEST: usize = 2;
-/// Silences of these connections differ by no more than this much: what forgets does so after a fixed time, and nothing else is so regular.
+/// Shorter pauses are those of a slow program.
 const PAUSE_MS: f64 = 1000.0;
 
 /// Services whose connections die of silence.
@@ -26,10 +27,13 @@ pub(super) fn all(outcome: &Outcome) -> Vec<Problem> {
 }
 
 fn one(server: SocketAddr, flows: &[(&FlowRecord, &TcpRecord)], outcome: &Outcome) -> Option<Problem> {
-    let died: Vec<(&FlowRecord, f64)> = flows.iter().filter_map(|(flow, tcp)| Some((*flow, tcp.died_after_ms?))).collect();
-    let least = died.iter().map(|(_, pause)| *pause).fold(f64::INFINITY, f64::min);
+    let died: Vec<(&FlowRecord, Pause)> = flows.iter().filter_map(|(flow, tcp)| Some((*flow, tcp.died_after?))).collect();
+    let least = died.iter().map(|(_, pause)| pause.ms).fold(f64::INFINITY, f64::min);
     let survived = flows.iter().map(|(_, tcp)| tcp.survived_ms).fold(0.0, f64::max);
     if died.len() < FEWEST || least < PAUSE_MS || survived >= least {
+        return None;
+    }
+    if one_event_explains(&died, flows) {
         return None;
     }
     // The path was there: a connection that was opened after one had died was answered.
@@ -52,4 +56,18 @@ fn one(server: SocketAddr, flows: &[(&FlowRecord, &TcpRecord)], outcome: &Outcom
     }
     let dead: Vec<&FlowRecord> = died.iter().map(|(flow, _)| *flow).collect();
     insight::problem("tcp.idle-forgotten", "l4.nat-idle-timeout", (server, &dead), (0.88, true), text, outcome)
+}
+
+/// All were silent at one moment, at which the server may have been restarted, and no connection was at work through it.
+fn one_event_explains(died: &[(&FlowRecord, Pause)], flows: &[(&FlowRecord, &TcpRecord)]) -> bool {
+    let start = |pause: &Pause| Stamp(pause.until.0.saturating_sub((pause.ms * 1e6) as i64));
+    let (Some(last_start), Some(first_end)) =
+        (died.iter().map(|(_, pause)| start(pause)).max(), died.iter().map(|(_, pause)| pause.until).min())
+    else {
+        return false;
+    };
+    let lived_through = |(flow, tcp): &(&FlowRecord, &TcpRecord)| {
+        tcp.died_after.is_none() && tcp.reset.is_none() && flow.first < last_start && flow.last > first_end && flow.bytes.server > 0
+    };
+    last_start < first_end && !flows.iter().any(lived_through)
 }

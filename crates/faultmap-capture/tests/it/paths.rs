@@ -199,7 +199,7 @@ fn silence_that_connections_survived_and_died_of_is_remembered() {
         let mut wire = Wire::new();
         wire.opened();
         wire.story(story);
-        wire.wire.finish().flows.first().and_then(|flow| flow.tcp.map(|tcp| (tcp.survived_ms, tcp.died_after_ms)))
+        wire.wire.finish().flows.first().and_then(|flow| flow.tcp.map(|tcp| (tcp.survived_ms, tcp.died_after.map(|pause| pause.ms))))
     };
     let lives =
         [client(20.0, ACK, 1, 1, 50), server(21.0, ACK, 1, 51, 50), client(2021.0, ACK, 51, 51, 50), server(2022.0, ACK, 51, 101, 0)];

@@ -16,7 +16,7 @@ pub(crate) use segment::Segment;
 use crate::analysis::Mark;
 use crate::app::End;
 use crate::flow::Side;
-use crate::flow::record::{Handshake, LossSide, PerSide, Reset, Seen, State, TcpRecord, TcpSide};
+use crate::flow::record::{Handshake, LossSide, Pause, PerSide, Reset, Seen, State, TcpRecord, TcpSide};
 use crate::packet::{PacketNo, Stamp};
 use faultmap_wire::TcpFlags;
 use faultmap_wire::dissect::Verdict;
@@ -223,13 +223,13 @@ impl Tcp {
     }
 
     /// The silence before data that never got through, or that was answered by RST without a word of its going before.
-    fn died_after_ms(&self) -> Option<f64> {
+    fn died_after(&self) -> Option<Pause> {
         let pause = self.after_pause?;
         let peer = self.halves.of(pause.side.other());
         let reset =
             self.at_reset.zip(self.reset).is_some_and(|(at, reset)| reset.by != pause.side && !at.closing && peer.fin_end.is_none());
         let sent_again = self.halves.of(pause.side).timeouts_in_a_row >= 2 && peer.fin_end.is_none();
-        (reset || sent_again).then_some(pause.idle_ms)
+        (reset || sent_again).then(|| Pause { ms: pause.idle_ms, until: pause.seen.at() })
     }
 
     /// The capture has missed bytes of a side: up to which offset they are gone. Call before each segment, until it says `None`.
@@ -459,7 +459,7 @@ impl Tcp {
             loss,
             longest_idle_ms: self.longest_idle_ms,
             survived_ms: self.survived_ms,
-            died_after_ms: self.died_after_ms(),
+            died_after: self.died_after(),
         }
     }
 }

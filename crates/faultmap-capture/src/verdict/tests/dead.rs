@@ -4,7 +4,7 @@
 use super::super::*;
 use super::{SERVER, asked, at, candidates, check, finding, flow, outcome, service, silent};
 use crate::finding::{Finding, Weight};
-use crate::flow::record::{Seen, State};
+use crate::flow::record::{Pause, Seen, State};
 use crate::flow::{FlowRecord, Protocol};
 use crate::packet::Stamp;
 
@@ -57,8 +57,9 @@ fn an_address_that_answered_anything_is_not_dead() {
 fn paused(id: u64, survived_ms: f64, died_after_ms: Option<f64>) -> FlowRecord {
     let mut flow = established(id, SERVER);
     flow.last = Stamp(flow.first.0 + 30_000_000_000);
+    let until = Stamp(flow.first.0 + 10_000_000_000);
     let tcp = flow.tcp.get_or_insert_default();
-    (tcp.survived_ms, tcp.died_after_ms) = (survived_ms, died_after_ms);
+    (tcp.survived_ms, tcp.died_after) = (survived_ms, died_after_ms.map(|ms| Pause { ms, until }));
     flow
 }
 
@@ -69,6 +70,10 @@ fn connections_that_die_after_a_pause_and_only_then_are_forgotten_on_the_way() {
     // One alone; or another lived through as long a pause.
     check(&outcome(vec![dead(1), paused(3, 2000.0, None)], vec![]), Status::Healthy, None, 0);
     check(&outcome(vec![dead(1), dead(2), paused(3, 5000.0, None)], vec![]), Status::Healthy, None, 0);
+    // Both were silent when something else may have happened, and none was at work meanwhile.
+    let mut later = paused(9, 2000.0, None);
+    later.first = Stamp(60_000_000_000);
+    check(&outcome(vec![dead(1), dead(2), later], vec![]), Status::Healthy, None, 0);
 }
 
 fn stuck(id: u64, largest_acked: u32) -> (FlowRecord, Finding) {
