@@ -17,6 +17,11 @@ const WAITING_MS: f64 = 3000.0;
 /// The rule of a proxy that says nothing to the request for a tunnel: it may be mute itself, or wait for the target.
 pub(super) const TUNNEL_UNANSWERED: &str = "proxy.tunnel-unanswered";
 
+/// The rule of an answer that broke off in its middle; its value is the silence before, in milliseconds.
+pub(crate) const CUT_SHORT: &str = "http.truncated-body";
+/// The rule of a session that the server's side ended without a word of goodbye; its value is the silence before, in milliseconds.
+pub(crate) const CUT_OFF: &str = "ws.cut-off";
+
 /// The last finding is of a question for a tunnel: what it means is about the proxy.
 pub(super) fn of_tunnel(closed: &str, sink: &mut Sink) {
     let Some(finding) = sink.findings.last_mut() else { return };

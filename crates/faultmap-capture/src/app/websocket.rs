@@ -3,7 +3,7 @@
 //! Memory: at most 14 bytes of a header and 64 bytes of a closing frame in each direction.
 
 use super::gather::keep;
-use super::tell::{Mark, tell};
+use super::tell::{CUT_OFF, Mark, tell};
 use super::{Below, Chunk, Conversation, End, Ends, Sink, text};
 use crate::finding::Weight;
 use crate::flow::Side;
@@ -56,8 +56,10 @@ pub(super) struct WebSocket {
     /// Who said goodbye first, and when.
     closed: Option<(Side, Stamp)>,
     /// When the upgrade was seen, and whether the server has said anything since.
-    since: Stamp,
+    since: Mark,
     server_spoke: bool,
+    /// When either side last said something.
+    last: Stamp,
 }
 
 #[derive(Default)]
@@ -67,6 +69,8 @@ struct Half {
     left: u64,
     inside: bool,
     lost: bool,
+    /// Something of it was not captured.
+    hole: bool,
     /// Its ping that the other side has not answered.
     ping: Option<Mark>,
 }
@@ -93,8 +97,25 @@ fn payload_len(header: &[u8]) -> u64 {
 
 impl WebSocket {
     /// A connection between these.
-    pub(super) fn new(ends: Ends, since: Stamp) -> Self {
-        Self { ends, halves: PerSide::default(), closed: None, since, server_spoke: false }
+    pub(super) fn new(ends: Ends, since: Mark) -> Self {
+        Self { ends, halves: PerSide::default(), closed: None, since, server_spoke: false, last: since.at }
+    }
+
+    /// The server's side ended the connection without a Close, which RFC 6455 §7.1.1 wants first.
+    fn cut_off(&self, how: End, below: &Below, sink: &mut Sink) {
+        let by_server = match how {
+            End::Reset(side) | End::HalfClosed(side) => side == Side::Server,
+            End::Closed => below.first_fin == Some(Side::Server),
+            End::Idle | End::Cut => false,
+        };
+        let readable = [&self.halves.client, &self.halves.server].iter().all(|half| !half.lost && !half.hole);
+        if !by_server || !readable || self.closed.is_some() {
+            return;
+        }
+        let (silence, age) = (below.last_word.ms_since(self.last), below.last_word.ms_since(self.since.at));
+        let (silent, old) = (text::time(silence), text::time(age));
+        let text = format!("the server's side ended the WebSocket without a Close, after {silent} of silence, {old} after the upgrade");
+        sink.findings.push(tell(CUT_OFF, Weight::Note, Layer::L5, self.since, text).on(self.ends.service()).worth(silence));
     }
 
     /// A frame is whole.
@@ -120,7 +141,7 @@ impl WebSocket {
             return;
         }
         let Some((code, reason)) = kept.split_first_chunk::<2>().map(|(code, reason)| (u16::from_be_bytes(*code), reason)) else { return };
-        let at_once = from == Side::Server && !self.server_spoke && mark.at.ms_since(self.since) < AT_ONCE_MS;
+        let at_once = from == Side::Server && !self.server_spoke && mark.at.ms_since(self.since.at) < AT_ONCE_MS;
         let (weight, cause) = match code {
             1000 | 1001 | 1005 => return,
             1008 | 3000.. if at_once => (Weight::Fault, Some("l7.websocket-refused")),
@@ -161,6 +182,7 @@ fn name(code: u16) -> &'static str {
 
 impl Conversation for WebSocket {
     fn chunk(&mut self, chunk: Chunk<'_>, _below: &Below, sink: &mut Sink) {
+        self.last = chunk.at;
         let mut rest = chunk.bytes;
         loop {
             let half = self.halves.of_mut(chunk.from);
@@ -198,6 +220,7 @@ impl Conversation for WebSocket {
 
     fn gap(&mut self, from: Side, missing: u64, _sink: &mut Sink) {
         let half = self.halves.of_mut(from);
+        half.hole = true;
         if half.inside && missing < half.left {
             half.left -= missing;
         } else {
@@ -206,6 +229,7 @@ impl Conversation for WebSocket {
     }
 
     fn end(&mut self, how: End, at: Stamp, below: &Below, sink: &mut Sink) {
+        self.cut_off(how, below, sink);
         for from in [Side::Client, Side::Server] {
             let (lost, ping) = (self.halves.of_mut(from.other()).lost, self.halves.of_mut(from).ping);
             let Some(mark) = ping.filter(|_| !lost) else { continue };
@@ -252,6 +276,17 @@ mod tests {
         check(&[(S, 20, &[0x81, 2, b'h', b'i', 0x88, 2, 3, 240])], 40, &["ws.close warning -"]);
         check(&[(C, 20, &[0x88, 0x82, 1, 1, 1, 1, 2, 242])], 40, &["ws.close fault l7.service-error"]);
         check(&[(S, 20, &[0x88, 0])], 40, &[]);
+    }
+
+    #[test]
+    fn an_end_without_a_close_is_told_of_the_side_that_ends() {
+        let said: [Line<'_>; 3] = [(C, 1, ASK), (S, 12, YES), (S, 20, &[0x81, 2, b'h', b'i'])];
+        let ends = |lines: &[Line<'_>], how: End| rules(&told(80, lines, how, 4020));
+        assert_eq!(ends(&said, End::HalfClosed(S)), ["ws.cut-off note -"]);
+        assert_eq!(told(80, &said, End::HalfClosed(S), 4020).findings[0].value, Some(4000.0));
+        assert_eq!(ends(&said, End::HalfClosed(C)), [""; 0]);
+        let goodbye: [Line<'_>; 4] = [said[0], said[1], said[2], (S, 30, &[0x88, 2, 3, 232])];
+        assert_eq!(ends(&goodbye, End::HalfClosed(S)), [""; 0]);
     }
 
     #[test]

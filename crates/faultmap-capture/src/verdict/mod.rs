@@ -14,6 +14,7 @@ mod group;
 mod idle;
 mod insight;
 mod layers;
+mod lifetimes;
 mod loss;
 mod over_tcp;
 mod probes;
@@ -69,6 +70,7 @@ pub fn judge(outcome: &Outcome) -> Judgement {
     insights.join(families::all(outcome));
     insights.join(idle::all(outcome));
     insights.join(elsewhere::all(outcome));
+    insights.join(lifetimes::all(outcome));
     let mut problems = problem::gather(outcome, &census, &insights.explained);
     problems.extend(silence::problems(outcome, &census, &insights.explained));
     problems.extend(insights.problems);

@@ -3,6 +3,7 @@
 mod beside;
 mod dead;
 mod inside;
+mod lifetimes;
 mod paths;
 
 use super::*;

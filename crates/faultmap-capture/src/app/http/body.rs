@@ -23,19 +23,25 @@ pub(super) enum Eaten {
 }
 
 impl Body {
-    /// Takes what belongs to the body from the front of `bytes`.
-    pub(super) fn eat(&mut self, bytes: &[u8]) -> Eaten {
+    /// Takes what belongs to the body from the front of `bytes`; `content` is shown what is not framing.
+    pub(super) fn eat(&mut self, bytes: &[u8], content: &mut dyn FnMut(&[u8])) -> Eaten {
         match self {
-            Self::UntilClose => Eaten::All,
+            Self::UntilClose => {
+                content(bytes);
+                Eaten::All
+            }
             Self::Length(left) => {
                 let here = bytes.len() as u64;
                 if *left > here {
                     *left -= here;
+                    content(bytes);
                     return Eaten::All;
                 }
-                Eaten::Done(std::mem::take(left) as usize)
+                let count = std::mem::take(left) as usize;
+                content(bytes.get(..count).unwrap_or_default());
+                Eaten::Done(count)
             }
-            Self::Chunked(chunks) => chunks.eat(bytes),
+            Self::Chunked(chunks) => chunks.eat(bytes, content),
         }
     }
 
@@ -80,16 +86,20 @@ impl Chunks {
         Self { at: At::Size, left: 0, line: 0 }
     }
 
-    fn eat(&mut self, bytes: &[u8]) -> Eaten {
+    fn eat(&mut self, bytes: &[u8], content: &mut dyn FnMut(&[u8])) -> Eaten {
         let mut index = 0;
         while let Some(&byte) = bytes.get(index) {
             if self.at == At::Data {
-                let here = (bytes.len() - index) as u64;
+                let rest = bytes.get(index..).unwrap_or_default();
+                let here = rest.len() as u64;
                 if self.left > here {
                     self.left -= here;
+                    content(rest);
                     return Eaten::All;
                 }
-                index += std::mem::take(&mut self.left) as usize;
+                let count = std::mem::take(&mut self.left) as usize;
+                content(rest.get(..count).unwrap_or_default());
+                index += count;
                 (self.at, self.line) = (At::DataEnd, 0);
                 continue;
             }
@@ -140,11 +150,11 @@ mod tests {
 
     fn check(body: &[u8], expect: Eaten) {
         let mut whole = Body::Chunked(Chunks::new());
-        assert_eq!(whole.eat(body), expect, "{}", body.escape_ascii());
+        assert_eq!(whole.eat(body, &mut |_| {}), expect, "{}", body.escape_ascii());
         let mut one = Body::Chunked(Chunks::new());
         let mut last = Eaten::All;
         for (index, byte) in body.iter().enumerate() {
-            last = match one.eat(&[*byte]) {
+            last = match one.eat(&[*byte], &mut |_| {}) {
                 Eaten::Done(n) => Eaten::Done(index + n),
                 other => other,
             };
@@ -168,12 +178,21 @@ mod tests {
     }
 
     #[test]
+    fn content_is_what_stands_between_the_sizes() {
+        let (mut body, mut content) = (Body::Chunked(Chunks::new()), Vec::new());
+        for piece in b"5;x=1\r\nhello\r\n6\r\n world\r\n0\r\n\r\n".chunks(4) {
+            body.eat(piece, &mut |part| content.extend_from_slice(part));
+        }
+        assert_eq!(content, b"hello world");
+    }
+
+    #[test]
     fn a_hole_within_a_body_of_known_length_is_stepped_over() {
         let mut body = Body::Length(10);
         assert!(body.skip(4));
-        assert_eq!(body.eat(b"123456rest"), Eaten::Done(6));
+        assert_eq!(body.eat(b"123456rest", &mut |_| {}), Eaten::Done(6));
         let mut chunked = Body::Chunked(Chunks::new());
-        assert_eq!(chunked.eat(b"a\r\n12"), Eaten::All);
+        assert_eq!(chunked.eat(b"a\r\n12", &mut |_| {}), Eaten::All);
         assert!(chunked.skip(3));
         assert!(!chunked.skip(9));
     }

@@ -88,6 +88,13 @@ pub(super) struct ResponseHead {
     pub(super) accept: Option<[u8; 28]>,
 }
 
+impl ResponseHead {
+    /// A success whose whole content is declared as JSON, and not encoded.
+    pub(super) fn is_json(&self) -> bool {
+        (200..300).contains(&self.status) && self.status != 206 && self.coding == Coding::PlainJson
+    }
+}
+
 /// How a body is said to be encoded.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub(super) enum Coding {
@@ -183,7 +190,7 @@ pub(super) fn response(bytes: &[u8]) -> Result<ResponseHead, Unread> {
             let value = field.value.to_ascii_lowercase();
             head.page = value.starts_with(b"text/html");
             textual = value.starts_with(b"text/");
-            json = value.starts_with(b"application/json");
+            json = value.split(|byte| *byte == b';').next().is_some_and(|kind| kind.trim_ascii() == b"application/json");
         }
     }
     if !coded && (textual || json) {

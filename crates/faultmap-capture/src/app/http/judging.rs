@@ -4,10 +4,10 @@ use super::body::Body;
 use super::head::Upgrade;
 use super::{CIRCLE, Http, MOST_TARGETS, Phase, Response, portal, proxy, status};
 use crate::app::recognise;
-use crate::app::tell::{Mark, tell};
+use crate::app::tell::{CUT_SHORT, Mark, tell};
 use crate::app::turns::AT_A_GLANCE;
 use crate::app::{Below, End, Exchange, Sink, text};
-use crate::finding::Weight;
+use crate::finding::{Finding, Weight};
 use crate::flow::Side;
 use faultmap_model::Layer;
 
@@ -95,6 +95,17 @@ impl Http {
         sink.findings.push(finding.for_cause("l6.tls-on-plaintext-port").on(self.ends.service()).worth(400.0));
     }
 
+    /// The body is complete, and is not what it is declared to be.
+    pub(super) fn judge_json(&self, response: &Response, sink: &mut Sink) {
+        let wrong = response.json.as_ref().filter(|_| !response.cut).and_then(|json| json.wrong());
+        // A page in its place is told as such.
+        let Some(wrong) = wrong.filter(|_| response.magic.0[0] != b'<') else { return };
+        let question = response.request.as_ref().map_or("an answer", |request| &request.head.question);
+        let text = format!("{question}: the body is declared as JSON, and {wrong}");
+        let finding = tell("http.json", Weight::Fault, Layer::L6, response.began, text).for_cause("l6.serialization-invalid");
+        sink.findings.push(finding.on(self.ends.service()));
+    }
+
     pub(super) fn malformed(&mut self, why: &str, mark: Mark, sink: &mut Sink) {
         let question = self.current.as_ref().and_then(|current| current.request.as_ref()).or(self.open.front());
         let question = question.map_or_else(|| "HTTP".to_owned(), |request| request.head.question.clone());
@@ -123,7 +134,7 @@ impl Http {
     }
 
     /// An answer that had begun when the flow ended.
-    pub(super) fn broken_off(&self, response: &Response, how: End, sink: &mut Sink) {
+    pub(super) fn broken_off(&self, response: &Response, how: End, below: &Below, sink: &mut Sink) {
         let question = response.request.as_ref().map_or("an answer", |request| &request.head.question);
         let left = match self.answering.phase {
             Phase::Body(Body::Length(left)) => format!("{left} bytes short"),
@@ -140,9 +151,10 @@ impl Http {
             End::Idle | End::Cut => return,
         };
         let text = format!("{question}: the connection was {does} in the middle of the answer, {left}");
-        let finding = tell("http.truncated-body", weight, layer, response.began, text).for_cause(cause);
+        let finding = tell(CUT_SHORT, weight, layer, response.began, text).for_cause(cause);
         let party = self.ends.party(if weight == Weight::Note { Side::Client } else { Side::Server });
-        sink.findings.push(finding.on(party).worth(f64::from(response.head.status)));
+        let silence_ms = below.server_spoke.map(|spoke| below.last_word.ms_since(spoke));
+        sink.findings.push(Finding { value: silence_ms, ..finding.on(party) });
     }
 
     /// What was answered is no answer: the exchange failed.

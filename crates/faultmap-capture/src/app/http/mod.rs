@@ -7,6 +7,7 @@
 mod body;
 mod glance;
 mod head;
+mod json;
 mod judging;
 mod portal;
 mod proxy;
@@ -23,6 +24,7 @@ use crate::packet::Stamp;
 use body::{Body, Eaten};
 use faultmap_model::Layer;
 use head::{Coding, Method, RequestHead, ResponseHead, Unread, Upgrade};
+use json::Json;
 use std::collections::VecDeque;
 
 /// Longest head that is read, bytes; servers refuse much shorter ones.
@@ -112,6 +114,8 @@ struct Response {
     cut: bool,
     /// The first bytes of the body, and how many of them came.
     magic: ([u8; 3], usize),
+    /// What is declared as JSON, as far as it came.
+    json: Option<Box<Json>>,
     /// It has a body, as far as its head says.
     with_body: bool,
 }
@@ -160,7 +164,17 @@ impl Http {
         match &mut self.half(chunk.from).phase {
             Phase::Head => self.head(chunk, below, sink),
             Phase::Body(body) => {
-                let eaten = body.eat(chunk.bytes);
+                let mut body = *body;
+                let mut json = self.current.as_mut().filter(|_| chunk.from == Side::Server).and_then(|current| current.json.take());
+                let eaten = body.eat(chunk.bytes, &mut |content| {
+                    if let Some(json) = &mut json {
+                        json.take(content);
+                    }
+                });
+                self.half(chunk.from).phase = Phase::Body(body);
+                if let (Some(current), Some(json)) = (&mut self.current, json) {
+                    current.json = Some(json);
+                }
                 self.body(chunk, eaten, below, sink)
             }
             Phase::Lost => None,
@@ -290,10 +304,12 @@ impl Http {
         if let (Some(request), Some(think)) = (&request, think_ms) {
             RULES.thought(&self.ends, &request.head.question, think, request.asked, began, sink);
         }
-        let switches = self.switches(&head, request.as_ref(), began.at, sink);
+        let switches = self.switches(&head, request.as_ref(), began, sink);
         let status = head.status;
         let with_body = !matches!(body, None | Some(Body::Length(0)));
-        let response = Response { head, request, began, wait_ms, think_ms, sample: Vec::new(), cut: false, magic: ([0; 3], 0), with_body };
+        let json = (head.is_json() && with_body).then(Box::default);
+        let (sample, magic) = (Vec::new(), ([0; 3], 0));
+        let response = Response { head, request, began, wait_ms, think_ms, sample, cut: false, magic, json, with_body };
         if response.head.status != 400 {
             self.judge(&response, sink);
         }
@@ -310,7 +326,7 @@ impl Http {
     }
 
     /// What is spoken after this answer, if it is another protocol that is known.
-    fn switches(&mut self, head: &ResponseHead, request: Option<&Request>, at: Stamp, sink: &mut Sink) -> Option<Box<dyn Conversation>> {
+    fn switches(&mut self, head: &ResponseHead, request: Option<&Request>, began: Mark, sink: &mut Sink) -> Option<Box<dyn Conversation>> {
         let request = request?;
         if request.head.method == Method::Connect {
             self.tunnel = request.head.question.split(' ').nth(1).unwrap_or_default().to_owned();
@@ -323,7 +339,7 @@ impl Http {
                     let finding = tell("ws.wrong-accept", Weight::Fault, Layer::L7, request.asked, finding.to_owned());
                     sink.findings.push(finding.for_cause("l7.websocket-refused").on(self.ends.service()));
                 }
-                Some(Box::new(websocket::WebSocket::new(self.ends, at)))
+                Some(Box::new(websocket::WebSocket::new(self.ends, began)))
             }
             Upgrade::H2c if head.status == 101 => {
                 sink.protocol = Some("h2");
@@ -415,6 +431,7 @@ impl Http {
         if response.head.status == 400 {
             self.judge_bad_request(&response, below, sink);
         }
+        self.judge_json(&response, sink);
         self.answered += 1;
         self.last_answer = Some(at);
         sink.exchanges.push(exchange(*response, Some(at), ""));
@@ -502,7 +519,7 @@ impl Conversation for Http {
         if let Some(response) = self.current.take() {
             let whole = matches!(self.answering.phase, Phase::Body(Body::UntilClose)) && !matches!(how, End::Reset(_));
             if !whole {
-                self.broken_off(&response, how, sink);
+                self.broken_off(&response, how, below, sink);
             }
             if response.head.status == 400 {
                 self.judge_bad_request(&response, below, sink);

@@ -251,3 +251,20 @@ fn a_tunnel_is_followed_though_the_proxys_answer_was_cut() {
     ];
     check_cut(&lines, End::Closed, &["tls.alert fault l6.sni-rejected"], &["CONNECT shop.test:443 > 200"]);
 }
+
+#[test]
+fn a_body_that_is_declared_as_json_and_does_not_parse_is_told_once_it_is_complete() {
+    let gives = |head: &str, body: &str, expect: &[&str]| {
+        let answer = format!("HTTP/1.1 {head}\r\nContent-Length: {}\r\n\r\n{body}", body.len());
+        check(&[(C, 1, GET), (S, 60, answer.as_bytes())], End::Closed, 100, expect);
+    };
+    let json = "200 OK\r\nContent-Type: application/json; charset=utf-8";
+    gives(json, "{\"items\": [1, 2]}", &[]);
+    gives(json, "{\"items\": [1, 2, NaN, }", &["http.json fault l6.serialization-invalid"]);
+    gives(json, "{\"items\": [1, 2", &["http.json fault l6.serialization-invalid"]);
+    gives("200 OK\r\nContent-Type: application/json\r\nContent-Encoding: br", "{\"items\": [1, }", &[]);
+    gives("206 Partial Content\r\nContent-Type: application/json", "1, }, 2, ]", &[]);
+    let chunked: &[u8] =
+        b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nTransfer-Encoding: chunked\r\n\r\n4\r\n{\"a\"\r\n4\r\n:1,}\r\n0\r\n\r\n";
+    check(&[(C, 1, GET), (S, 60, chunked)], End::Closed, 100, &["http.json fault l6.serialization-invalid"]);
+}
