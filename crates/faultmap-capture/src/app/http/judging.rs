@@ -16,9 +16,14 @@ impl Http {
         let status = response.head.status;
         let asked = response.request.as_ref().map_or_else(Default::default, |request| status::Asked::from(&request.head));
         self.portal(response, sink);
-        let of_proxy = response.request.as_ref().and_then(|request| proxy::judge(&request.head, &response.head));
+        let of_proxy = match &response.request {
+            Some(request) => proxy::judge(&request.head, &response.head),
+            None => proxy::judge_alone(&response.head),
+        };
         let (judged, more) = match of_proxy {
             Some((judged, more)) => (Some(judged), more),
+            // A 400 may be the word of a server that wanted TLS, to a question that was no HTTP.
+            None if response.request.is_none() && status == 400 => (None, String::new()),
             None => (status::judge(status, asked).map(|(weight, layer, cause)| ("http.status", weight, layer, Some(cause))), String::new()),
         };
         let question = response.request.as_ref().map_or("an answer to an unseen question", |request| &request.head.question);

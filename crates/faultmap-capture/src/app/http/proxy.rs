@@ -65,6 +65,13 @@ impl Word {
 /// A rule, and what it says by itself.
 pub(super) type Judged = (&'static str, Weight, Layer, Option<&'static str>);
 
+/// The same of an answer whose question was not captured: only a proxy's own word is anybody's for sure.
+pub(super) fn judge_alone(response: &ResponseHead) -> Option<(Judged, String)> {
+    response.proxy.error.as_ref().filter(|_| response.status >= 400 && response.status != 407)?;
+    let meaning = response.proxy.meaning().map(|meaning| format!(", the proxy's own word: {meaning}")).unwrap_or_default();
+    Some((("http.status", Weight::Fault, Layer::L5, Some(REFUSED)), meaning))
+}
+
 /// How an answer from 400 on is to be judged, if a proxy gave it in its own name or may have; the words to add.
 pub(super) fn judge(request: &RequestHead, response: &ResponseHead) -> Option<(Judged, String)> {
     let status = response.status;

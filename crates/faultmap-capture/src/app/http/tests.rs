@@ -268,3 +268,14 @@ fn a_body_that_is_declared_as_json_and_does_not_parse_is_told_once_it_is_complet
         b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nTransfer-Encoding: chunked\r\n\r\n4\r\n{\"a\"\r\n4\r\n:1,}\r\n0\r\n\r\n";
     check(&[(C, 1, GET), (S, 60, chunked)], End::Closed, 100, &["http.json fault l6.serialization-invalid"]);
 }
+
+#[test]
+fn an_answer_to_an_unseen_question_may_be_to_any() {
+    let alone = |status: &str, expect: &[&str]| {
+        let answer = format!("HTTP/1.1 {status}\r\nContent-Length: 0\r\n\r\n");
+        check(&[(S, 60, answer.as_bytes())], End::Closed, 100, expect);
+    };
+    alone("400 Bad Request", &[]);
+    alone("403 Forbidden\r\nX-Squid-Error: ERR_ACCESS_DENIED 0", &["http.status fault l5.proxy-refused"]);
+    alone("503 Service Unavailable", &["http.status fault l7.http-unavailable"]);
+}

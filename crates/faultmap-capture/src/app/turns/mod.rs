@@ -205,6 +205,9 @@ mod tests {
         says("53300", &["pg.error fault l7.too-many-connections"]);
         // Its words decide whether a certificate was wanted.
         says("28000", &[]);
+        // Behind a login that was taken the code is cut off: it is no good answer, and nobody knows which.
+        let late = [typed(b'R', &[0; 4]), refusal("3D000")].concat();
+        check(5432, &[(C, 1, &startup()), (S, 12, &late)], End::Closed, &[], &["login > error"]);
         let set: &[u8] = b"*3\r\n$3\r\nSET\r\n$6\r\nsecret\r\n$6\r\nsecret\r\n";
         let read_only: &[u8] = b"-READONLY You can't write against a read only replica.\r\n";
         check(6379, &[(C, 1, set), (S, 12, read_only)], End::Closed, &["redis.error fault l7.service-read-only"], &["SET > READONLY"]);

@@ -207,16 +207,26 @@ fn postgres_answer(question: Option<&str>, words: Words<'_>) -> Option<Answer> {
     {
         return Some(Answer { answer: char::from(*byte).to_string(), ok: true, finding: None, tls: *byte == b'S' });
     }
-    if !is_typed(bytes) {
-        return None;
+    let mut rest = bytes;
+    // An error may stand behind what was well so far: a login that is taken, to a database that is not there.
+    while is_typed(rest) && rest.first() != Some(&b'E') {
+        if !POSTGRES.contains(rest.first()?) {
+            return None;
+        }
+        let length = rest.get(1..5)?.first_chunk().map(|length| u32::from_be_bytes(*length))?;
+        match rest.get(1 + length as usize..) {
+            Some(next) if is_typed(next) => rest = next,
+            _ => return well("answered"),
+        }
     }
-    match bytes.first()? {
-        b'E' => postgres_error(question, bytes.get(5..)?, words.len > bytes.len() as u64),
-        b'R' | b'S' | b'T' | b'C' | b'Z' | b'D' | b'K' | b'A' | b'N' | b'1' | b'2' | b'3' | b'n' | b's' | b't' | b'I' | b'G' | b'H'
-        | b'W' => well("answered"),
+    match rest.first() {
+        Some(b'E') if is_typed(rest) => postgres_error(question, rest.get(5..)?, words.len > bytes.len() as u64),
         _ => None,
     }
 }
+
+/// Types of what a server of PostgreSQL says.
+const POSTGRES: &[u8] = b"RSTCZDKAN123nstIGHW";
 
 fn postgres_error(question: Option<&str>, fields: &[u8], cut: bool) -> Option<Answer> {
     let mut cursor = Cursor(fields);
