@@ -27,6 +27,9 @@ const MOST_CONNECTIONS: usize = 50_000;
 /// The longest secret: that of SHA-384, and the master secret of TLS 1.2.
 pub(crate) const LONGEST_SECRET: usize = 48;
 
+/// Lines of a key log; wiped when they are let go.
+pub type KeyLines = Zeroizing<Vec<u8>>;
+
 /// The random of a ClientHello, which names a connection.
 pub(crate) type Random = [u8; 32];
 
@@ -162,7 +165,7 @@ impl Keys {
 
     /// The secrets of the connections that were opened since the last call, as lines of a key log.
     #[must_use]
-    pub fn take_used(&self) -> Zeroizing<Vec<u8>> {
+    pub fn take_used(&self) -> KeyLines {
         let mut ring = self.ring();
         let mut out = Zeroizing::new(Vec::new());
         for random in std::mem::take(&mut ring.fresh) {

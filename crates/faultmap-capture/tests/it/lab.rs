@@ -25,6 +25,10 @@ const FAULTS: &[(&str, &str, Status)] = &[
     ("closed-without-answer-http", "l5.closed-without-answer", Status::Fault),
     ("keepalive-race-unannounced", "l5.keepalive-race", Status::Degraded),
     ("proxy-denies", "l5.proxy-refused", Status::Fault),
+    // With the session keys of their connections, as the lab records them.
+    ("cert-expired", "l6.cert-expired", Status::Fault),
+    ("http2-promised-http1-mute", "l6.alpn-mismatch", Status::Fault),
+    ("websocket-unavailable", "l7.websocket-refused", Status::Fault),
     ("client-cert-required-12", "l6.client-cert-required", Status::Fault),
     ("smtp-on-tls", "l6.tls-on-plaintext-port", Status::Fault),
     ("sni-rejected", "l6.sni-rejected", Status::Fault),
@@ -66,6 +70,7 @@ const FAULTS: &[(&str, &str, Status)] = &[
 fn judged(scenario: &str, variant: &str) -> Report {
     let path = common::lab().join(format!("{scenario}.{variant}.pcapng.gz"));
     let (mut files, mut analysis) = (Files::new(&[path]), Analysis::new(Limits::default()));
+    analysis.use_keys(files.keys());
     while let Ok(Some(packet)) = files.next() {
         analysis.packet(&packet);
     }

@@ -1,19 +1,19 @@
 //! `--write`: packets of a flow, of a finding, or all, as pcapng. The file appears when it is whole.
 
 use super::narrow::Narrow;
+use super::secrets::Secrets;
 use super::{limits, reading};
 use crate::cli::CaptureArgs;
 use crate::commands::file::Growing;
 use anyhow::{Context as _, bail};
 use faultmap_capture::analysis::{Analysis, Outcome};
 use faultmap_capture::flow::FlowId;
-use faultmap_capture::keys::Keys;
 use faultmap_capture::live::settle;
 use faultmap_capture::packet::Captured;
 use faultmap_capture::pcapng::PcapNgWriter;
 use faultmap_capture::report::Report;
 use std::collections::BTreeSet;
-use std::io::{self, BufWriter, Write};
+use std::io::BufWriter;
 use std::ops::ControlFlow;
 use std::path::Path;
 
@@ -50,12 +50,13 @@ fn fill(args: &CaptureArgs, wanted: &Wanted<'_>, path: &Path) -> anyhow::Result<
     let what = || growing.cannot();
     let mut writer = PcapNgWriter::new(BufWriter::new(out)).with_context(what)?;
     let mut analysis = Analysis::new(limits(args));
+    let mut secrets = args.keep_keys.then(|| Secrets::begin(&mut writer)).transpose().with_context(what)?;
     let keys = reading::keys(args)?;
     analysis.use_keys(keys.clone());
     let reading = reading::read(args, &keys, |packet| {
-        let wanted = wanted.includes(packet, &mut analysis);
-        if args.keep_keys {
-            keep_keys(&keys, &mut writer).with_context(what)?;
+        let wanted = wanted.includes(packet, &mut analysis, secrets.is_some());
+        if let Some(secrets) = &mut secrets {
+            secrets.packet(&keys, analysis.place(), wanted, &mut writer).with_context(what)?;
         }
         if wanted {
             let interface = writer.interface(packet.link, "").with_context(what)?;
@@ -72,19 +73,16 @@ fn fill(args: &CaptureArgs, wanted: &Wanted<'_>, path: &Path) -> anyhow::Result<
     growing.place()
 }
 
-/// The session keys of the connections that were opened since the last packet. They stand in the file before the packets that they open.
-pub(super) fn keep_keys<W: Write>(keys: &Keys, writer: &mut PcapNgWriter<W>) -> io::Result<()> {
-    let lines = keys.take_used();
-    if lines.is_empty() { Ok(()) } else { writer.secrets(&lines) }
-}
-
 impl Wanted<'_> {
-    /// The engine numbers flows as it did at the first reading.
-    fn includes(&self, packet: &Captured<'_>, analysis: &mut Analysis) -> bool {
-        if self.flows.is_none() && self.narrow.is_none() {
+    /// The engine numbers flows as it did at the first reading. `followed`: it is asked for the packet's flow in any case.
+    fn includes(&self, packet: &Captured<'_>, analysis: &mut Analysis, followed: bool) -> bool {
+        let all = self.flows.is_none() && self.narrow.is_none();
+        if followed || !all {
+            analysis.packet(packet);
+        }
+        if all {
             return true;
         }
-        analysis.packet(packet);
         let place = analysis.place();
         let chosen = self
             .flows

@@ -169,8 +169,8 @@ impl Watch<'_> {
                     narrow.look(packet, analysis.place());
                     wanted = narrow.keeps(packet);
                 }
-                if let Some(keys) = keys.as_ref().filter(|_| args.keep_keys && kept.is_ok()) {
-                    kept = keep.keys(&keys.keys());
+                if let Some(keys) = keys.as_ref().filter(|_| kept.is_ok()) {
+                    kept = keep.keys(&keys.keys, analysis.place(), wanted);
                 }
                 if wanted && kept.is_ok() {
                     kept = keep.packet(interface, packet);

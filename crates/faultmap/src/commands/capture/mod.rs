@@ -7,6 +7,7 @@ mod live;
 mod narrow;
 mod packet;
 mod reading;
+mod secrets;
 mod sequence;
 mod talkers;
 mod telling;
