@@ -250,7 +250,7 @@ fn shown(id: usize, group: verdict::Group) -> ShownGroup {
         party: group.party,
         summary: verdict.summary,
         rules: group.rules.into_iter().collect(),
-        flows: group.flows.len() as u64,
+        flows: (group.flows.len() as u64).saturating_add(group.more_flows),
         flow_ids: group.flows.iter().take(MOST_NAMED).copied().collect(),
         all_flows: group.flows,
         share: group.share.map(|share| (share * 1e4).round() / 1e4),

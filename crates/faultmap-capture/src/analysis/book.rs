@@ -1,12 +1,13 @@
 //! The findings of an analysis: bounded, one for each rule and flow or party, and counted beyond the bound.
 
+use super::untold::{Kind, kind};
 use crate::finding::{Cited, Finding, Party, Weight};
 use crate::flow::FlowId;
 use crate::packet::{PacketNo, Stamp};
 use foldhash::fast::RandomState;
 use std::collections::{BTreeMap, HashMap};
 
-/// Findings of one rule about one party that are kept one by one: a service that refuses a thousand connections is told a hundred times.
+/// Findings of one kind that are kept one by one: a service that refuses a thousand connections is told a hundred times.
 const MOST_ALIKE: u32 = 100;
 
 /// New findings that wait to be told at once; further ones are in the outcome alone.
@@ -20,11 +21,18 @@ pub(super) struct Subject {
     pub(super) party: Option<Party>,
 }
 
+/// Findings of one kind: those that are kept, and those beyond.
+#[derive(Default)]
+struct Alike {
+    kept: u32,
+    beyond: u64,
+}
+
 /// All findings so far.
 pub(super) struct Book {
     findings: Vec<Finding>,
     open: HashMap<Subject, usize, RandomState>,
-    alike: HashMap<(&'static str, Option<Party>), u32, RandomState>,
+    alike: HashMap<Kind, Alike, RandomState>,
     pub(super) rules: BTreeMap<&'static str, u64>,
     most: usize,
     /// Findings since they were last asked for; empty where nobody asks.
@@ -49,19 +57,23 @@ impl Book {
         // Notes must not take the room of what is wrong.
         let room = if finding.weight <= Weight::Note { self.most / 2 } else { self.most };
         let full = self.alike.len() >= self.most;
-        let alike = match self.alike.get_mut(&(finding.rule, finding.blames)) {
-            Some(alike) => {
-                *alike = alike.saturating_add(1);
-                *alike
+        let kind = kind(&finding);
+        let alike = if full && !self.alike.contains_key(&kind) { None } else { Some(self.alike.entry(kind).or_default()) };
+        match alike {
+            Some(alike) if self.findings.len() < room && alike.kept < MOST_ALIKE => {
+                alike.kept += 1;
+                self.findings.push(finding);
             }
-            None if full => MOST_ALIKE + 1,
-            None => *self.alike.entry((finding.rule, finding.blames)).or_insert(1),
-        };
-        if self.findings.len() >= room || alike > MOST_ALIKE {
-            self.left_out = self.left_out.saturating_add(1);
-            return;
+            alike => {
+                self.left_out = self.left_out.saturating_add(1);
+                alike.into_iter().for_each(|alike| alike.beyond = alike.beyond.saturating_add(1));
+            }
         }
-        self.findings.push(finding);
+    }
+
+    /// How many of each kind are not among the findings.
+    pub(super) fn beyond(&self) -> HashMap<Kind, u64, RandomState> {
+        self.alike.iter().filter(|(_, alike)| alike.beyond > 0).map(|(kind, alike)| (*kind, alike.beyond)).collect()
     }
 
     /// One more sighting of what may be known already; `make` gives the finding if it is not.

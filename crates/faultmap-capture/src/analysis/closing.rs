@@ -1,5 +1,6 @@
 //! The end of a flow, and of the analysis: what is told of each, and which records are kept.
 
+use super::untold::LetGo;
 use super::{Core, Outcome, Volume};
 use crate::app::{Conversation, End};
 use crate::finding::{Cited, Finding, Party, Weight};
@@ -54,20 +55,22 @@ impl Records {
         self.kept.len() < self.most || self.least.peek().is_some_and(|least| telling > least.0.0)
     }
 
-    fn keep(&mut self, record: FlowRecord, telling: Telling) {
+    /// Keeps the more telling one. The record that is let go, if one is.
+    fn keep(&mut self, record: FlowRecord, telling: Telling) -> Option<FlowRecord> {
         if self.kept.len() < self.most {
             self.least.push(Reverse((telling, self.kept.len())));
             self.kept.push(record);
-            return;
+            return None;
         }
         self.let_go = self.let_go.saturating_add(1);
-        let Some(mut least) = self.least.peek_mut() else { return };
+        let Some(mut least) = self.least.peek_mut() else { return Some(record) };
         let (known, place) = least.0;
-        if telling > known
-            && let Some(slot) = self.kept.get_mut(place)
-        {
-            *slot = record;
-            least.0 = (telling, place);
+        match self.kept.get_mut(place).filter(|_| telling > known) {
+            Some(slot) => {
+                least.0 = (telling, place);
+                Some(std::mem::replace(slot, record))
+            }
+            None => Some(record),
         }
     }
 }
@@ -76,6 +79,23 @@ fn telling(flow: &Flow) -> Telling {
     let worst = flow.findings.iter().map(|found| found.weight).max();
     let failing = flow.exchanges.as_ref().is_some_and(|exchanges| exchanges.failing > 0);
     (worst, failing, flow.packets.client.saturating_add(flow.packets.server), Reverse(flow.id))
+}
+
+/// A flow of which no record is made.
+fn let_go(flow: &Flow, (worst, ..): Telling) -> LetGo {
+    let ends = flow.ends();
+    let (exchanges, failing) = flow.exchanges.as_ref().map_or((0, 0), |exchanges| (exchanges.count, exchanges.failing));
+    LetGo {
+        server: ends.server,
+        protocol: flow.key.protocol,
+        state: flow.state(),
+        answered: flow.packets.server > 0,
+        faulty: worst == Some(Weight::Fault),
+        exchanges,
+        failing,
+        packets: flow.packets.client.saturating_add(flow.packets.server),
+        bytes: flow.bytes.client.saturating_add(flow.bytes.server),
+    }
 }
 
 impl Core {
@@ -105,6 +125,7 @@ impl Core {
         let telling = telling(&flow);
         if self.sink.is_none() && !self.records.has_room(telling) {
             self.records.let_go = self.records.let_go.saturating_add(1);
+            self.untold.flow(&let_go(&flow, telling));
             return self.spare.keep(flow.body);
         }
         let delivered = flow.to.is_some_and(|to| self.neighbors.owner(flow.ends().server.ip()).is_some_and(|(owner, _)| owner == to));
@@ -113,7 +134,9 @@ impl Core {
         if let Some(sink) = &mut self.sink {
             sink(&record);
         }
-        self.records.keep(record, telling);
+        if let Some(record) = self.records.keep(record, telling) {
+            self.untold.flow(&LetGo::from(&record));
+        }
     }
 
     /// What went to a station that does not have the address any more.
@@ -272,6 +295,7 @@ impl Core {
         self.totals.flows = self.flows;
         self.bounds_hit.records = self.records.let_go;
         self.bounds_hit.findings = self.book.left_out;
+        self.untold.set_findings(self.book.beyond());
         self.bounds_hit.waiting_bytes = self.room.let_go;
         let mut flows = self.records.kept;
         // Records are large: each moves once.
@@ -287,6 +311,7 @@ impl Core {
             rules,
             bounds_hit: self.bounds_hit,
             keys: self.said.keys.as_ref().and_then(Keys::seen),
+            untold: self.untold,
         }
     }
 

@@ -23,12 +23,14 @@ mod place;
 mod scans;
 mod stations;
 mod transports;
+mod untold;
 
 pub use early::Fresh;
 pub use limits::{BoundsHit, Limits};
 pub use now::FlowNow;
 pub use outcome::{Outcome, Quality, Totals, Volume};
 pub use place::{Mark, Place};
+pub use untold::{Kind, Part, Untold, kind};
 
 use crate::app::{Sink, Unsealed};
 use crate::finding::{Cited, Finding, Party, Weight};
@@ -84,6 +86,7 @@ struct Core {
     quality: Quality,
     bounds_hit: BoundsHit,
     records: closing::Records,
+    untold: Untold,
     sink: Option<FlowSink>,
     place: Option<Place>,
     previous: Stamp,
@@ -137,6 +140,7 @@ impl Analysis {
             quality: Quality::default(),
             bounds_hit: BoundsHit::default(),
             records: closing::Records::new(limits.max_records),
+            untold: Untold::default(),
             sink: None,
             place: None,
             previous: Stamp::default(),

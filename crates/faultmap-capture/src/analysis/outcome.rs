@@ -2,6 +2,7 @@
 
 use crate::analysis::limits::BoundsHit;
 use crate::analysis::names::Names;
+use crate::analysis::untold::Untold;
 use crate::finding::Finding;
 use crate::flow::FlowRecord;
 use crate::keys::KeysSeen;
@@ -124,4 +125,7 @@ pub struct Outcome {
     /// What the user's keys were good for, if there are any.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub keys: Option<KeysSeen>,
+    /// What is counted and not kept.
+    #[serde(skip)]
+    pub untold: Untold,
 }

@@ -1,7 +1,7 @@
 //! Who is in the capture and how they fared: for each host and each service, how many flows and exchanges there were, how far they came, and how
 //! long they took. Against this a problem is weighed.
 
-use crate::analysis::Outcome;
+use crate::analysis::{Outcome, Part};
 use crate::finding::Party;
 use crate::flow::record::State;
 use crate::flow::{FlowId, FlowRecord, Protocol};
@@ -92,6 +92,10 @@ impl Census {
             // A client is heard, too; what it was answered says nothing of itself.
             census.hosts.entry(flow.client.ip()).or_default().add(flow, None);
         }
+        for ((server, _), part) in outcome.untold.services() {
+            census.services.entry(*server).or_default().join(part);
+            census.hosts.entry(server.ip()).or_default().join(part);
+        }
         census
     }
 
@@ -125,6 +129,11 @@ impl Census {
         for flow in outcome.flows.iter().filter(|flow| matches!(flow.protocol, Protocol::Tcp | Protocol::Udp)) {
             found.entry((flow.server, flow.protocol)).or_default().add(flow);
         }
+        for ((server, protocol), part) in outcome.untold.services() {
+            if matches!(protocol, Protocol::Tcp | Protocol::Udp) {
+                found.entry((*server, *protocol)).or_default().join(part);
+            }
+        }
         let mut services: Vec<Service> =
             found.into_iter().map(|((server, transport), gathered)| gathered.done(server, transport)).collect();
         services.sort_by(|a, b| b.flows.cmp(&a.flows).then(b.bytes.cmp(&a.bytes)).then(a.server.cmp(&b.server)));
@@ -133,6 +142,14 @@ impl Census {
 }
 
 impl Tally {
+    /// Flows of which there is no record.
+    fn join(&mut self, part: &Part) {
+        self.flows = self.flows.saturating_add(part.flows);
+        self.answered = self.answered.saturating_add(part.answered);
+        self.opened = self.opened.saturating_add(part.opened);
+        self.exchanges = self.exchanges.saturating_add(part.exchanges);
+    }
+
     fn add(&mut self, flow: &FlowRecord, highest: Option<Layer>) {
         self.flows += 1;
         let opened = |tcp: &crate::flow::record::TcpRecord| tcp.handshake.ack.is_some() || flow.state == State::Oth;
@@ -185,6 +202,16 @@ struct Gathering {
 }
 
 impl Gathering {
+    /// Flows of which there is no record: they are counted, and have no times.
+    fn join(&mut self, part: &Part) {
+        self.flows = self.flows.saturating_add(part.flows);
+        self.failed = self.failed.saturating_add(part.failed);
+        self.packets = self.packets.saturating_add(part.packets);
+        self.bytes = self.bytes.saturating_add(part.bytes);
+        self.exchanges = self.exchanges.saturating_add(part.exchanges);
+        self.failing = self.failing.saturating_add(part.failing);
+    }
+
     fn add(&mut self, flow: &FlowRecord) {
         self.app = flow.app.or(self.app);
         if self.name.is_none() {

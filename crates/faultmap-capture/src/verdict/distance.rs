@@ -77,6 +77,8 @@ impl Way {
             first: self.first,
             last: self.last,
             decides: Vec::new(),
+            kinds: BTreeSet::new(),
+            beyond: 0,
             weighed: true,
         })
     }

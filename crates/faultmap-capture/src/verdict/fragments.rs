@@ -79,6 +79,8 @@ impl<'a> Asked<'a> {
             first: self.cut.iter().map(|flow| flow.first).min().unwrap_or_default(),
             last: self.cut.iter().map(|flow| flow.last).max().unwrap_or_default(),
             decides: Vec::new(),
+            kinds: std::collections::BTreeSet::new(),
+            beyond: 0,
             weighed: true,
         })
     }

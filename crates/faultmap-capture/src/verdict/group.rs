@@ -62,6 +62,8 @@ pub struct Group {
     who: Party,
     parties: BTreeSet<Party>,
     times: u64,
+    /// Flows beyond those in `flows`.
+    pub more_flows: u64,
 }
 
 impl Group {
@@ -196,7 +198,7 @@ fn sentence(one: &Weighed) -> String {
     let place = words(problem.party);
     let named = matches!(problem.party, Party::Service(at) if !text.contains(&at.ip().to_string()));
     let place = if named { format!(" ({place})") } else { String::new() };
-    let flows = problem.flows.len();
+    let flows = problem.concerned();
     let often = match (problem.weighed || !problem.decides.is_empty(), problem.times) {
         (true, _) | (_, 0 | 1) => String::new(),
         (false, times) if flows > 1 => format!("; {times} times in {flows} flows"),
@@ -291,6 +293,7 @@ impl Group {
             filter: filter::of(problem.rule, problem.cause.id, problem.party, udp),
             who: problem.party,
             parties: BTreeSet::from([problem.party]),
+            more_flows: problem.concerned().saturating_sub(problem.flows.len() as u64),
             times: problem.times.max(problem.flows.len() as u64).max(tries(problem)),
         };
         if group.cited.packets.is_empty() {
@@ -306,6 +309,7 @@ impl Group {
             self.share = other.share;
         }
         self.times = self.times.saturating_add(other.times);
+        self.more_flows = self.more_flows.saturating_add(other.more_flows);
         self.rules.extend(other.rules);
         self.flows.extend(other.flows);
         while self.flows.len() > MOST_FLOWS {

@@ -357,6 +357,8 @@ pub(super) fn problem(
         first: flows.iter().map(|flow| flow.first).min().unwrap_or(first.first),
         last: flows.iter().map(|flow| flow.last).max().unwrap_or(first.last),
         flows: ids,
+        kinds: BTreeSet::new(),
+        beyond: 0,
         decides: Vec::new(),
         weighed: false,
     })

@@ -69,6 +69,11 @@ impl Seen {
         for flow in &outcome.flows {
             seen.add(flow);
         }
+        let untold = &outcome.untold;
+        seen.exchanges = seen.exchanges.saturating_add(untold.all.exchanges);
+        seen.failing = seen.failing.saturating_add(untold.all.failing);
+        seen.udp = seen.udp.saturating_add(untold.datagrams);
+        untold.connections.iter().for_each(|(state, count)| seen.connections(*state, *count));
         seen
     }
 
@@ -80,19 +85,24 @@ impl Seen {
             self.udp += 1;
         }
         let Some(tcp) = flow.tcp.as_ref().filter(|_| flow.protocol == Protocol::Tcp) else { return };
-        self.tcp += 1;
         let repaired = |side: &crate::flow::record::TcpSide| u64::from(side.retransmits.needed());
         self.repaired = self.repaired.saturating_add(repaired(&tcp.sides.client)).saturating_add(repaired(&tcp.sides.server));
         self.segments = self.segments.saturating_add(flow.packets.client).saturating_add(flow.packets.server);
-        match flow.state {
-            State::Rej => self.refused += 1,
-            State::S0 | State::Rstos0 | State::Sh => self.unanswered += 1,
+        self.connections(flow.state, 1);
+    }
+
+    /// So many TCP connections came so far.
+    fn connections(&mut self, state: State, count: u64) {
+        self.tcp += count;
+        match state {
+            State::Rej => self.refused += count,
+            State::S0 | State::Rstos0 | State::Sh => self.unanswered += count,
             state => {
-                self.established += 1;
+                self.established += count;
                 match state {
-                    State::Sf => self.closed += 1,
-                    State::Rsto | State::Rstr | State::Rstrh => self.reset += 1,
-                    _ => self.open += 1,
+                    State::Sf => self.closed += count,
+                    State::Rsto | State::Rstr | State::Rstrh => self.reset += count,
+                    _ => self.open += count,
                 }
             }
         }

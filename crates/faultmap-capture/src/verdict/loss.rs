@@ -156,6 +156,8 @@ impl Road {
             first: findings.iter().map(|finding| finding.first).min().or(outcome.totals.first).unwrap_or_default(),
             last: findings.iter().map(|finding| finding.last).max().or(outcome.totals.last).unwrap_or_default(),
             decides: Vec::new(),
+            kinds: BTreeSet::new(),
+            beyond: 0,
             weighed: true,
         })
     }

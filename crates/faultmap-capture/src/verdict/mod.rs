@@ -146,9 +146,10 @@ fn look_elsewhere() -> NextStep {
     }
 }
 
-/// What is remarkable and blames no part of the network: a client that took its time.
+/// What is remarkable and blames no part of the network: a client that took its time, a scan.
 fn remarks(outcome: &Outcome) -> Vec<String> {
-    let remarkable = outcome.findings.iter().filter(|finding| finding.weight == Weight::Warning && finding.cause.is_none());
+    let is_remarkable = |finding: &&Finding| finding.weight == Weight::Warning && finding.cause.is_none() || finding.rule == "tcp.scan";
+    let remarkable = outcome.findings.iter().filter(is_remarkable);
     let told = |finding: &Finding| finding.flow.map_or_else(|| finding.text.clone(), |flow| format!("{} (flow {flow})", finding.text));
     remarkable.take(3).map(told).collect()
 }

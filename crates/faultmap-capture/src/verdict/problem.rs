@@ -1,7 +1,7 @@
 //! Findings of one cause at one party, gathered into one problem.
 
 use super::census::Census;
-use crate::analysis::Outcome;
+use crate::analysis::{Kind, Outcome, kind};
 use crate::finding::{Cited, Finding, Party, Weight};
 use crate::flow::{FlowId, FlowRecord};
 use crate::packet::Stamp;
@@ -30,6 +30,10 @@ pub(super) struct Problem {
     /// Findings: exchanges or connections that went wrong.
     pub(super) times: u64,
     pub(super) flows: BTreeSet<FlowId>,
+    /// Kinds of its findings.
+    pub(super) kinds: BTreeSet<Kind>,
+    /// Findings of those kinds beyond the ones that were told; they are in `times`.
+    pub(super) beyond: u64,
     pub(super) cited: Cited,
     pub(super) first: Stamp,
     pub(super) last: Stamp,
@@ -67,6 +71,8 @@ impl Problem {
             text: finding.text.clone(),
             times: 0,
             flows: BTreeSet::new(),
+            kinds: BTreeSet::new(),
+            beyond: 0,
             cited: Cited::default(),
             first: finding.first,
             last: finding.last,
@@ -77,6 +83,7 @@ impl Problem {
 
     pub(super) fn add(&mut self, finding: &Finding) {
         self.times = self.times.saturating_add(1);
+        self.kinds.insert(kind(finding));
         if finding.weight > self.weight {
             self.weight = finding.weight;
             self.rule = finding.rule;
@@ -90,6 +97,19 @@ impl Problem {
         self.first = self.first.min(finding.first);
         self.last = self.last.max(finding.last);
         join(&mut self.cited, &finding.cited);
+    }
+}
+
+impl Problem {
+    /// Counts what was found and not told one by one.
+    pub(super) fn count_untold(&mut self, outcome: &Outcome) {
+        let beyond: u64 = self.kinds.iter().filter(|(_, _, blames)| blames.is_some()).map(|kind| outcome.untold.of_kind(kind)).sum();
+        (self.beyond, self.times) = (beyond, self.times.saturating_add(beyond));
+    }
+
+    /// Flows that it concerns, those included whose findings were not told.
+    pub(super) fn concerned(&self) -> u64 {
+        (self.flows.len() as u64).saturating_add(if self.flows.is_empty() { 0 } else { self.beyond })
     }
 }
 

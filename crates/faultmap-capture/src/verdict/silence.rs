@@ -3,7 +3,7 @@
 
 use super::census::Census;
 use super::problem::{self, Problem};
-use crate::analysis::Outcome;
+use crate::analysis::{Kind, Outcome, kind};
 use crate::finding::{Finding, Party, Weight};
 use crate::flow::{FlowId, FlowRecord};
 use faultmap_model::causes;
@@ -93,7 +93,9 @@ fn explain(server: SocketAddr, dns: bool, findings: &[&Finding], outcome: &Outco
     if otherwise == Otherwise::Nothing && is_of_another_private_network(server.ip(), outcome) {
         causes.push(("l3.private-address", 0.35));
     }
-    let text = sentence(server, dns, otherwise, findings.len(), tries);
+    let kinds: BTreeSet<Kind> = findings.iter().map(|finding| kind(finding)).collect();
+    let beyond: u64 = kinds.iter().map(|kind| outcome.untold.of_kind(kind)).sum();
+    let text = sentence(server, dns, otherwise, findings.len() as u64 + beyond, if beyond == 0 { tries } else { 0 });
     let decides = decides(server, dns, otherwise);
     causes.iter().filter_map(|(cause, confidence)| one(cause, *confidence, server, findings, &text, &decides)).collect()
 }
@@ -147,13 +149,15 @@ const fn dns_causes(otherwise: Otherwise) -> &'static [(&'static str, f64)] {
     }
 }
 
-fn sentence(server: SocketAddr, dns: bool, otherwise: Otherwise, flows: usize, tries: u64) -> String {
+fn sentence(server: SocketAddr, dns: bool, otherwise: Otherwise, flows: u64, tries: u64) -> String {
     let many = super::many;
+    // Of those that are not told one by one the tries are not known.
+    let tried = |of: &str| if tries == 0 { String::new() } else { format!(" ({})", many(tries, of)) };
     let what = match (dns, flows) {
-        (true, 1) => format!("A question to the DNS server {server} got no answer ({})", many(tries, "packet")),
-        (true, _) => format!("{} to the DNS server {server} got no answer", many(flows as u64, "question")),
-        (false, 1) => format!("{server} did not answer a connection attempt ({})", many(tries, "SYN")),
-        (false, _) => format!("{server} did not answer {} ({})", many(flows as u64, "connection attempt"), many(tries, "SYN")),
+        (true, 1) => format!("A question to the DNS server {server} got no answer{}", tried("packet")),
+        (true, _) => format!("{} to the DNS server {server} got no answer", many(flows, "question")),
+        (false, 1) => format!("{server} did not answer a connection attempt{}", tried("SYN")),
+        (false, _) => format!("{server} did not answer {}{}", many(flows, "connection attempt"), tried("SYN")),
     };
     let beside = match otherwise {
         Otherwise::SamePort => "while it answered others.",
@@ -194,7 +198,9 @@ fn one(cause: &str, confidence: f64, server: SocketAddr, findings: &[&Finding], 
         confidence,
         text: text.to_owned(),
         times: 0,
-        flows: std::collections::BTreeSet::new(),
+        flows: BTreeSet::new(),
+        kinds: BTreeSet::new(),
+        beyond: 0,
         cited: crate::finding::Cited::default(),
         first: first.first,
         last: first.last,

@@ -32,7 +32,8 @@ pub(super) struct Weighed {
 }
 
 /// Drops what is everyday's, and says of the rest how bad it is.
-pub(super) fn all(problems: Vec<Problem>, outcome: &Outcome, census: &Census) -> Vec<Weighed> {
+pub(super) fn all(mut problems: Vec<Problem>, outcome: &Outcome, census: &Census) -> Vec<Weighed> {
+    problems.iter_mut().filter(|problem| !problem.weighed).for_each(|problem| problem.count_untold(outcome));
     // A service to which most is asked wrongly is worth a word, in whatever ways it says so.
     let mut asked_wrongly: BTreeMap<Party, u64> = BTreeMap::new();
     for problem in problems.iter().filter(|problem| problem.cause.id.starts_with("l7.http-") && is_about_the_question(problem.cause.id)) {
@@ -100,7 +101,7 @@ fn total(problem: &Problem, census: &Census) -> Option<u64> {
     let tally = census.party(problem.party)?;
     // Attempts to open a connection are weighed against those that opened it; what was given up at once, or searched the path, says nothing.
     if matches!(problem.rule, "tcp.syn-unanswered" | "tcp.synack-unheard") {
-        return Some(tally.opened.saturating_add(problem.flows.len() as u64));
+        return Some(tally.opened.saturating_add(problem.concerned()));
     }
     // What a question without an answer may mean is weighed as that question, whatever layer it points at.
     if super::problem::is_silence(problem.rule) && tally.exchanges > 0 {

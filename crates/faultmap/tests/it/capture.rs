@@ -9,12 +9,12 @@ const CLIENT: &str = "10.1.0.2";
 const SERVER: &str = "10.2.0.10";
 
 /// A capture file under construction.
-struct Pcap(Vec<u8>);
+struct Pcap(Vec<u8>, u16);
 
 impl Pcap {
     fn new() -> Self {
         let header: [u32; 6] = [0xa1b2_c3d4, 0x0004_0002, 0, 0, 65_535, 1];
-        Self(header.iter().flat_map(|field| field.to_le_bytes()).collect())
+        Self(header.iter().flat_map(|field| field.to_le_bytes()).collect(), 40_000)
     }
 
     fn frame(&mut self, at_ms: u32, frame: &[u8]) {
@@ -26,7 +26,7 @@ impl Pcap {
 
     fn segment(&mut self, at_ms: u32, from_client: bool, port: u16, flags: TcpFlags, (seq, ack): (u32, u32), payload: &[u8]) {
         let address = |text: &str| text.parse::<IpAddr>().expect("address");
-        let (client, server) = ((address(CLIENT), 40_000), (address(SERVER), port));
+        let (client, server) = ((address(CLIENT), self.1), (address(SERVER), port));
         let (from, to) = if from_client { (client, server) } else { (server, client) };
         let mut tcp = Tcp::new(from.1, to.1, flags);
         (tcp.seq, tcp.ack, tcp.window) = (seq, ack, 65_000);
@@ -67,6 +67,25 @@ impl Pcap {
         self
     }
 
+    /// So many connections to port 80, of which this share is refused, and the others are opened.
+    fn many(mut self, connections: u16, refused: f64) -> Self {
+        let (syn, ack) = (TcpFlags::SYN, TcpFlags::ACK);
+        let mut due = 0.0;
+        for number in 0..connections {
+            (self.1, due) = (10_000 + number, due + refused);
+            let at_ms = u32::from(number);
+            self.segment(at_ms, true, 80, syn, (100, 0), b"");
+            if due >= 1.0 {
+                due -= 1.0;
+                self.segment(at_ms, false, 80, TcpFlags::RST.with(ack), (0, 101), b"");
+            } else {
+                self.segment(at_ms, false, 80, syn.with(ack), (500, 101), b"");
+                self.segment(at_ms, true, 80, ack, (101, 501), b"");
+            }
+        }
+        self
+    }
+
     fn at(&self, scratch: &Scratch, name: &str) -> String {
         let path = scratch.path(name);
         std::fs::write(&path, &self.0).expect("written");
@@ -91,6 +110,19 @@ fn a_healthy_conversation_is_healthy() {
     assert_eq!((&report["findings"], &report["more_findings"]), (&serde_json::json!([]), &0.into()));
     assert!(report["rules"].is_array() && report["services"][0]["server"] == "10.2.0.10:80", "{report}");
     assert_eq!(report["capture"]["from"], "2023-11-14T22:13:20.000000Z");
+}
+
+/// More than there is room for, one by one.
+#[test]
+fn a_share_is_of_all_that_went_by_however_much_it_was() {
+    for (connections, refused, code) in [(15_000, 1.0, 14), (15_000, 0.2, 14), (300, 0.2, 14), (15_000, 0.05, 3), (15_000, 0.005, 0)] {
+        let report = check(&Pcap::new().many(connections, refused), code, Some("l4.port-closed").filter(|_| code > 0));
+        let service = &report["services"][0];
+        assert_eq!(service["flows"], connections, "{service}");
+        assert!(code == 0 || report["findings"][0]["share"].as_f64().is_some_and(|share| (share - refused).abs() < 0.01), "{report}");
+        let told = report["layers"][3]["summary"].as_str().expect("a line");
+        assert!(told.starts_with(&format!("{connections} TCP connections")), "{told}");
+    }
 }
 
 #[test]

@@ -144,6 +144,8 @@ impl Between {
             first: self.first,
             last: self.last,
             decides: Vec::new(),
+            kinds: BTreeSet::new(),
+            beyond: 0,
             weighed: true,
         })
     }
