@@ -9,10 +9,10 @@ const CLIENT: &str = "10.1.0.2";
 const SERVER: &str = "10.2.0.10";
 
 /// A capture file under construction.
-struct Pcap(Vec<u8>, u16);
+pub(crate) struct Pcap(Vec<u8>, u16);
 
 impl Pcap {
-    fn new() -> Self {
+    pub(crate) fn new() -> Self {
         let header: [u32; 6] = [0xa1b2_c3d4, 0x0004_0002, 0, 0, 65_535, 1];
         Self(header.iter().flat_map(|field| field.to_le_bytes()).collect(), 40_000)
     }
@@ -37,7 +37,7 @@ impl Pcap {
     }
 
     /// A connection to port 80 with one question and this answer.
-    fn http(mut self, status: &str) -> Self {
+    pub(crate) fn http(mut self, status: &str) -> Self {
         let (syn, ack) = (TcpFlags::SYN, TcpFlags::ACK);
         let question = b"GET /shop HTTP/1.1\r\nHost: shop.test\r\n\r\n";
         let answer = format!("HTTP/1.1 {status}\r\nContent-Length: 2\r\n\r\nok");
@@ -54,13 +54,13 @@ impl Pcap {
         self
     }
 
-    fn refused(mut self, port: u16) -> Self {
+    pub(crate) fn refused(mut self, port: u16) -> Self {
         self.segment(0, true, port, TcpFlags::SYN, (100, 0), b"");
         self.segment(1, false, port, TcpFlags::RST.with(TcpFlags::ACK), (0, 101), b"");
         self
     }
 
-    fn silent(mut self, port: u16) -> Self {
+    pub(crate) fn silent(mut self, port: u16) -> Self {
         for at_ms in [0, 1000, 3000, 7000] {
             self.segment(at_ms, true, port, TcpFlags::SYN, (100, 0), b"");
         }
@@ -86,7 +86,11 @@ impl Pcap {
         self
     }
 
-    fn at(&self, scratch: &Scratch, name: &str) -> String {
+    pub(crate) const fn bytes(&mut self) -> &mut Vec<u8> {
+        &mut self.0
+    }
+
+    pub(crate) fn at(&self, scratch: &Scratch, name: &str) -> String {
         let path = scratch.path(name);
         std::fs::write(&path, &self.0).expect("written");
         path

@@ -4,6 +4,7 @@
 
 mod capture;
 mod check;
+mod documented;
 mod host;
 mod killed;
 mod live;
