@@ -11,7 +11,7 @@ use parquet::file::properties::WriterProperties;
 use parquet::file::writer::{SerializedColumnWriter, SerializedFileWriter};
 use parquet::schema::parser::parse_message_type;
 use std::fs::File;
-use std::io::Write;
+use std::io::{self, Write};
 use std::sync::{Arc, Mutex, PoisonError};
 
 /// Rows of one row group: a few megabytes of memory.
@@ -121,16 +121,24 @@ impl ParquetWriter {
     ///
     /// # Errors
     /// The file could not be written, now or before.
-    pub fn finish(self) -> Result<(), ParquetError> {
+    pub fn finish(self) -> io::Result<()> {
         let mut state = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         state.flush();
         if let Some(error) = state.failed.take() {
-            return Err(error);
+            return Err(plain(error));
         }
         if let Some(writer) = state.file.take() {
-            writer.into_inner()?.flush()?;
+            writer.into_inner().map_err(plain)?.flush()?;
         }
         Ok(())
+    }
+}
+
+/// What the system said, without what Parquet calls it.
+fn plain(error: ParquetError) -> io::Error {
+    match error {
+        ParquetError::External(source) => source.downcast::<io::Error>().map_or_else(io::Error::other, |error| *error),
+        error => io::Error::other(error),
     }
 }
 

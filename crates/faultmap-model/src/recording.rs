@@ -122,7 +122,7 @@ pub enum ReadError {
         source: io::Error,
     },
     /// A line is not what the schema says.
-    #[error("line {line} is not {what}: {source}")]
+    #[error("line {line} is not {what}")]
     Syntax {
         /// Line number from 1.
         line: usize,

@@ -435,7 +435,7 @@ fn complaint(error: &clap::Error) -> String {
     let stray = matches!(error.kind(), ErrorKind::UnknownArgument | ErrorKind::TooManyValues)
         && invalid_argument(error).is_none_or(|argument| !argument.starts_with('-'));
     if stray {
-        return "error: one argument too many; quote values that contain spaces, such as --header 'Name: value'\n\n\
+        return "error: one argument too many: it belongs to no option, or a value with spaces is not in quotes (--header 'Name: value')\n\n\
                 For more information, try '--help'.\n"
             .to_owned();
     }

@@ -128,7 +128,7 @@ impl Seen {
             Layer::L1 if totals.all.packets == 0 => "nothing captured".to_owned(),
             Layer::L1 => {
                 let (frames, bytes) = (many(totals.all.packets, "frame"), many(totals.all.bytes, "byte"));
-                format!("{frames}, {bytes}; of this layer packets show damage alone")
+                format!("{frames}, {bytes}; only damage would show here")
             }
             Layer::L2 => {
                 let seen =
