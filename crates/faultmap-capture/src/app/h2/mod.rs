@@ -47,6 +47,8 @@ pub(super) struct H2 {
     answered: u64,
     /// The last stream in which a body answers HEAD.
     body_to_head: Option<u32>,
+    /// Frames of either side went by unread.
+    missed: bool,
 }
 
 struct Half {
@@ -158,6 +160,7 @@ impl H2 {
             streams: Vec::new(),
             answered: 0,
             body_to_head: None,
+            missed: false,
         }
     }
 
@@ -170,6 +173,7 @@ impl H2 {
             streams: Vec::new(),
             answered: 0,
             body_to_head: None,
+            missed: false,
         }
     }
 
@@ -489,6 +493,7 @@ impl Conversation for H2 {
             half.block = Vec::new();
             // Which of them were answered in the hole is not known.
             self.streams.clear();
+            self.missed = true;
         }
     }
 
@@ -497,7 +502,8 @@ impl Conversation for H2 {
         let mut told = false;
         for stream in &streams {
             // In its middle the first header block of a stream may be the answer as well.
-            if stream.began.is_none() && below.from_the_start && !std::mem::replace(&mut told, true) {
+            // And behind a hole it may have gone by unread.
+            if stream.began.is_none() && below.from_the_start && !self.missed && !std::mem::replace(&mut told, true) {
                 let rules = if stream.grpc { &GRPC } else { &HTTP };
                 let open = Open { question: &stream.question, asked: stream.asked, done: stream.done, reused: self.answered > 0 };
                 rules.unanswered(&self.ends, &open, how, at, below, sink);

@@ -1,7 +1,7 @@
 //! HTTP/2 and gRPC written by hand.
 
 use crate::app::End;
-use crate::app::testkit::{C, Line, S, exchanges, rules, told};
+use crate::app::testkit::{C, Line, S, exchanges, rules, told, told_cut};
 use crate::flow::Side;
 
 fn frame(kind: u8, flags: u8, stream: u32, payload: &[u8]) -> Vec<u8> {
@@ -132,4 +132,11 @@ fn a_body_that_answers_head_harms_nobody() {
     };
     check(&lines("HEAD"), End::Closed, 30, &["h2.rst-stream note l7.http-malformed"], &["HEAD /a > 200"]);
     check(&lines("GET"), End::Closed, 30, &["h2.rst-stream fault l7.http-malformed"], &["GET /a > 200"]);
+}
+
+#[test]
+fn behind_a_hole_a_silence_may_be_an_answer_that_nobody_captured() {
+    let (opening, second, page) = ([hello(), get(1)].concat(), get(3), frame(0, 1, 1, &[b'x'; 400]));
+    let lines: [Line<'_>; 3] = [(C, 1, &opening), (S, 20, &page), (C, 40, &second)];
+    assert_eq!(rules(&told_cut(80, &lines, End::HalfClosed(C), 9000, 160)), [""; 0]);
 }
