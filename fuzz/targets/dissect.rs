@@ -10,7 +10,7 @@ faultmap_fuzz::target!(|data| {
     let [link, more, bytes @ ..] = data else { return };
     let link = LinkType(LINKS.get(usize::from(*link)).copied().unwrap_or(u32::from(*link)));
     let frame = dissect(link, bytes, bytes.len() + usize::from(*more) * 512);
-    for span in frame.spans.as_slice() {
+    for span in frame.spans().as_slice() {
         assert!((span.start + span.len) as usize <= bytes.len());
     }
     if let Network::Ip(packet) = frame.network {

@@ -30,7 +30,7 @@ fn outer_udp(port: u16, payload: &[u8]) -> Vec<u8> {
 }
 
 fn headers(frame: &Frame<'_>) -> Vec<Header> {
-    frame.spans.as_slice().iter().map(|span| span.header).collect()
+    frame.spans().as_slice().iter().map(|span| span.header).collect()
 }
 
 fn inner<'a>(frame: &Frame<'a>) -> Packet<'a> {

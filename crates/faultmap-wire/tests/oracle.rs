@@ -59,7 +59,8 @@ fn theirs(link: LinkType, bytes: &[u8]) -> Option<(Seen, bool)> {
 
 /// The same from the spans, so that the outermost packet of a tunnel counts, as with etherparse.
 fn ours(frame: &Frame<'_>, bytes: &[u8]) -> Seen {
-    let spans = frame.spans.as_slice();
+    let spans = frame.spans();
+    let spans = spans.as_slice();
     let Some(first) = spans.iter().position(|span| matches!(span.header, Header::Ipv4 | Header::Ipv6)) else { return Seen::default() };
     let ip = &bytes[spans[first].start as usize..];
     let addrs = match spans[first].header {
@@ -202,7 +203,7 @@ fn tunnels_of_captures_are_read_to_the_innermost_packet() {
             let Network::Ip(packet) = frame.network else { return };
             let Transport::Tcp(tcp, _) = packet.transport else { return };
             let known_port = port == 0 || tcp.src_port == port || tcp.dst_port == port;
-            inside += usize::from(frame.spans.last(header).is_some() && frame.realm != 0 && known_port);
+            inside += usize::from(frame.spans().last(header).is_some() && frame.realm != 0 && known_port);
         });
         assert!(all > 0 && inside * 4 >= all * 3, "{file}: {inside} of {all}");
     }
@@ -308,7 +309,7 @@ proptest! {
     #[test]
     fn no_bytes_of_any_link_type_make_it_panic(link in 0..300_u32, bytes in prop::collection::vec(any::<u8>(), 0..200), more in 0..2000_usize) {
         let frame = dissect(LinkType(link), &bytes, bytes.len() + more);
-        for span in frame.spans.as_slice() {
+        for span in frame.spans().as_slice() {
             prop_assert!((span.start + span.len) as usize <= bytes.len(), "{span:?} of {}", bytes.len());
         }
         if let Network::Ip(packet) = frame.network {

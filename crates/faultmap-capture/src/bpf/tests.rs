@@ -145,7 +145,7 @@ fn is(primitive: &Primitive, view: &View<'_>, used: usize) -> bool {
                         _ => return false,
                     };
                     // Behind IPv6's fragment header the program looks for no ports.
-                    let hidden = !v4 && view.frame.spans.last(Header::Ipv6Fragment).is_some();
+                    let hidden = !v4 && view.frame.spans().last(Header::Ipv6Fragment).is_some();
                     let fits = |port| (*low..=*high).contains(&port);
                     !hidden && (*protocol == Protocol::Any || *protocol == kind) && either(*dir, fits(src), fits(dst))
                 }
@@ -287,7 +287,8 @@ fn expression() -> impl Strategy<Value = String> {
 }
 
 fn tags(frame: &Frame<'_>, bytes: &[u8]) -> Vec<u16> {
-    let spans = frame.spans.as_slice().iter().filter(|span| span.header == Header::Vlan);
+    let spans = frame.spans();
+    let spans = spans.as_slice().iter().filter(|span| span.header == Header::Vlan);
     spans.map(|span| u16::from_be_bytes([bytes[span.start as usize], bytes[span.start as usize + 1]])).collect()
 }
 

@@ -126,7 +126,8 @@ pub fn anatomy(packet: &Captured<'_>, opened: &[Unsealed]) -> Anatomy {
 
 fn layers(frame: &Frame<'_>, bytes: &[u8], quoted: bool) -> Vec<Doll> {
     let mut layers = Vec::new();
-    let spans = frame.spans.as_slice();
+    let spans = frame.spans();
+    let spans = spans.as_slice();
     let hidden = secrets(bytes);
     for (at, span) in spans.iter().enumerate() {
         let innermost = spans.iter().skip(at + 1).all(|span| span.header == Header::Payload);
@@ -181,7 +182,7 @@ fn carried(frame: &Frame<'_>, bytes: &[u8], span: Span, hidden: &[std::ops::Rang
 
 /// What the network card adds to a frame that is too short, or whatever else stands behind the packet.
 fn padding(frame: &Frame<'_>, bytes: &[u8]) -> Option<Doll> {
-    let end = frame.spans.as_slice().iter().map(|span| (span.start + span.len) as usize).max()?;
+    let end = frame.spans().as_slice().iter().map(|span| (span.start + span.len) as usize).max()?;
     let rest = bytes.get(end..).filter(|rest| !rest.is_empty())?;
     // What could not be read is no padding.
     if frame.problem.is_some() {

@@ -170,13 +170,14 @@ fn ports(src: u16, dst: u16, end: End, visit: Visit<'_>) -> bool {
 }
 
 fn has(frame: &Frame<'_>, header: Header) -> bool {
-    frame.spans.as_slice().iter().any(|span| span.header == header)
+    frame.spans().as_slice().iter().any(|span| span.header == header)
 }
 
 /// The bytes of each header of a kind.
 fn each(frame: &Frame<'_>, header: Header, captured: &Captured<'_>, visit: &mut dyn FnMut(&[u8]) -> bool) -> bool {
-    let spans = frame.spans.as_slice().iter().filter(|span| span.header == header);
-    spans.into_iter().any(|span| captured.bytes.get(span.start as usize..(span.start + span.len) as usize).is_some_and(&mut *visit))
+    let spans = frame.spans();
+    let mut of_kind = spans.as_slice().iter().filter(|span| span.header == header);
+    of_kind.any(|span| captured.bytes.get(span.start as usize..(span.start + span.len) as usize).is_some_and(&mut *visit))
 }
 
 /// Addresses of every IP header, those around tunnels included.

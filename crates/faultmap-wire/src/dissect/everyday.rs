@@ -1,19 +1,20 @@
 //! The short way for the frames that nearly all traffic consists of: TCP or UDP in an unfragmented IPv4 packet in an untagged Ethernet frame, captured whole.
 //! It gives what the long way gives (a property test holds the two against each other), in a third of the time, and leaves everything else to that.
 
-use super::{Frame, Header, Network, Packet, Spans, Transport, tunnel};
+use super::{Frame, Network, Packet, Source, Transport, tunnel};
 use crate::ethernet::{self, Mac};
 use crate::ip::{IpPacket, proto};
 use crate::ipv4;
 use crate::tcp::Tcp;
-use crate::udp::{self, Udp};
+use crate::udp::Udp;
 use std::net::Ipv4Addr;
 
 const IP_AT: usize = ethernet::HEADER_LEN;
 
 /// The frame, if it is one of these and nothing about it is remarkable.
-pub(super) fn frame(bytes: &[u8]) -> Option<Frame<'_>> {
-    let (medium, packet) = bytes.split_first_chunk::<IP_AT>()?;
+#[inline]
+pub(super) fn frame(source: Source<'_>) -> Option<Frame<'_>> {
+    let (medium, packet) = source.bytes.split_first_chunk::<IP_AT>()?;
     let [d0, d1, d2, d3, d4, d5, s0, s1, s2, s3, s4, s5, 0x08, 0x00] = *medium else { return None };
     let fixed = packet.first_chunk::<{ ipv4::HEADER_LEN }>()?;
     let [version @ 0x45..=0x4f, _, l0, l1, i0, i1, f0, f1, ttl, protocol, _, _, s @ .., t0, t1, t2, t3] = *fixed else { return None };
@@ -24,12 +25,9 @@ pub(super) fn frame(bytes: &[u8]) -> Option<Frame<'_>> {
     }
     let packet = packet.get(..total_len)?;
     let carried = packet.get(header_len..)?;
-    let mut spans = Spans::new();
-    spans.push(Header::Ethernet, 0, IP_AT);
-    spans.push(Header::Ipv4, IP_AT, header_len);
     let (transport, payload_len) = match protocol {
-        proto::TCP => segment(carried, IP_AT + header_len, &mut spans)?,
-        proto::UDP => datagram(carried, IP_AT + header_len, &mut spans)?,
+        proto::TCP => segment(carried)?,
+        proto::UDP => datagram(carried)?,
         _ => return None,
     };
     let ip = IpPacket {
@@ -46,36 +44,29 @@ pub(super) fn frame(bytes: &[u8]) -> Option<Frame<'_>> {
     let id = Some(u16::from_be_bytes([i0, i1]));
     let network = Network::Ip(Packet { ip, id, more_fragments: false, bytes: packet, transport, payload_len });
     let macs = Some((Mac([s0, s1, s2, s3, s4, s5]), Mac([d0, d1, d2, d3, d4, d5])));
-    Some(Frame { spans, macs, realm: 0, tunnels: 0, network, problem: None })
+    Some(Frame { source, macs, realm: 0, tunnels: 0, network, problem: None })
 }
 
-fn segment<'a>(bytes: &'a [u8], at: usize, spans: &mut Spans) -> Option<(Transport<'a>, u32)> {
+#[inline]
+fn segment(bytes: &[u8]) -> Option<(Transport<'_>, u32)> {
     let (header, len) = Tcp::parse_header(bytes).ok()?;
     let payload = bytes.get(len..)?;
-    spans.push(Header::Tcp, at, len);
-    if !payload.is_empty() {
-        spans.push(Header::Payload, at + len, payload.len());
-    }
     Some((Transport::Tcp(header, payload), payload.len() as u32))
 }
 
 /// One whose own length is that of the packet, and whose port is none of a tunnel.
-fn datagram<'a>(bytes: &'a [u8], at: usize, spans: &mut Spans) -> Option<(Transport<'a>, u32)> {
+fn datagram(bytes: &[u8]) -> Option<(Transport<'_>, u32)> {
     let (header, payload) = Udp::parse(bytes).ok()?;
     let tunnel = header.dst_port == tunnel::GENEVE_PORT || tunnel::VXLAN_PORTS.contains(&header.dst_port);
     if tunnel || usize::from(header.len) != bytes.len() {
         return None;
-    }
-    spans.push(Header::Udp, at, udp::HEADER_LEN);
-    if !payload.is_empty() {
-        spans.push(Header::Payload, at + udp::HEADER_LEN, payload.len());
     }
     Some((Transport::Udp(header, payload), payload.len() as u32))
 }
 
 #[cfg(test)]
 mod tests {
-    use super::super::{LinkType, dissect, the_long_way};
+    use super::super::{LinkType, Source, dissect, the_long_way};
     use crate::{Ethernet, Ipv4, Mac, Tcp, TcpFlags, Udp};
     use proptest::prelude::*;
     use std::net::IpAddr;
@@ -93,9 +84,10 @@ mod tests {
 
     #[test]
     fn everyday_frames_take_the_short_way() {
-        assert!(super::frame(&everyday(false, &[1, 1, 1, 1], b"GET /")).is_some());
-        assert!(super::frame(&everyday(true, &[], b"any question")).is_some());
-        assert!(super::frame(&everyday(false, &[], b"")[..40]).is_none(), "cut short");
+        let takes = |bytes: &[u8]| super::frame(Source { link: LinkType::ETHERNET, bytes, wire_len: bytes.len() }).is_some();
+        assert!(takes(&everyday(false, &[1, 1, 1, 1], b"GET /")));
+        assert!(takes(&everyday(true, &[], b"any question")));
+        assert!(!takes(&everyday(false, &[], b"")[..40]), "cut short");
     }
 
     proptest! {
@@ -120,7 +112,8 @@ mod tests {
             bytes.extend(vec![0; more]);
             let wire_len = bytes.len();
             let kept = bytes.get(..cut).unwrap_or(&bytes);
-            let (short, long) = (dissect(LinkType::ETHERNET, kept, wire_len), the_long_way(LinkType::ETHERNET, kept, wire_len));
+            let source = Source { link: LinkType::ETHERNET, bytes: kept, wire_len };
+            let (short, long) = (dissect(source.link, source.bytes, wire_len), the_long_way(source).0);
             prop_assert_eq!(format!("{short:?}"), format!("{long:?}"));
         }
     }

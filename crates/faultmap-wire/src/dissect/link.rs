@@ -23,12 +23,12 @@ pub(super) fn first<'a>(link: LinkType, frame: &mut Frame<'a>, cursor: &mut Curs
     match link {
         LinkType::ETHERNET => ethernet(frame, cursor),
         LinkType(12 | 14) | LinkType::RAW | LinkType::IPV4 | LinkType::IPV6 => Ok(Next::Ip),
-        LinkType::LINUX_SLL => cooked(frame, cursor),
-        LinkType::LINUX_SLL2 => cooked2(frame, cursor),
+        LinkType::LINUX_SLL => cooked(cursor),
+        LinkType::LINUX_SLL2 => cooked2(cursor),
         LinkType::NULL | LinkType::LOOP => loopback(frame, cursor),
         LinkType::PPP => Ok(Next::Ppp),
         LinkType::PPP_HDLC if !matches!(cursor.rest().first(), Some(0x0f | 0x8f)) => Ok(Next::Ppp),
-        LinkType::CISCO_HDLC | LinkType::PPP_HDLC => cisco_hdlc(frame, cursor),
+        LinkType::CISCO_HDLC | LinkType::PPP_HDLC => cisco_hdlc(cursor),
         LinkType::PPPOE => Ok(Next::PppoeSession),
         _ => Err(WireError::Malformed { header: "link layer", reason: "this link type is not known" }),
     }
@@ -40,7 +40,7 @@ pub(super) fn ethernet(frame: &mut Frame<'_>, cursor: &mut Cursor<'_>) -> Result
     if cursor.tunnels == 0 {
         frame.macs = Some((Mac([s0, s1, s2, s3, s4, s5]), Mac([d0, d1, d2, d3, d4, d5])));
     }
-    frame.spans.push(Header::Ethernet, cursor.at, ethernet::HEADER_LEN);
+    cursor.spans.push(Header::Ethernet, cursor.at, ethernet::HEADER_LEN);
     cursor.at += ethernet::HEADER_LEN;
     Ok(typed_or_long(u16::from_be_bytes([t0, t1]), cursor))
 }
@@ -72,15 +72,15 @@ pub(super) fn by_type(ethertype: u16, frame: &mut Frame<'_>, cursor: &mut Cursor
 }
 
 /// Something that is not read. Inside a tunnel the packet that carries it stays what the frame is about.
-fn other(ethertype: u16, frame: &mut Frame<'_>, cursor: &Cursor<'_>) {
+fn other(ethertype: u16, frame: &mut Frame<'_>, cursor: &mut Cursor<'_>) {
     if !matches!(frame.network, Network::Ip(_)) {
         frame.network = Network::Other(ethertype);
         frame.realm = cursor.realm;
     }
-    frame.spans.push(Header::Payload, cursor.at, cursor.rest().len());
+    cursor.spans.push(Header::Payload, cursor.at, cursor.rest().len());
 }
 
-fn arp(frame: &mut Frame<'_>, cursor: &Cursor<'_>) -> Result<Next, WireError> {
+fn arp(frame: &mut Frame<'_>, cursor: &mut Cursor<'_>) -> Result<Next, WireError> {
     let arp = match Arp::parse(cursor.rest()) {
         Ok(arp) => arp,
         Err(error) => {
@@ -88,16 +88,16 @@ fn arp(frame: &mut Frame<'_>, cursor: &Cursor<'_>) -> Result<Next, WireError> {
             return Err(error);
         }
     };
-    frame.spans.push(Header::Arp, cursor.at, ARP_LEN);
+    cursor.spans.push(Header::Arp, cursor.at, ARP_LEN);
     frame.network = Network::Arp(arp);
     frame.realm = cursor.realm;
     frame.tunnels = cursor.tunnels;
     Ok(Next::End)
 }
 
-pub(super) fn vlan(frame: &mut Frame<'_>, cursor: &mut Cursor<'_>) -> Result<Next, WireError> {
+pub(super) fn vlan(cursor: &mut Cursor<'_>) -> Result<Next, WireError> {
     let ([c0, c1, t0, t1], _) = split::<4>("VLAN tag", cursor.rest())?;
-    frame.spans.push(Header::Vlan, cursor.at, 4);
+    cursor.spans.push(Header::Vlan, cursor.at, 4);
     cursor.at += 4;
     cursor.enter_realm(u32::from(u16::from_be_bytes([*c0, *c1]) & 0x0fff));
     Ok(typed_or_long(u16::from_be_bytes([*t0, *t1]), cursor))
@@ -110,29 +110,29 @@ pub(super) fn llc(frame: &mut Frame<'_>, cursor: &mut Cursor<'_>) -> Result<Next
     if let Some(([a, b, c, d, e, f, t0, t1], _)) = bytes.split_first_chunk::<8>()
         && [*a, *b, *c, *d, *e, *f] == SNAP
     {
-        frame.spans.push(Header::Llc, cursor.at, 8);
+        cursor.spans.push(Header::Llc, cursor.at, 8);
         cursor.at += 8;
         return Ok(Next::Type(u16::from_be_bytes([*t0, *t1])));
     }
     split::<3>("802.2 LLC", bytes)?;
-    frame.spans.push(Header::Llc, cursor.at, 3);
+    cursor.spans.push(Header::Llc, cursor.at, 3);
     cursor.at += 3;
     other(0, frame, cursor);
     Ok(Next::End)
 }
 
 /// `LINKTYPE_LINUX_SLL`: packet type, ARPHRD type, address length, address, protocol.
-fn cooked(frame: &mut Frame<'_>, cursor: &mut Cursor<'_>) -> Result<Next, WireError> {
+fn cooked(cursor: &mut Cursor<'_>) -> Result<Next, WireError> {
     let ([_, _, a0, a1, .., p0, p1], _) = split::<16>("Linux cooked", cursor.rest())?;
-    frame.spans.push(Header::Sll, cursor.at, 16);
+    cursor.spans.push(Header::Sll, cursor.at, 16);
     cursor.at += 16;
     Ok(cooked_protocol(u16::from_be_bytes([*p0, *p1]), u16::from_be_bytes([*a0, *a1])))
 }
 
 /// `LINKTYPE_LINUX_SLL2`: protocol, reserved, interface, ARPHRD type, packet type, address length, address.
-fn cooked2(frame: &mut Frame<'_>, cursor: &mut Cursor<'_>) -> Result<Next, WireError> {
+fn cooked2(cursor: &mut Cursor<'_>) -> Result<Next, WireError> {
     let ([p0, p1, _, _, _, _, _, _, a0, a1, ..], _) = split::<20>("Linux cooked", cursor.rest())?;
-    frame.spans.push(Header::Sll2, cursor.at, 20);
+    cursor.spans.push(Header::Sll2, cursor.at, 20);
     cursor.at += 20;
     Ok(cooked_protocol(u16::from_be_bytes([*p0, *p1]), u16::from_be_bytes([*a0, *a1])))
 }
@@ -152,7 +152,7 @@ fn cooked_protocol(protocol: u16, hardware: u16) -> Next {
 /// Address family, in either byte order: 2 is IPv4 everywhere, IPv6 has a number of its own on each system.
 fn loopback(frame: &mut Frame<'_>, cursor: &mut Cursor<'_>) -> Result<Next, WireError> {
     let (family, _) = split::<4>("loopback", cursor.rest())?;
-    frame.spans.push(Header::Loopback, cursor.at, 4);
+    cursor.spans.push(Header::Loopback, cursor.at, 4);
     cursor.at += 4;
     let family = match u32::from_be_bytes(*family) {
         big @ 0..=0xffff => big,
@@ -167,20 +167,20 @@ fn loopback(frame: &mut Frame<'_>, cursor: &mut Cursor<'_>) -> Result<Next, Wire
     }
 }
 
-fn cisco_hdlc(frame: &mut Frame<'_>, cursor: &mut Cursor<'_>) -> Result<Next, WireError> {
+fn cisco_hdlc(cursor: &mut Cursor<'_>) -> Result<Next, WireError> {
     let ([_, _, t0, t1], _) = split::<4>("Cisco HDLC", cursor.rest())?;
-    frame.spans.push(Header::CiscoHdlc, cursor.at, 4);
+    cursor.spans.push(Header::CiscoHdlc, cursor.at, 4);
     cursor.at += 4;
     Ok(Next::Type(u16::from_be_bytes([*t0, *t1])))
 }
 
 /// A PPPoE session's header (RFC 2516 §4): version and type 1, code 0, session, length.
-pub(super) fn pppoe(frame: &mut Frame<'_>, cursor: &mut Cursor<'_>) -> Result<Next, WireError> {
+pub(super) fn pppoe(cursor: &mut Cursor<'_>) -> Result<Next, WireError> {
     let ([version, code, s0, s1, l0, l1], _) = split::<6>("PPPoE", cursor.rest())?;
     if (*version, *code) != (0x11, 0) {
         return Err(WireError::Malformed { header: "PPPoE", reason: "not version 1, type 1, session data" });
     }
-    frame.spans.push(Header::PppoeSession, cursor.at, 6);
+    cursor.spans.push(Header::PppoeSession, cursor.at, 6);
     cursor.at += 6;
     cursor.enter_realm(0x1_0000 | u32::from(u16::from_be_bytes([*s0, *s1])));
     cursor.cut(usize::from(u16::from_be_bytes([*l0, *l1])));
@@ -198,7 +198,7 @@ pub(super) fn ppp(frame: &mut Frame<'_>, cursor: &mut Cursor<'_>) -> Result<Next
             (protocol, skipped + 2)
         }
     };
-    frame.spans.push(Header::Ppp, cursor.at, len);
+    cursor.spans.push(Header::Ppp, cursor.at, len);
     cursor.at += len;
     match protocol {
         0x21 | 0x57 => Ok(Next::Ip),
@@ -213,7 +213,7 @@ pub(super) fn ppp(frame: &mut Frame<'_>, cursor: &mut Cursor<'_>) -> Result<Next
 /// One label (RFC 3032). What follows the last is not said; its first half byte tells (RFC 4928, RFC 4385).
 pub(super) fn mpls(frame: &mut Frame<'_>, cursor: &mut Cursor<'_>) -> Result<Next, WireError> {
     let ([_, _, bottom, _], _) = split::<4>("MPLS", cursor.rest())?;
-    frame.spans.push(Header::Mpls, cursor.at, 4);
+    cursor.spans.push(Header::Mpls, cursor.at, 4);
     cursor.at += 4;
     if bottom & 1 == 0 {
         return Ok(Next::Mpls);
@@ -222,7 +222,7 @@ pub(super) fn mpls(frame: &mut Frame<'_>, cursor: &mut Cursor<'_>) -> Result<Nex
         [0x40..=0x6f, ..] => Ok(Next::Ip),
         // The control word's length is not 0 only where the frame had to be padded.
         [0, _, _, _, inner @ ..] if u16_at(inner, 12).is_some_and(|ethertype| ethertype >= LEAST_ETHERTYPE) => {
-            frame.spans.push(Header::PseudowireControl, cursor.at, 4);
+            cursor.spans.push(Header::PseudowireControl, cursor.at, 4);
             cursor.at += 4;
             cursor.enter_tunnel();
             Ok(Next::Ethernet)

@@ -157,8 +157,8 @@ impl Spans {
 /// A frame taken apart. Where packets are nested in tunnels, `network` is the innermost that can be read.
 #[derive(Debug, Clone, Copy)]
 pub struct Frame<'a> {
-    /// Every header, with its place.
-    pub spans: Spans,
+    /// What was taken apart, for who asks where each header stands.
+    source: Source<'a>,
     /// Source and destination on the medium, outermost; none on media without addresses.
     pub macs: Option<(Mac, Mac)>,
     /// What tells equal addresses apart: a mix of VLAN ids, PPPoE sessions, VNIs and GRE keys above `network`, 0 where there are none. Equal for both
@@ -170,6 +170,22 @@ pub struct Frame<'a> {
     pub network: Network<'a>,
     /// Why taking apart ended early, if it did, or which length contradicts another.
     pub problem: Option<WireError>,
+}
+
+/// A frame as it was captured.
+#[derive(Debug, Clone, Copy)]
+struct Source<'a> {
+    link: LinkType,
+    bytes: &'a [u8],
+    wire_len: usize,
+}
+
+impl Frame<'_> {
+    /// Every header, with its place. Walks through the frame once more: who follows flows never asks, and does not pay for it.
+    #[must_use]
+    pub fn spans(&self) -> Spans {
+        the_long_way(self.source).1
+    }
 }
 
 /// What a frame carries.
@@ -249,6 +265,8 @@ struct Cursor<'a> {
     wire_end: usize,
     realm: u32,
     tunnels: u8,
+    /// The headers passed.
+    spans: Spans,
 }
 
 impl<'a> Cursor<'a> {
@@ -282,24 +300,27 @@ impl<'a> Cursor<'a> {
 }
 
 /// Takes a frame apart. `wire_len` is its length before the capture cut it.
+#[inline]
 pub fn dissect(link: LinkType, bytes: &[u8], wire_len: usize) -> Frame<'_> {
+    let source = Source { link, bytes, wire_len };
     if link == LinkType::ETHERNET
-        && let Some(frame) = everyday::frame(bytes)
+        && let Some(frame) = everyday::frame(source)
     {
         return frame;
     }
-    the_long_way(link, bytes, wire_len)
+    the_long_way(source).0
 }
 
-fn the_long_way(link: LinkType, bytes: &[u8], wire_len: usize) -> Frame<'_> {
-    let mut frame = Frame { spans: Spans::new(), macs: None, realm: 0, tunnels: 0, network: Network::Other(0), problem: None };
-    let mut cursor = Cursor { bytes, at: 0, wire_end: wire_len.max(bytes.len()), realm: 0, tunnels: 0 };
+fn the_long_way(source: Source<'_>) -> (Frame<'_>, Spans) {
+    let Source { link, bytes, wire_len } = source;
+    let mut frame = Frame { source, macs: None, realm: 0, tunnels: 0, network: Network::Other(0), problem: None };
+    let mut cursor = Cursor { bytes, at: 0, wire_end: wire_len.max(bytes.len()), realm: 0, tunnels: 0, spans: Spans::new() };
     let mut next = link::first(link, &mut frame, &mut cursor);
     // Each step notes a header; one more finds the bound, and one more ends.
     for _ in 0..MOST_HEADERS + 2 {
         next = match next {
             Ok(Next::End) => break,
-            Ok(_) if usize::from(frame.spans.count) >= MOST_HEADERS => {
+            Ok(_) if usize::from(cursor.spans.count) >= MOST_HEADERS => {
                 Err(WireError::Malformed { header: "frame", reason: "too many headers" })
             }
             Ok(header) => step(header, &mut frame, &mut cursor),
@@ -309,7 +330,7 @@ fn the_long_way(link: LinkType, bytes: &[u8], wire_len: usize) -> Frame<'_> {
             }
         };
     }
-    frame
+    (frame, cursor.spans)
 }
 
 fn step<'a>(next: Next, frame: &mut Frame<'a>, cursor: &mut Cursor<'a>) -> Result<Next, WireError> {
@@ -318,9 +339,9 @@ fn step<'a>(next: Next, frame: &mut Frame<'a>, cursor: &mut Cursor<'a>) -> Resul
         Next::Ip => network::ip(frame, cursor),
         Next::Ethernet => link::ethernet(frame, cursor),
         Next::Type(ethertype) => link::by_type(ethertype, frame, cursor),
-        Next::Vlan => link::vlan(frame, cursor),
+        Next::Vlan => link::vlan(cursor),
         Next::Llc => link::llc(frame, cursor),
-        Next::PppoeSession => link::pppoe(frame, cursor),
+        Next::PppoeSession => link::pppoe(cursor),
         Next::Ppp => link::ppp(frame, cursor),
         Next::Mpls => link::mpls(frame, cursor),
         Next::IpInIp => {
@@ -331,9 +352,9 @@ fn step<'a>(next: Next, frame: &mut Frame<'a>, cursor: &mut Cursor<'a>) -> Resul
             cursor.enter_tunnel();
             link::mpls(frame, cursor)
         }
-        Next::Gre => tunnel::gre(frame, cursor),
-        Next::Erspan(len) => tunnel::erspan(len, frame, cursor),
-        Next::Vxlan => tunnel::vxlan(frame, cursor),
-        Next::Geneve => tunnel::geneve(frame, cursor),
+        Next::Gre => tunnel::gre(cursor),
+        Next::Erspan(len) => tunnel::erspan(len, cursor),
+        Next::Vxlan => tunnel::vxlan(cursor),
+        Next::Geneve => tunnel::geneve(cursor),
     }
 }

@@ -30,8 +30,8 @@ struct Fixed {
 /// A packet of either version.
 pub(super) fn ip<'a>(frame: &mut Frame<'a>, cursor: &mut Cursor<'a>) -> Result<Next, WireError> {
     let fixed = match cursor.rest().first() {
-        Some(0x40..=0x4f) => v4(frame, cursor)?,
-        Some(0x60..=0x6f) => v6(frame, cursor)?,
+        Some(0x40..=0x4f) => v4(cursor)?,
+        Some(0x60..=0x6f) => v6(cursor)?,
         Some(_) => return Err(WireError::Malformed { header: "IP", reason: "version is neither 4 nor 6" }),
         None => return Err(WireError::Truncated { header: "IP", need: 1, have: 0 }),
     };
@@ -50,7 +50,7 @@ fn total_len(stated: usize, cursor: &Cursor<'_>) -> Result<usize, WireError> {
     }
 }
 
-fn v4(frame: &mut Frame<'_>, cursor: &Cursor<'_>) -> Result<Fixed, WireError> {
+fn v4(cursor: &mut Cursor<'_>) -> Result<Fixed, WireError> {
     let malformed = |reason| WireError::Malformed { header: "IPv4", reason };
     let bytes = cursor.rest();
     let (fixed, _) = split::<{ ipv4::HEADER_LEN }>("IPv4", bytes)?;
@@ -66,7 +66,7 @@ fn v4(frame: &mut Frame<'_>, cursor: &Cursor<'_>) -> Result<Fixed, WireError> {
     if total_len < header_len {
         return Err(malformed("total length below header length"));
     }
-    frame.spans.push(Header::Ipv4, cursor.at, header_len);
+    cursor.spans.push(Header::Ipv4, cursor.at, header_len);
     let (id, flags) = (u16::from_be_bytes([i0, i1]), u16::from_be_bytes([f0, f1]));
     let (more_fragments, offset) = (flags & 0x2000 != 0, (flags & 0x1fff) << 3);
     Ok(Fixed {
@@ -83,7 +83,7 @@ fn v4(frame: &mut Frame<'_>, cursor: &Cursor<'_>) -> Result<Fixed, WireError> {
     })
 }
 
-fn v6(frame: &mut Frame<'_>, cursor: &Cursor<'_>) -> Result<Fixed, WireError> {
+fn v6(cursor: &mut Cursor<'_>) -> Result<Fixed, WireError> {
     /// Next header: nothing follows.
     const NOTHING: u8 = 59;
     let bytes = cursor.rest();
@@ -97,7 +97,7 @@ fn v6(frame: &mut Frame<'_>, cursor: &Cursor<'_>) -> Result<Fixed, WireError> {
         (0, _) => total_len(0, cursor)?,
         (stated, _) => ipv6::HEADER_LEN + stated,
     };
-    frame.spans.push(Header::Ipv6, cursor.at, ipv6::HEADER_LEN);
+    cursor.spans.push(Header::Ipv6, cursor.at, ipv6::HEADER_LEN);
     Ok(Fixed {
         src: Ipv6Addr::from(*src).into(),
         dst: Ipv6Addr::from(*dst).into(),
@@ -138,7 +138,7 @@ fn packet<'a>(mut fixed: Fixed, frame: &mut Frame<'a>, cursor: &mut Cursor<'a>) 
     let start = cursor.at;
     cursor.cut(fixed.total_len);
     cursor.at += fixed.header_len;
-    let problem = extensions(&mut fixed, frame, cursor).err();
+    let problem = extensions(&mut fixed, cursor).err();
     if let Some(problem) = problem {
         frame.problem.get_or_insert(problem);
     }
@@ -174,7 +174,7 @@ fn packet<'a>(mut fixed: Fixed, frame: &mut Frame<'a>, cursor: &mut Cursor<'a>) 
 }
 
 /// Walks the extension headers to the upper protocol, or to a later fragment's bytes. AH is one of them in IPv4, too.
-fn extensions(fixed: &mut Fixed, frame: &mut Frame<'_>, cursor: &mut Cursor<'_>) -> Result<(), WireError> {
+fn extensions(fixed: &mut Fixed, cursor: &mut Cursor<'_>) -> Result<(), WireError> {
     const MOBILITY: u8 = 135;
     const HIP: u8 = 139;
     const SHIM6: u8 = 140;
@@ -204,7 +204,7 @@ fn extensions(fixed: &mut Fixed, frame: &mut Frame<'_>, cursor: &mut Cursor<'_>)
         if bytes.len() < len {
             return Err(WireError::Truncated { header: "IPv6 extension", need: len, have: bytes.len() });
         }
-        frame.spans.push(header, cursor.at, len);
+        cursor.spans.push(header, cursor.at, len);
         fixed.protocol = bytes.first().copied().unwrap_or_default();
         cursor.at += len;
     }

@@ -27,7 +27,7 @@ pub(super) struct Carried<'a> {
 pub(super) fn read<'a>(ip: &IpPacket<'a>, on_wire: usize, frame: &mut Frame<'a>, cursor: &mut Cursor<'a>) -> Carried<'a> {
     let opaque = |next| Carried { transport: Transport::Other(ip.payload), payload_len: on_wire, next };
     if !ip.has_upper_header() {
-        frame.spans.push(Header::Payload, cursor.at, ip.payload.len());
+        cursor.spans.push(Header::Payload, cursor.at, ip.payload.len());
         return opaque(Next::End);
     }
     let read = match ip.protocol {
@@ -39,21 +39,21 @@ pub(super) fn read<'a>(ip: &IpPacket<'a>, on_wire: usize, frame: &mut Frame<'a>,
         GRE => return opaque(Next::Gre),
         MPLS_IN_IP => return opaque(Next::MplsInIp),
         protocol => {
-            other(protocol, ip, frame, cursor);
+            other(protocol, ip, cursor);
             return opaque(Next::End);
         }
     };
     match read {
-        Ok((transport, header, len)) => carried(transport, header, len, on_wire, frame, cursor),
+        Ok((transport, header, len)) => carried(transport, header, len, on_wire, cursor),
         Err(error) => {
             frame.problem.get_or_insert(error);
-            frame.spans.push(Header::Payload, cursor.at, ip.payload.len());
+            cursor.spans.push(Header::Payload, cursor.at, ip.payload.len());
             opaque(Next::End)
         }
     }
 }
 
-fn other(protocol: u8, ip: &IpPacket<'_>, frame: &mut Frame<'_>, cursor: &Cursor<'_>) {
+fn other(protocol: u8, ip: &IpPacket<'_>, cursor: &mut Cursor<'_>) {
     let named = match protocol {
         ESP => Some((Header::Esp, 8)),
         SCTP => Some((Header::Sctp, 12)),
@@ -61,13 +61,13 @@ fn other(protocol: u8, ip: &IpPacket<'_>, frame: &mut Frame<'_>, cursor: &Cursor
     };
     let len = match named {
         Some((header, len)) if ip.payload.len() >= len => {
-            frame.spans.push(header, cursor.at, len);
+            cursor.spans.push(header, cursor.at, len);
             len
         }
         _ => 0,
     };
     if ip.payload.len() > len {
-        frame.spans.push(Header::Payload, cursor.at + len, ip.payload.len() - len);
+        cursor.spans.push(Header::Payload, cursor.at + len, ip.payload.len() - len);
     }
 }
 
@@ -102,16 +102,9 @@ fn udp<'a>(ip: &IpPacket<'a>, on_wire: usize, frame: &mut Frame<'a>) -> Read<'a>
     Ok((Transport::Udp(header, rest), Header::Udp, udp::HEADER_LEN))
 }
 
-fn carried<'a>(
-    transport: Transport<'a>,
-    header: Header,
-    len: usize,
-    on_wire: usize,
-    frame: &mut Frame<'a>,
-    cursor: &mut Cursor<'a>,
-) -> Carried<'a> {
+fn carried<'a>(transport: Transport<'a>, header: Header, len: usize, on_wire: usize, cursor: &mut Cursor<'a>) -> Carried<'a> {
     let captured = len.min(cursor.rest().len());
-    frame.spans.push(header, cursor.at, captured);
+    cursor.spans.push(header, cursor.at, captured);
     cursor.at += captured;
     let mut payload_len = on_wire.saturating_sub(len);
     let (mut next, mut payload) = (Next::End, cursor.rest().len());
@@ -124,7 +117,7 @@ fn carried<'a>(
         cursor.cut(payload_len);
     }
     if matches!(next, Next::End) && payload > 0 {
-        frame.spans.push(Header::Payload, cursor.at, payload);
+        cursor.spans.push(Header::Payload, cursor.at, payload);
     }
     Carried { transport, payload_len, next }
 }

@@ -1,6 +1,6 @@
 //! Headers that put a packet or a frame into a packet: GRE, ERSPAN, VXLAN, Geneve. Numbers that tell customers apart go into the realm.
 
-use super::{Cursor, Frame, Header, Next};
+use super::{Cursor, Header, Next};
 use crate::error::WireError;
 use crate::read::{split, u16_at};
 
@@ -14,7 +14,7 @@ const VNI: u32 = 0x1 << 28;
 const GRE_KEY: u32 = 0x2 << 28;
 
 /// GRE, version 0 with its optional fields (RFC 2784, RFC 2890). Version 1 is PPTP's, whose PPP is compressed more often than not: it is only named.
-pub(super) fn gre(frame: &mut Frame<'_>, cursor: &mut Cursor<'_>) -> Result<Next, WireError> {
+pub(super) fn gre(cursor: &mut Cursor<'_>) -> Result<Next, WireError> {
     const CHECKSUM: u8 = 0x80;
     const ROUTING: u8 = 0x40;
     const KEY: u8 = 0x20;
@@ -26,9 +26,9 @@ pub(super) fn gre(frame: &mut Frame<'_>, cursor: &mut Cursor<'_>) -> Result<Next
     if bytes.len() < len {
         return Err(WireError::Truncated { header: "GRE", need: len, have: bytes.len() });
     }
-    frame.spans.push(Header::Gre, cursor.at, len);
+    cursor.spans.push(Header::Gre, cursor.at, len);
     if version & 7 != 0 || flags & ROUTING != 0 {
-        frame.spans.push(Header::Payload, cursor.at + len, bytes.len() - len);
+        cursor.spans.push(Header::Payload, cursor.at + len, bytes.len() - len);
         return Ok(Next::End);
     }
     if flags & KEY != 0 {
@@ -48,20 +48,20 @@ pub(super) fn gre(frame: &mut Frame<'_>, cursor: &mut Cursor<'_>) -> Result<Next
 }
 
 /// The header of a mirrored frame, type II or III (draft-foschiano-erspan).
-pub(super) fn erspan(len: usize, frame: &mut Frame<'_>, cursor: &mut Cursor<'_>) -> Result<Next, WireError> {
+pub(super) fn erspan(len: usize, cursor: &mut Cursor<'_>) -> Result<Next, WireError> {
     let bytes = cursor.rest();
     let platform = if len == 12 && bytes.get(11).is_some_and(|last| last & 1 == 1) { 8 } else { 0 };
     let len = len + platform;
     if bytes.len() < len {
         return Err(WireError::Truncated { header: "ERSPAN", need: len, have: bytes.len() });
     }
-    frame.spans.push(Header::Erspan, cursor.at, len);
+    cursor.spans.push(Header::Erspan, cursor.at, len);
     cursor.at += len;
     Ok(Next::Ethernet)
 }
 
 /// VXLAN (RFC 7348 §5). Other uses of the port lack the flag, or set bytes that are reserved.
-pub(super) fn vxlan(frame: &mut Frame<'_>, cursor: &mut Cursor<'_>) -> Result<Next, WireError> {
+pub(super) fn vxlan(cursor: &mut Cursor<'_>) -> Result<Next, WireError> {
     const HAS_VNI: u8 = 0x08;
     /// "Group policy", an extension that Linux and Cisco set.
     const GROUP_POLICY: u8 = 0x80;
@@ -69,7 +69,7 @@ pub(super) fn vxlan(frame: &mut Frame<'_>, cursor: &mut Cursor<'_>) -> Result<Ne
     if flags & !GROUP_POLICY != HAS_VNI || *reserved != 0 || (*more != 0 && flags & GROUP_POLICY == 0) {
         return Ok(Next::End);
     }
-    frame.spans.push(Header::Vxlan, cursor.at, 8);
+    cursor.spans.push(Header::Vxlan, cursor.at, 8);
     cursor.at += 8;
     cursor.enter_realm(VNI | u32::from_be_bytes([0, *v0, *v1, *v2]));
     cursor.enter_tunnel();
@@ -77,14 +77,14 @@ pub(super) fn vxlan(frame: &mut Frame<'_>, cursor: &mut Cursor<'_>) -> Result<Ne
 }
 
 /// Geneve (RFC 8926 §3.4).
-pub(super) fn geneve(frame: &mut Frame<'_>, cursor: &mut Cursor<'_>) -> Result<Next, WireError> {
+pub(super) fn geneve(cursor: &mut Cursor<'_>) -> Result<Next, WireError> {
     let bytes = cursor.rest();
     let Some(([first, _, p0, p1, v0, v1, v2, _], _)) = bytes.split_first_chunk::<8>() else { return Ok(Next::End) };
     let len = 8 + 4 * usize::from(first & 0x3f);
     if first >> 6 != 0 || bytes.len() < len {
         return Ok(Next::End);
     }
-    frame.spans.push(Header::Geneve, cursor.at, len);
+    cursor.spans.push(Header::Geneve, cursor.at, len);
     cursor.at += len;
     cursor.enter_realm(VNI | u32::from_be_bytes([0, *v0, *v1, *v2]));
     cursor.enter_tunnel();
