@@ -77,22 +77,20 @@ impl Records {
 
 fn telling(flow: &Flow) -> Telling {
     let worst = flow.findings.iter().map(|found| found.weight).max();
-    let failing = flow.exchanges.as_ref().is_some_and(|exchanges| exchanges.failing > 0);
-    (worst, failing, flow.packets.client.saturating_add(flow.packets.server), Reverse(flow.id))
+    (worst, flow.exchanges.failing > 0, flow.packets.client.saturating_add(flow.packets.server), Reverse(flow.id))
 }
 
 /// A flow of which no record is made.
 fn let_go(flow: &Flow, (worst, ..): Telling) -> LetGo {
     let ends = flow.ends();
-    let (exchanges, failing) = flow.exchanges.as_ref().map_or((0, 0), |exchanges| (exchanges.count, exchanges.failing));
     LetGo {
         server: ends.server,
         protocol: flow.key.protocol,
         state: flow.state(),
         answered: flow.packets.server > 0,
         faulty: worst == Some(Weight::Fault),
-        exchanges,
-        failing,
+        exchanges: flow.exchanges.count,
+        failing: flow.exchanges.failing,
         packets: flow.packets.client.saturating_add(flow.packets.server),
         bytes: flow.bytes.client.saturating_add(flow.bytes.server),
     }
@@ -100,37 +98,38 @@ fn let_go(flow: &Flow, (worst, ..): Telling) -> LetGo {
 
 impl Core {
     /// A flow is over.
-    pub(super) fn close(&mut self, mut flow: Flow, why: Why) {
+    pub(super) fn close(&mut self, flow: &mut Flow, why: Why) {
         let now = match why {
             Why::Forgotten(class) => Stamp(flow.last.0.saturating_add(class.patience_ns() as i64)).min(self.now),
             _ => self.now,
         };
-        let how = self.end_talk(&mut flow, now, why);
-        self.remark_quality(&flow);
+        let how = self.end_talk(flow, now, why);
+        self.remark_quality(flow);
         let found = match &flow.body {
-            Body::Tcp(body) => report::findings(&body.tcp, &self.about(&flow, now)),
-            Body::Datagrams { .. } => self.unanswered(&flow).into_iter().collect(),
-            Body::Echo(_) => echoes(&mut flow, now).into_iter().collect(),
+            Body::Tcp(body) if body.tcp.is_uneventful() => Vec::new(),
+            Body::Tcp(body) => report::findings(&body.tcp, &self.about(flow, now)),
+            Body::Datagrams { .. } => self.unanswered(flow).into_iter().collect(),
+            Body::Echo(_) => echoes(flow, now).into_iter().collect(),
             Body::Plain => Vec::new(),
         };
         for finding in found {
             flow.note(RuleCount { rule: finding.rule, count: finding.cited.count.max(1), weight: finding.weight });
-            self.tell(&flow, finding);
+            self.tell(flow, finding);
         }
-        self.tell_stale(&mut flow);
+        self.tell_stale(flow);
         if let Some(app) = flow.app {
             let packets = flow.packets.client.saturating_add(flow.packets.server);
             self.totals.applications.entry(app).or_default().join(Volume { packets, bytes: flow.wire_bytes });
         }
-        let telling = telling(&flow);
+        let telling = telling(flow);
         if self.sink.is_none() && !self.records.has_room(telling) {
             self.records.let_go = self.records.let_go.saturating_add(1);
-            self.untold.flow(&let_go(&flow, telling));
-            return self.spare.keep(flow.body);
+            self.untold.flow(&let_go(flow, telling));
+            return self.spare.keep(&mut flow.body);
         }
         let delivered = flow.to.is_some_and(|to| self.neighbors.owner(flow.ends().server.ip()).is_some_and(|(owner, _)| owner == to));
-        let record = FlowRecord { delivered, ..record(&mut flow, how, now) };
-        self.spare.keep(flow.body);
+        let record = FlowRecord { delivered, ..record(flow, how, now) };
+        self.spare.keep(&mut flow.body);
         if let Some(sink) = &mut self.sink {
             sink(&record);
         }
@@ -144,8 +143,10 @@ impl Core {
         let (ends, silent) = (flow.ends(), flow.packets.server == 0);
         let Some((station, to)) = flow.macs.client.zip(flow.to).filter(|_| flow.key.protocol != Protocol::Icmp) else { return };
         let (client, server) = (ends.client.ip(), ends.server.ip());
-        let stale = self.neighbors.stale(client, station, server, to, flow.last).filter(|_| silent && flow.to_it >= AGAIN);
-        let healed = flow.in_vain.filter(|_| !silent).zip(self.neighbors.owner(server).filter(|(owner, _)| *owner == to));
+        let unheard = silent && flow.to_it >= AGAIN;
+        let stale = if unheard { self.neighbors.stale(client, station, server, to, flow.last) } else { None };
+        let in_vain = flow.in_vain.filter(|_| !silent);
+        let healed = in_vain.and_then(|vain| Some((vain, self.neighbors.owner(server).filter(|(owner, _)| *owner == to)?)));
         let (weight, text, claim) = match (stale, healed) {
             (Some((owner, claim)), _) => {
                 let text = format!("{client} sends to {to} what is for {server}, while {owner} has told it that the address is its own");
@@ -219,9 +220,9 @@ impl Core {
         let mut told = Vec::new();
         for side in [Side::Client, Side::Server] {
             let Some((packet, at)) = body.tcp.first_gap(side) else { continue };
-            let stats = body.tcp.stats(side);
-            self.quality.gaps += u64::from(stats.gaps);
-            self.quality.missing_bytes = self.quality.missing_bytes.saturating_add(stats.missing_bytes);
+            let (bytes, holes) = body.tcp.missed(side);
+            self.quality.gaps += u64::from(holes);
+            self.quality.missing_bytes = self.quality.missing_bytes.saturating_add(bytes);
             told.push((packet, at));
         }
         for (packet, at) in told {
@@ -453,7 +454,7 @@ fn record(flow: &mut Flow, end: End, now: Stamp) -> FlowRecord {
         state,
         end,
         tcp,
-        exchanges: flow.exchanges.take().map(|exchanges| *exchanges).unwrap_or_default(),
+        exchanges: std::mem::take(&mut flow.exchanges),
         searching: flow.ttl < SEARCHING_TTL,
         cut: flow.cut,
         fragmented: flow.fragmented,

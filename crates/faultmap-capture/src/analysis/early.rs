@@ -150,7 +150,7 @@ impl Core {
         if attempt && flow.packets.client == 1 && self.early.syns.len() < MOST_WAITING {
             self.early.syns.push_back((at, flow.key));
         }
-        if tcp.reset.is_some_and(|reset| reset.seen.at() == at) {
+        if tcp.reset().is_some_and(|reset| reset.seen.at() == at) {
             self.early_part(flow, Part::Opening, at);
             self.early_part(flow, Part::Reset, at);
         }

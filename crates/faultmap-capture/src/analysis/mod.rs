@@ -340,9 +340,7 @@ impl Analysis {
     /// The capture is over.
     #[must_use]
     pub fn finish(mut self) -> Outcome {
-        let mut flows = self.table.drain();
-        flows.sort_by_key(|flow| flow.id);
-        for flow in flows {
+        for flow in self.table.drain(|flow| flow.id) {
             self.core.close(flow, Why::CaptureEnded);
         }
         self.core.finish()

@@ -168,7 +168,7 @@ impl Analysis {
         self.core.flows = self.core.flows.saturating_add(1);
         let mut flow = Flow::new(FlowId(self.core.flows), key, low_sends, opener, (captured.number, captured.at), &mut self.core.spare);
         flow.looped = !self.core.looped.is_empty() && self.core.looped.contains(&key);
-        self.table.insert(&key, flow, class, self.core.now)
+        self.table.insert(flow, class, self.core.now)
     }
 
     fn push_out(&mut self) {
@@ -424,6 +424,9 @@ impl Core {
 
     /// Takes over what a conversation said.
     pub(super) fn heard_of(&mut self, flow: &mut Flow) {
+        if self.said.is_empty() {
+            return;
+        }
         if let Some(protocol) = self.said.protocol.take() {
             flow.app = Some(protocol);
         }
@@ -439,7 +442,7 @@ impl Core {
         }
         self.said.lookups.clear();
         for exchange in self.said.exchanges.drain(..) {
-            flow.exchanges.get_or_insert_default().add(exchange);
+            flow.exchanges.add(exchange);
         }
         if !self.said.findings.is_empty() {
             self.early.meet(flow);

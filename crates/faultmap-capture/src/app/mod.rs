@@ -299,6 +299,20 @@ pub struct Unsealed {
     pub packet: PacketNo,
 }
 
+impl Sink {
+    /// Nothing was said, as after most packets.
+    pub(crate) fn is_empty(&self) -> bool {
+        let Self { findings, exchanges, protocol, server_name, hello_bytes, lookups, unsealed, .. } = self;
+        findings.is_empty()
+            && exchanges.is_empty()
+            && lookups.is_empty()
+            && protocol.is_none()
+            && server_name.is_none()
+            && hello_bytes.is_none()
+            && !*unsealed
+    }
+}
+
 /// One protocol in one flow. Memory is bounded: each conversation says in its file how much it may keep.
 pub trait Conversation: Send {
     /// Bytes of one side, in order.

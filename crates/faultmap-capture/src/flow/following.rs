@@ -4,6 +4,7 @@ use crate::app::{Below, Conversation, Ends, Glance, Sink, Talk};
 use crate::flow::echo::Echo;
 use crate::flow::record::{Cut, Exchanges, PerSide, RuleCount, State};
 use crate::flow::stream::{Payload, Piece, Room, Stream};
+use crate::flow::table::Keyed;
 use crate::flow::tcp::{Segment, Tcp};
 use crate::flow::{FlowId, FlowKey, Protocol, Side};
 use crate::packet::{PacketNo, Stamp};
@@ -31,7 +32,7 @@ pub(crate) struct Flow {
     pub(crate) app: Option<&'static str>,
     pub(crate) server_name: Option<String>,
     pub(crate) hello_bytes: Option<u32>,
-    pub(crate) exchanges: Option<Box<Exchanges>>,
+    pub(crate) exchanges: Exchanges,
     pub(crate) findings: Vec<RuleCount>,
     /// Its TLS was opened.
     pub(crate) decrypted: bool,
@@ -56,6 +57,12 @@ pub(crate) struct Flow {
     pub(crate) to_it: u32,
     /// The station that they went to before, without an answer.
     pub(crate) in_vain: Option<Mac>,
+}
+
+impl Keyed for Flow {
+    fn key(&self) -> &FlowKey {
+        &self.key
+    }
 }
 
 /// What the flow is above IP.
@@ -88,8 +95,8 @@ impl Spare {
     }
 
     /// The flow is over.
-    pub(crate) fn keep(&mut self, body: Body) {
-        if let Body::Tcp(mut body) = body
+    pub(crate) fn keep(&mut self, body: &mut Body) {
+        if let Body::Tcp(mut body) = std::mem::replace(body, Body::Plain)
             && self.0.len() < MOST_SPARE
         {
             *body = TcpBody::default();
@@ -148,7 +155,7 @@ impl Flow {
             app: None,
             server_name: None,
             hello_bytes: None,
-            exchanges: None,
+            exchanges: Exchanges::default(),
             findings: Vec::new(),
             decrypted: false,
             looped: false,
@@ -267,6 +274,9 @@ impl TcpBody {
 
     /// The flow is over: what waited comes out.
     pub(crate) fn flush(&mut self, when: (Stamp, PacketNo), server_port: u16, room: &mut Room, sink: &mut Sink) {
+        if !self.streams.client.waits() && !self.streams.server.waits() {
+            return;
+        }
         let below = self.below(server_port);
         for from in [Side::Client, Side::Server] {
             let stream = self.streams.of_mut(from);
@@ -300,5 +310,18 @@ fn tell(talk: &mut Talk, from: Side, piece: Piece<'_>, wanted: bool, below: &Bel
         }
         Piece::Bytes(..) => {}
         Piece::Cut(_, missing, ..) | Piece::Gap(missing) => talk.gap(from, missing, sink),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Thousands are followed at once, and every packet brings one of them back from memory.
+    #[test]
+    fn a_connection_in_which_nothing_happens_takes_few_lines_of_a_cache() {
+        let lines = |bytes: usize| bytes.div_ceil(64);
+        let (flow, body) = (lines(size_of::<Flow>()), lines(size_of::<TcpBody>()));
+        assert!(flow <= 6 && body <= 14, "{flow} and {body} lines: what seldom happens belongs apart");
     }
 }

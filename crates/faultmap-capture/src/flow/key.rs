@@ -76,7 +76,11 @@ impl FlowKey {
     /// The key of a packet from `from` to `to`, and whether `from` is its lower end.
     #[must_use]
     pub fn of(from: SocketAddr, to: SocketAddr, protocol: Protocol, realm: u32) -> (Self, bool) {
-        let low_sends = from <= to;
+        let low_sends = match (from, to) {
+            // As the general case has it, and most packets take: address before port.
+            (SocketAddr::V4(from), SocketAddr::V4(to)) => (from.ip().to_bits(), from.port()) <= (to.ip().to_bits(), to.port()),
+            _ => from <= to,
+        };
         let (low, high) = if low_sends { (from, to) } else { (to, from) };
         (Self { low, high, protocol, realm }, low_sends)
     }

@@ -124,6 +124,11 @@ impl Stream {
         }
     }
 
+    /// Bytes wait for others before them.
+    pub(crate) fn waits(&self) -> bool {
+        !self.waiting.is_empty()
+    }
+
     /// Every byte before the FIN that ends at `end` came out.
     pub(crate) fn has_all_before(&self, end: i64) -> bool {
         self.waiting.is_empty() && self.next.is_some_and(|next| next.saturating_add(1) >= end)

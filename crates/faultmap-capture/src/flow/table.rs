@@ -38,16 +38,21 @@ impl Class {
     }
 }
 
-/// A key that hashes fast; outsiders cannot choose collisions, for the hash is seeded.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-struct Key {
+/// What has a key by which it is found.
+pub(crate) trait Keyed {
+    fn key(&self) -> &FlowKey;
+}
+
+/// What of a key is hashed.
+#[derive(Hash)]
+struct Bits {
     low: u128,
     high: u128,
     ports: u32,
     rest: u64,
 }
 
-impl Key {
+impl Bits {
     fn of(key: &FlowKey) -> Self {
         let bits = |end: SocketAddr| match end.ip() {
             IpAddr::V4(v4) => u128::from(u32::from(v4)),
@@ -69,11 +74,18 @@ impl Key {
     }
 }
 
+/// Memory of a flow. When the flow is over it stays until another one takes its place.
 struct Slot<T> {
-    key: Key,
-    value: Option<T>,
+    used: bool,
+    value: T,
     /// Another key under which it is found.
-    alias: Option<Box<Key>>,
+    alias: Option<Box<FlowKey>>,
+}
+
+impl<T: Keyed> Slot<T> {
+    fn is_of(&self, key: &FlowKey) -> bool {
+        self.used && (self.value.key() == key || self.alias.as_deref() == Some(key))
+    }
 }
 
 /// The place of a flow among those of its class. Kept apart from the flows: each packet changes the links of three neighbours, which would else have to
@@ -92,7 +104,7 @@ struct Ends {
     newest: u32,
 }
 
-/// Where the flow of a key is. The keys themselves stand beside the flows, which are looked at next in any case; so all places of ten thousand flows stay
+/// Where the flow of a key is. The keys themselves stand in the flows, which are looked at next in any case; so all places of ten thousand flows stay
 /// in the processor's cache.
 #[derive(Clone, Copy)]
 struct Place {
@@ -118,7 +130,7 @@ pub(crate) struct Table<T> {
     counts: [usize; 4],
 }
 
-impl<T> Table<T> {
+impl<T: Keyed> Table<T> {
     pub(crate) fn new() -> Self {
         let lists = [Ends { oldest: NONE, newest: NONE }; 4];
         Self {
@@ -142,16 +154,18 @@ impl<T> Table<T> {
     }
 
     pub(crate) fn find(&self, key: &FlowKey) -> Option<u32> {
-        self.find_key(&Key::of(key))
+        let wanted = self.place(key, NONE);
+        let is = |place: &Place| place.hash == wanted.hash && self.slots.get(place.at as usize).is_some_and(|slot| slot.is_of(key));
+        self.index.find(wanted.spread(), is).map(|place| place.at)
     }
 
     pub(crate) fn get_mut(&mut self, at: u32) -> Option<&mut T> {
-        self.slots.get_mut(at as usize)?.value.as_mut()
+        self.slots.get_mut(at as usize).filter(|slot| slot.used).map(|slot| &mut slot.value)
     }
 
-    pub(crate) fn insert(&mut self, key: &FlowKey, value: T, class: Class, now: Stamp) -> u32 {
-        let key = Key::of(key);
-        let slot = Slot { value: Some(value), key, alias: None };
+    pub(crate) fn insert(&mut self, value: T, class: Class, now: Stamp) -> u32 {
+        let key = *value.key();
+        let slot = Slot { value, used: true, alias: None };
         let at = match self.free.pop() {
             Some(at) => {
                 if let Some(place) = self.slots.get_mut(at as usize) {
@@ -172,18 +186,17 @@ impl<T> Table<T> {
 
     /// The flow is found under `key`, too.
     pub(crate) fn alias(&mut self, at: u32, key: &FlowKey) {
-        let key = Key::of(key);
-        if self.find_key(&key).is_some() {
+        if self.find(key).is_some() {
             return;
         }
-        let Some(slot) = self.slots.get_mut(at as usize).filter(|slot| slot.alias.is_none() && slot.value.is_some()) else { return };
-        slot.alias = Some(Box::new(key));
-        self.note(&key, at);
+        let Some(slot) = self.slots.get_mut(at as usize).filter(|slot| slot.alias.is_none() && slot.used) else { return };
+        slot.alias = Some(Box::new(*key));
+        self.note(key, at);
     }
 
     /// All of them, in no order.
     pub(crate) fn iter(&self) -> impl Iterator<Item = &T> {
-        self.slots.iter().filter_map(|slot| slot.value.as_ref())
+        self.slots.iter().filter(|slot| slot.used).map(|slot| &slot.value)
     }
 
     /// The flow spoke.
@@ -205,51 +218,39 @@ impl<T> Table<T> {
         self.links.get(at as usize).map(|link| (at, link.touched))
     }
 
-    pub(crate) fn remove(&mut self, at: u32) -> Option<T> {
-        self.slots.get(at as usize)?.value.as_ref()?;
+    /// The flow is over: nothing leads to it any more. Its last sight, before another one takes its place.
+    pub(crate) fn remove(&mut self, at: u32) -> Option<&mut T> {
+        let slot = self.slots.get_mut(at as usize).filter(|slot| slot.used)?;
+        slot.used = false;
+        let (key, alias) = (*slot.value.key(), slot.alias.take());
         self.unlink(at);
-        let slot = self.slots.get_mut(at as usize)?;
-        let value = slot.value.take()?;
-        let (key, alias) = (slot.key, slot.alias.take());
         self.forget(&key, at);
         if let Some(alias) = alias {
             self.forget(&alias, at);
         }
         self.free.push(at);
-        Some(value)
+        self.slots.get_mut(at as usize).map(|slot| &mut slot.value)
     }
 
-    /// All that are left, in no order.
-    pub(crate) fn drain(&mut self) -> Vec<T> {
-        self.index.clear();
-        self.lists = [Ends { oldest: NONE, newest: NONE }; 4];
-        self.free.clear();
-        self.counts = [0; 4];
-        self.links.clear();
-        std::mem::take(&mut self.slots).into_iter().filter_map(|slot| slot.value).collect()
+    /// Those that are left at the end, in the order of `by`.
+    pub(crate) fn drain<K: Ord>(&mut self, by: impl Fn(&T) -> K) -> impl Iterator<Item = &mut T> {
+        let mut left: Vec<&mut T> = self.slots.iter_mut().filter(|slot| slot.used).map(|slot| &mut slot.value).collect();
+        left.sort_by_cached_key(|value| by(value));
+        left.into_iter()
     }
 
-    fn place(&self, key: &Key, at: u32) -> Place {
-        Place { hash: self.seed.hash_one(key) as u32, at }
-    }
-
-    fn find_key(&self, key: &Key) -> Option<u32> {
-        let wanted = self.place(key, NONE);
-        let is = |place: &Place| {
-            let slot = self.slots.get(place.at as usize).filter(|_| place.hash == wanted.hash);
-            slot.is_some_and(|slot| slot.key == *key || slot.alias.as_ref().is_some_and(|alias| **alias == *key))
-        };
-        self.index.find(wanted.spread(), is).map(|place| place.at)
+    fn place(&self, key: &FlowKey, at: u32) -> Place {
+        Place { hash: self.seed.hash_one(Bits::of(key)) as u32, at }
     }
 
     /// The key leads to `at`.
-    fn note(&mut self, key: &Key, at: u32) {
+    fn note(&mut self, key: &FlowKey, at: u32) {
         let place = self.place(key, at);
         self.index.insert_unique(place.spread(), place, |place| place.spread());
     }
 
     /// The key leads nowhere.
-    fn forget(&mut self, key: &Key, at: u32) {
+    fn forget(&mut self, key: &FlowKey, at: u32) {
         let place = self.place(key, at);
         if let Ok(entry) = self.index.find_entry(place.spread(), |other| other.at == at && other.hash == place.hash) {
             entry.remove();
@@ -287,6 +288,12 @@ impl<T> Table<T> {
 mod tests {
     use super::*;
 
+    impl Keyed for (FlowKey, char) {
+        fn key(&self) -> &FlowKey {
+            &self.0
+        }
+    }
+
     fn key(port: u16) -> FlowKey {
         let end = |port| SocketAddr::new(IpAddr::from([10, 0, 0, 1]), port);
         FlowKey::of(end(port), end(80), Protocol::Tcp, 0).0
@@ -295,18 +302,18 @@ mod tests {
     #[test]
     fn the_longest_silent_flow_of_a_class_goes_first() {
         let mut table = Table::new();
-        let a = table.insert(&key(1), 'a', Class::Attempt, Stamp(1));
-        let b = table.insert(&key(2), 'b', Class::Attempt, Stamp(2));
+        let a = table.insert((key(1), 'a'), Class::Attempt, Stamp(1));
+        let b = table.insert((key(2), 'b'), Class::Attempt, Stamp(2));
         table.touch(a, Class::Attempt, Stamp(3));
         assert_eq!(table.oldest(Class::Attempt), Some((b, Stamp(2))));
         table.touch(b, Class::Connection, Stamp(4));
         assert_eq!(table.oldest(Class::Attempt), Some((a, Stamp(3))));
         assert_eq!(table.oldest(Class::Connection), Some((b, Stamp(4))));
-        assert_eq!(table.remove(a), Some('a'));
+        assert_eq!(table.remove(a).map(|value| value.1), Some('a'));
         assert_eq!((table.find(&key(1)), table.find(&key(2)), table.len()), (None, Some(b), 1));
         assert_eq!(table.oldest(Class::Attempt), None);
-        let c = table.insert(&key(3), 'c', Class::Attempt, Stamp(5));
+        let c = table.insert((key(3), 'c'), Class::Attempt, Stamp(5));
         assert_eq!(c, a, "slots are used again");
-        assert_eq!(table.drain().len(), 2);
+        assert_eq!(table.drain(|value| value.1).map(|value| value.1).collect::<String>(), "bc");
     }
 }

@@ -39,11 +39,10 @@ impl Tcp {
         if segment.from == Side::Server && self.question_acked_ms.is_none() && self.question_end > 0 && ack >= self.question_end {
             self.question_acked_ms = Some(segment.at.ms_since(self.question_at));
         }
-        if self.after_idle.is_some_and(|idle| idle.side != segment.from && ack >= idle.end) {
+        if self.after_idle.as_ref().is_some_and(|idle| idle.side != segment.from && ack >= idle.end) {
             self.after_idle = None;
         }
-        if let Some(pause) = self.after_pause.filter(|pause| pause.side != segment.from && ack >= pause.end) {
-            self.after_pause = None;
+        if let Some(pause) = self.after_pause.take_if(|pause| pause.side != segment.from && ack >= pause.end) {
             self.survived_ms = self.survived_ms.max(pause.idle_ms);
         }
         mark
@@ -55,7 +54,8 @@ impl Tcp {
         let half = self.halves.of_mut(side);
         half.count(again.mark, false);
         half.count(Mark::SpuriousRetransmit, true);
-        half.stats.lost_after = half.stats.lost_after.saturating_sub(1);
+        let counts = &mut half.trouble_mut().counts;
+        counts.lost_after = counts.lost_after.saturating_sub(1);
         if let Some(sign) = sign_of(again.mark) {
             self.tallies.take_back(sign, side, again.packet);
         }
@@ -66,8 +66,9 @@ impl Tcp {
     fn needless_by_d_sack(&mut self, segment: &Segment<'_>, ack: i64) {
         let Some((start, end)) = d_sack(self.halves.of(segment.from.other()), segment, ack) else { return };
         let (receiver, sender) = self.pair(segment.from);
-        receiver.stats.d_sacks = receiver.stats.d_sacks.saturating_add(1);
-        let needless = sender.take_needless(start, end);
+        let counts = &mut receiver.trouble_mut().counts;
+        counts.d_sacks = counts.d_sacks.saturating_add(1);
+        let needless = sender.trouble.as_mut().and_then(|trouble| trouble.take_needless(start, end));
         self.needless(segment.from.other(), needless);
     }
 
@@ -80,9 +81,10 @@ impl Tcp {
         if !pure || !same || keep_alive || sender.una != Some(ack) || ack >= sender.nxt || !sender.seen {
             return Mark::Plain;
         }
-        receiver.dup_run = receiver.dup_run.saturating_add(1);
-        receiver.asked_at = segment.at;
-        receiver.stats.dup_acks = receiver.stats.dup_acks.saturating_add(1);
+        let trouble = receiver.trouble_mut();
+        trouble.dup_run = trouble.dup_run.saturating_add(1);
+        trouble.asked_at = segment.at;
+        trouble.counts.dup_acks = trouble.counts.dup_acks.saturating_add(1);
         self.tallies.add(Sign::DupAck, segment.from, segment.no, segment.at);
         Mark::DupAck
     }
@@ -106,7 +108,7 @@ fn beyond_what_was_seen(receiver: &mut Half, sender: &mut Half, ack: i64, segmen
         // Of that side nothing was captured yet: it has no gap, it is not there.
         receiver.acks_moved |= ack > sender.nxt;
         sender.nxt = ack;
-    } else if sender.probed && ack == sender.nxt + 1 {
+    } else if sender.trouble().probed && ack == sender.nxt + 1 {
         sender.nxt = ack;
     } else {
         sender.skip_to(ack, segment, true);
@@ -116,22 +118,18 @@ fn beyond_what_was_seen(receiver: &mut Half, sender: &mut Half, ack: i64, segmen
 /// New bytes are acknowledged. Gives a retransmission that was needless.
 fn progress(receiver: &mut Half, sender: &mut Half, ack: i64, segment: &Segment<'_>) -> Option<Again> {
     sender.una = Some(ack);
-    sender.timeouts_in_a_row = 0;
     sender.largest_acked = sender.largest_acked.max(std::mem::take(&mut sender.largest_sent));
-    sender.stuck_len = 0;
-    sender.probed = false;
+    if let Some(trouble) = &mut receiver.trouble {
+        trouble.dup_run = 0;
+    }
+    let trouble = sender.trouble.as_mut()?;
+    (trouble.timeouts_in_a_row, trouble.stuck_len, trouble.probed) = (0, 0, false);
     // What is acknowledged without being sent again was taken.
-    let taken = sender.doubtful.len();
-    sender.doubtful.retain(|doubtful| doubtful.end > ack);
-    sender.checksums.offloaded = sender.checksums.offloaded.saturating_add((taken - sender.doubtful.len()) as u32);
-    receiver.dup_run = 0;
-    if !sender.holes.is_empty() {
-        sender.holes.acked(i64::MIN, ack, segment.at);
-    }
-    if sender.recent.is_empty() {
-        return None;
-    }
-    sender.take_outrun(ack, segment.options.times.map(|(_, echo)| echo))
+    let taken = trouble.doubtful.len();
+    trouble.doubtful.retain(|doubtful| doubtful.end > ack);
+    sender.checksums.offloaded = sender.checksums.offloaded.saturating_add((taken - trouble.doubtful.len()) as u32);
+    trouble.holes.acked(i64::MIN, ack, segment.at);
+    trouble.take_outrun(ack, segment.options.times.map(|(_, echo)| echo))
 }
 
 /// Reads the SACK blocks; whether they tell anything new.
@@ -154,10 +152,12 @@ fn sacks(receiver: &mut Half, sender: &mut Half, ack: i64, segment: &Segment<'_>
             sender.sacked_top = end;
             fresh = true;
         }
-        sender.holes.acked(start, end, segment.at);
+        if let Some(trouble) = &mut sender.trouble {
+            trouble.holes.acked(start, end, segment.at);
+        }
     }
     if fresh {
-        receiver.asked_at = segment.at;
+        receiver.trouble_mut().asked_at = segment.at;
     }
     fresh
 }

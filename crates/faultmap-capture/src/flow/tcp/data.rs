@@ -47,7 +47,7 @@ impl Tcp {
             return (Mark::Plain, Some(start));
         }
         half.data_segments += u64::from(segment.len > 0);
-        half.stats.largest_payload = half.stats.largest_payload.max(segment.len);
+        half.largest_payload = half.largest_payload.max(segment.len);
         if segment.len > 0 && end > half.nxt {
             half.last_news = Some(segment.at);
         }
@@ -55,10 +55,10 @@ impl Tcp {
         let (half, _) = self.pair(segment.from);
         if fin && half.fin_end.is_none() {
             half.fin_end = Some(end);
-            half.stats.fin = Some(Seen::new(segment.no, segment.at));
+            half.fin = Some(Seen::new(segment.no, segment.at));
         }
         half.last_sent = segment.at;
-        half.stats.most_in_flight = half.stats.most_in_flight.max(half.in_flight().unsigned_abs());
+        half.most_in_flight = half.most_in_flight.max(half.in_flight().unsigned_abs());
         self.last_data = segment.at;
         (mark, Some(start))
     }
@@ -74,7 +74,8 @@ impl Tcp {
         half.largest_sent = half.largest_sent.max(segment.len);
         let fills = segment.len > 0 && half.una.zip(peer.window_bytes(half)).is_some_and(|(una, window)| end == una + window);
         if fills {
-            half.stats.window_full = half.stats.window_full.saturating_add(1);
+            let counts = &mut half.trouble_mut().counts;
+            counts.window_full = counts.window_full.saturating_add(1);
             self.tallies.add(Sign::WindowFull, segment.from, segment.no, segment.at);
         }
         if segment.len > 0 {
@@ -99,19 +100,19 @@ impl Tcp {
         }
         let idle = || AfterIdle { side: segment.from, idle_ms: idle_ns as f64 / 1e6, seen: Seen::new(segment.no, segment.at), end };
         if idle_ns >= IDLE_NS {
-            self.after_idle = Some(idle());
+            self.after_idle = Some(Box::new(idle()));
         }
         if idle_ns >= PAUSE_NS && self.after_pause.is_none() {
-            self.after_pause = Some(idle());
+            self.after_pause = Some(Box::new(idle()));
         }
     }
 
     /// Bytes of which at least the first belongs before what was seen last.
     fn again(&mut self, segment: &Segment<'_>, start: i64, end: i64) -> Mark {
         let rtt_ms = self.rtt_ms();
-        let sack = self.halves.client.stats.sack && self.halves.server.stats.sack;
+        let sack = self.halves.client.sack && self.halves.server.sack;
         let (half, peer) = self.pair(segment.from);
-        let filled = if half.holes.is_empty() { None } else { half.holes.fill(start, end) };
+        let filled = half.trouble.as_mut().and_then(|trouble| trouble.holes.fill(start, end));
         let until = half.nxt;
         half.nxt = half.nxt.max(end);
         let fin_only = segment.len == 0;
@@ -119,12 +120,14 @@ impl Tcp {
             // The ACK was captured before the bytes.
             Some((hole, _)) if hole.acked.is_some() => return Mark::Plain,
             Some((hole, _)) if came_late(segment, &hole, peer, rtt_ms) => {
-                half.stats.out_of_order = half.stats.out_of_order.saturating_add(1);
+                let counts = &mut half.trouble_mut().counts;
+                counts.out_of_order = counts.out_of_order.saturating_add(1);
                 self.tallies.add(Sign::OutOfOrder, segment.from, segment.no, segment.at);
                 return Mark::OutOfOrder;
             }
             Some(_) => {
-                half.stats.lost_before = half.stats.lost_before.saturating_add(1);
+                let counts = &mut half.trouble_mut().counts;
+                counts.lost_before = counts.lost_before.saturating_add(1);
                 kind(half, peer, segment, start, rtt_ms)
             }
             None if half.una.is_some_and(|una| end <= una) => Mark::SpuriousRetransmit,
@@ -132,8 +135,9 @@ impl Tcp {
             None if half.una.is_none() && start < 0 => return Mark::Plain,
             None if fin_only => Mark::FinAgain,
             None => {
-                half.stats.lost_after = half.stats.lost_after.saturating_add(1);
-                let tail = end >= until && half.timeouts_in_a_row == 0 && sack;
+                let trouble = half.trouble_mut();
+                trouble.counts.lost_after = trouble.counts.lost_after.saturating_add(1);
+                let tail = end >= until && trouble.timeouts_in_a_row == 0 && sack;
                 let quiet_ms = segment.at.ms_since(half.last_sent.max(peer.last_ack_at));
                 match kind(half, peer, segment, start, rtt_ms) {
                     Mark::TimeoutRetransmit if tail && quiet_ms < 2.0 * rtt_ms + PROBE_SLACK_MS => Mark::TailProbe,
@@ -154,23 +158,24 @@ impl Tcp {
 
 impl Half {
     fn sent_again(&mut self, segment: &Segment<'_>, start: i64, end: i64, mark: Mark, went_by_before: bool) {
-        self.timeouts_in_a_row = match mark {
+        let first_unacked = self.una == Some(start);
+        let trouble = self.trouble_mut();
+        trouble.timeouts_in_a_row = match mark {
             Mark::FastRetransmit => 0,
-            _ if self.again_at == start => self.timeouts_in_a_row.saturating_add(1),
+            _ if trouble.again_at == start => trouble.timeouts_in_a_row.saturating_add(1),
             _ => 1,
         };
-        self.again_at = start;
-        if self.timeouts_in_a_row >= 1 && segment.len >= LARGE {
-            if self.stuck_len == 0 {
-                self.stuck_since = segment.at;
+        trouble.again_at = start;
+        if trouble.timeouts_in_a_row >= 1 && segment.len >= LARGE {
+            if trouble.stuck_len == 0 {
+                trouble.stuck_since = segment.at;
             }
-            self.stuck_len = segment.len;
-            self.stuck_df = segment.dont_fragment;
+            trouble.stuck_len = segment.len;
+            trouble.stuck_df = segment.dont_fragment;
         }
         if went_by_before {
             let clock = segment.options.times.map(|(value, _)| value);
-            let first_unacked = self.una == Some(start);
-            self.remember(Again { start, end, clock, mark, first_unacked, packet: segment.no, at: segment.at });
+            trouble.remember(Again { start, end, clock, mark, first_unacked, packet: segment.no, at: segment.at });
         }
     }
 }
@@ -183,13 +188,16 @@ fn no_news(half: &mut Half, peer: &Half, segment: &Segment<'_>, start: i64) -> O
     let one_back = start == half.nxt - 1;
     // Linux probes a closed window with the last byte that was acknowledged and no payload (tcp_write_wakeup).
     if peer.window == Some(0) && peer.seen && (one_back || (start == half.nxt && segment.len == 1)) {
-        half.probed = start == half.nxt;
-        half.stats.window_probes = half.stats.window_probes.saturating_add(1);
+        let probed = start == half.nxt;
+        let trouble = half.trouble_mut();
+        trouble.probed = probed;
+        trouble.counts.window_probes = trouble.counts.window_probes.saturating_add(1);
         return Some(Mark::WindowProbe);
     }
     if one_back && half.all_acked() && peer.window != Some(0) {
-        half.stats.keep_alives = half.stats.keep_alives.saturating_add(1);
-        half.keep_alives_open = half.keep_alives_open.saturating_add(1);
+        let trouble = half.trouble_mut();
+        trouble.counts.keep_alives = trouble.counts.keep_alives.saturating_add(1);
+        trouble.keep_alives_open = trouble.keep_alives_open.saturating_add(1);
         return Some(Mark::KeepAlive);
     }
     None
@@ -198,12 +206,12 @@ fn no_news(half: &mut Half, peer: &Half, segment: &Segment<'_>, start: i64) -> O
 /// What fills a hole was sent in its time and came in another order.
 fn came_late(segment: &Segment<'_>, hole: &Hole, peer: &Half, rtt_ms: f64) -> bool {
     let soon = segment.at.ms_since(hole.noticed) <= rtt_ms.clamp(LEAST_DISORDER_MS, super::USUAL_RTT_MS);
-    sent_before(segment, hole).unwrap_or(soon && peer.dup_run < 3)
+    sent_before(segment, hole).unwrap_or(soon && peer.trouble().dup_run < 3)
 }
 
 /// What made the sender send again: the receiver asked for it, or the timer ran out.
 fn kind(half: &Half, peer: &Half, segment: &Segment<'_>, start: i64, rtt_ms: f64) -> Mark {
-    let asked = peer.dup_run >= 2 || half.sacked_top > start;
-    let soon = segment.at.ms_since(peer.asked_at) <= rtt_ms + ANSWER_SLACK_MS;
+    let asked = peer.trouble().dup_run >= 2 || half.sacked_top > start;
+    let soon = segment.at.ms_since(peer.trouble().asked_at) <= rtt_ms + ANSWER_SLACK_MS;
     if asked && soon { Mark::FastRetransmit } else { Mark::TimeoutRetransmit }
 }

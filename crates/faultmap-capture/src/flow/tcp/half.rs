@@ -2,10 +2,11 @@
 //! offsets from its first one, so that they never wrap.
 
 use crate::analysis::Mark;
-use crate::flow::record::TcpSide;
+use crate::flow::record::{Seen, TcpSide};
 use crate::flow::tcp::holes::{Hole, Holes};
 use crate::flow::tcp::segment::{Segment, before};
 use crate::packet::{PacketNo, Stamp};
+use std::sync::LazyLock;
 
 /// A step in sequence numbers beyond which a segment is not taken for one of this connection: the largest window (RFC 7323 §2.3).
 const FURTHEST: i64 = 1 << 30;
@@ -29,7 +30,8 @@ pub(crate) struct Again {
     pub(crate) at: Stamp,
 }
 
-/// One direction.
+/// One direction. Small, for thousands are followed at once, and each packet brings one of them back from memory: what few connections go through is
+/// apart, in [`Trouble`].
 #[derive(Debug, Default)]
 pub(crate) struct Half {
     base: u32,
@@ -37,55 +39,77 @@ pub(crate) struct Half {
     /// A segment of this side was seen.
     pub(crate) seen: bool,
     pub(crate) syn_seen: bool,
+    /// Anything but a SYN went by.
+    pub(crate) spoke: bool,
     /// End of the highest byte sent.
     pub(crate) nxt: i64,
     /// First byte not acknowledged; `None` until the peer acknowledged anything.
     pub(crate) una: Option<i64>,
     pub(crate) fin_end: Option<i64>,
-    pub(crate) holes: Holes,
-    pub(crate) recent: Vec<Again>,
+    pub(crate) fin: Option<Seen>,
     /// Highest end that the peer selectively acknowledged.
     pub(crate) sacked_top: i64,
     /// When data of this side last went by.
     pub(crate) last_sent: Stamp,
     /// When bytes of it that were new last went by.
     pub(crate) last_news: Option<Stamp>,
+    /// When anything of this side went by last.
+    pub(crate) last_at: Stamp,
+    /// The largest segment, the largest that was acknowledged, and the largest since the last progress, bytes of payload.
+    pub(crate) largest_payload: u32,
+    pub(crate) largest_acked: u32,
+    pub(crate) largest_sent: u32,
+    pub(crate) data_segments: u64,
+    pub(crate) most_in_flight: u64,
+    pub(crate) ttl: Option<u8>,
+    /// What its SYN said.
+    pub(crate) mss: Option<u16>,
+    pub(crate) window_scale: Option<u8>,
+    pub(crate) sack: bool,
+    pub(crate) timestamps: bool,
+    pub(crate) checksums: ChecksumCounts,
+
+    // As a receiver.
+    pub(crate) window: Option<u16>,
+    pub(crate) last_ack_at: Stamp,
+    /// Its ACKs moved on although nothing of the peer was captured.
+    pub(crate) acks_moved: bool,
+
+    pub(crate) trouble: Option<Box<Trouble>>,
+}
+
+/// What few connections go through: bytes that are missed, doubted, sent again, or wait before a closed window.
+#[derive(Debug, Default)]
+pub(crate) struct Trouble {
+    pub(crate) holes: Holes,
+    pub(crate) recent: Vec<Again>,
     /// Timeouts in a row at `again_at` without progress.
     pub(crate) timeouts_in_a_row: u32,
     pub(crate) again_at: i64,
-    /// The largest segment that was acknowledged, and the one that timed out, bytes of payload; whether the latter may not be fragmented.
-    pub(crate) largest_acked: u32,
+    /// The segment that timed out, bytes of payload; whether it may not be fragmented.
     pub(crate) stuck_len: u32,
     pub(crate) stuck_df: bool,
     /// When that one was first sent again.
     pub(crate) stuck_since: Stamp,
-    /// When anything of this side went by last.
-    pub(crate) last_at: Stamp,
-    /// The largest segment since the last progress.
-    pub(crate) largest_sent: u32,
-    pub(crate) data_segments: u64,
-    pub(crate) ttl: Option<u8>,
     /// Keep-alives that the peer has not answered yet.
     pub(crate) keep_alives_open: u32,
     /// A window probe's byte stands at `nxt`.
     pub(crate) probed: bool,
-    pub(crate) checksums: ChecksumCounts,
     /// Segments with a wrong checksum whose fate is not known yet.
     pub(crate) doubtful: Vec<Doubtful>,
-    /// Anything but a SYN went by.
-    pub(crate) spoke: bool,
 
     // As a receiver.
-    pub(crate) window: Option<u16>,
     pub(crate) dup_run: u32,
     /// When this side last asked for bytes again, by a duplicate ACK or SACK.
     pub(crate) asked_at: Stamp,
-    pub(crate) last_ack_at: Stamp,
     pub(crate) zero_since: Option<Stamp>,
-    /// Its ACKs moved on although nothing of the peer was captured.
-    pub(crate) acks_moved: bool,
-    pub(crate) stats: TcpSide,
+
+    /// The counts of all this.
+    pub(crate) counts: TcpSide,
 }
+
+/// That of a side without any.
+static NONE: LazyLock<Trouble> = LazyLock::new(Trouble::default);
 
 /// Segments by what their checksums say.
 #[derive(Debug, Clone, Copy, Default)]
@@ -104,6 +128,16 @@ pub(crate) struct Doubtful {
 }
 
 impl Half {
+    /// The trouble that it has had so far.
+    pub(crate) fn trouble(&self) -> &Trouble {
+        self.trouble.as_deref().unwrap_or_else(|| &NONE)
+    }
+
+    /// The same, to add to.
+    pub(crate) fn trouble_mut(&mut self) -> &mut Trouble {
+        self.trouble.get_or_insert_default()
+    }
+
     /// The first sequence number is known.
     pub(crate) fn start(&mut self, seq: u32) {
         self.base = seq;
@@ -141,7 +175,7 @@ impl Half {
     /// Its window in bytes, if its scale is known.
     pub(crate) fn window_bytes(&self, peer: &Self) -> Option<i64> {
         let window = i64::from(self.window?);
-        match (self.syn_seen && peer.syn_seen, self.stats.window_scale, peer.stats.window_scale) {
+        match (self.syn_seen && peer.syn_seen, self.window_scale, peer.window_scale) {
             (true, Some(scale), Some(_)) => Some(window << scale.min(14)),
             (true, ..) => Some(window),
             (false, ..) => None,
@@ -159,10 +193,27 @@ impl Half {
             ip_id: if acked { 0 } else { segment.ip_id },
             acked: acked.then_some(segment.at),
         };
-        self.holes.open(hole);
+        self.trouble_mut().holes.open(hole);
         self.nxt = self.nxt.max(to);
     }
 
+    /// Counts a retransmission of some kind, up or down.
+    pub(crate) fn count(&mut self, mark: Mark, up: bool) {
+        let counts = &mut self.trouble_mut().counts.retransmits;
+        let count = match mark {
+            Mark::FastRetransmit => &mut counts.fast,
+            Mark::TimeoutRetransmit => &mut counts.timeout,
+            Mark::TailProbe => &mut counts.probe,
+            Mark::SpuriousRetransmit => &mut counts.spurious,
+            Mark::FinAgain => &mut counts.fin,
+            Mark::SynAgain => &mut counts.syn,
+            _ => return,
+        };
+        *count = if up { count.saturating_add(1) } else { count.saturating_sub(1) };
+    }
+}
+
+impl Trouble {
     /// A segment was sent again.
     pub(crate) fn remember(&mut self, again: Again) {
         if self.recent.len() >= MOST_RECENT {
@@ -188,21 +239,6 @@ impl Half {
         // A D-SACK may still follow for what was acknowledged a moment ago.
         self.recent.retain(|again| again.end > ack || again.clock.is_none());
         needless
-    }
-
-    /// Counts a retransmission of some kind, up or down.
-    pub(crate) fn count(&mut self, mark: Mark, up: bool) {
-        let counts = &mut self.stats.retransmits;
-        let count = match mark {
-            Mark::FastRetransmit => &mut counts.fast,
-            Mark::TimeoutRetransmit => &mut counts.timeout,
-            Mark::TailProbe => &mut counts.probe,
-            Mark::SpuriousRetransmit => &mut counts.spurious,
-            Mark::FinAgain => &mut counts.fin,
-            Mark::SynAgain => &mut counts.syn,
-            _ => return,
-        };
-        *count = if up { count.saturating_add(1) } else { count.saturating_sub(1) };
     }
 }
 

@@ -30,6 +30,7 @@ pub(crate) struct Holes {
 }
 
 impl Holes {
+    #[cfg(test)]
     pub(crate) fn is_empty(&self) -> bool {
         self.list.is_empty()
     }

@@ -20,7 +20,7 @@ use crate::flow::record::{Handshake, LossSide, Pause, PerSide, Reset, Seen, Stat
 use crate::packet::{PacketNo, Stamp};
 use faultmap_wire::TcpFlags;
 use faultmap_wire::dissect::Verdict;
-use half::{Doubtful, Half, MOST_DOUBTFUL};
+use half::{Doubtful, Half, MOST_DOUBTFUL, Trouble};
 use tally::{Sign, Tallies};
 
 /// Silence after which the next data is worth watching: state tables forget idle connections.
@@ -75,14 +75,14 @@ pub(crate) struct Tcp {
     syn_acks_after_ack: u32,
     /// SYNs sent again although a SYN-ACK had gone by.
     syns_after_answer: u32,
-    pub(crate) fast_open_ignored: Option<Seen>,
-    pub(crate) reset: Option<Reset>,
-    pub(crate) at_reset: Option<AtReset>,
+    // What seldom happens is apart, for the sake of its size.
+    pub(crate) fast_open_ignored: Option<Box<Seen>>,
+    reset: Option<Box<(Reset, AtReset)>>,
     /// The RST that refused the SYN.
     pub(crate) refused: bool,
-    after_idle: Option<AfterIdle>,
+    after_idle: Option<Box<AfterIdle>>,
     /// Data after a pause that is not acknowledged yet.
-    after_pause: Option<AfterIdle>,
+    after_pause: Option<Box<AfterIdle>>,
     /// The longest silence after which data was acknowledged.
     survived_ms: f64,
     longest_idle_ms: f64,
@@ -95,7 +95,7 @@ pub(crate) struct Tcp {
     /// The capture makes copies of this connection's packets.
     copied: bool,
     /// A router told the sender to send smaller packets.
-    frag_needed: Option<size::TooBig>,
+    frag_needed: Option<Box<size::TooBig>>,
 }
 
 impl Tcp {
@@ -117,7 +117,9 @@ impl Tcp {
         half.last_at = segment.at;
         half.spoke |= !segment.is(TcpFlags::SYN);
         // Any packet of a side answers the peer's keep-alives.
-        peer.stats.keep_alives_answered = peer.stats.keep_alives_answered.saturating_add(std::mem::take(&mut peer.keep_alives_open));
+        if let Some(Trouble { counts, keep_alives_open, .. }) = peer.trouble.as_deref_mut() {
+            counts.keep_alives_answered = counts.keep_alives_answered.saturating_add(std::mem::take(keep_alives_open));
+        }
         let opened = if segment.is(TcpFlags::SYN) { self.syn(segment) } else { Mark::Plain };
         let acked = if segment.is(TcpFlags::ACK) { self.ack(segment) } else { Mark::Plain };
         let (sent, offset) = self.data(segment, idle_ns);
@@ -145,7 +147,7 @@ impl Tcp {
             return self.copied;
         }
         let start = half.offset(segment.seq);
-        peer.dup_run < 2 && half.sacked_top <= start
+        peer.trouble().dup_run < 2 && half.sacked_top <= start
     }
 
     fn pair(&mut self, of: Side) -> (&mut Half, &mut Half) {
@@ -158,12 +160,12 @@ impl Tcp {
 
     /// Timeouts of a side in a row, without progress.
     pub(crate) fn timeouts_in_a_row(&self, side: Side) -> u32 {
-        self.halves.of(side).timeouts_in_a_row
+        self.halves.of(side).trouble().timeouts_in_a_row
     }
 
     /// Segments that either side sent again.
     pub(crate) fn sent_again(&self) -> u64 {
-        [&self.halves.client, &self.halves.server].iter().map(|half| u64::from(half.stats.retransmits.total())).sum()
+        [&self.halves.client, &self.halves.server].iter().map(|half| u64::from(half.trouble().counts.retransmits.total())).sum()
     }
 
     /// Data went by, one way or the other.
@@ -182,17 +184,19 @@ impl Tcp {
         if !segment.is_plain() {
             return Mark::Plain;
         }
-        match (segment.window, half.zero_since) {
+        match (segment.window, half.trouble().zero_since) {
             (0, None) => {
-                half.zero_since = Some(segment.at);
-                half.stats.zero_windows = half.stats.zero_windows.saturating_add(1);
+                let trouble = half.trouble_mut();
+                trouble.zero_since = Some(segment.at);
+                trouble.counts.zero_windows = trouble.counts.zero_windows.saturating_add(1);
                 self.tallies.add(Sign::ZeroWindow, segment.from, segment.no, segment.at);
                 Mark::ZeroWindow
             }
             (0, Some(_)) => Mark::ZeroWindow,
             (_, Some(since)) => {
-                half.zero_since = None;
-                half.stats.zero_window_ms += segment.at.ms_since(since);
+                let trouble = half.trouble_mut();
+                trouble.zero_since = None;
+                trouble.counts.zero_window_ms += segment.at.ms_since(since);
                 Mark::WindowUpdate
             }
             (_, None) => Mark::Plain,
@@ -217,38 +221,35 @@ impl Tcp {
             return;
         }
         self.refused = refuses && segment.from == Side::Server && !established;
-        self.reset = Some(Reset { by: segment.from, seen: Seen::new(segment.no, segment.at), ttl: segment.ttl, usual_ttl, in_window });
-        let after_idle = self.after_idle.filter(|idle| idle.side != segment.from);
-        self.at_reset = Some(AtReset { question_open, unacked, quiet_ms, closing, after_idle });
+        let reset = Reset { by: segment.from, seen: Seen::new(segment.no, segment.at), ttl: segment.ttl, usual_ttl, in_window };
+        let after_idle = self.after_idle.as_deref().copied().filter(|idle| idle.side != segment.from);
+        self.reset = Some(Box::new((reset, AtReset { question_open, unacked, quiet_ms, closing, after_idle })));
     }
 
     /// The silence before data that never got through, or that was answered by RST without a word of its going before.
     fn died_after(&self) -> Option<Pause> {
-        let pause = self.after_pause?;
+        let pause = self.after_pause.as_ref()?;
         let peer = self.halves.of(pause.side.other());
-        let reset =
-            self.at_reset.zip(self.reset).is_some_and(|(at, reset)| reset.by != pause.side && !at.closing && peer.fin_end.is_none());
-        let sent_again = self.halves.of(pause.side).timeouts_in_a_row >= 2 && peer.fin_end.is_none();
+        let answers = |told: &(Reset, AtReset)| told.0.by != pause.side && !told.1.closing && peer.fin_end.is_none();
+        let reset = self.reset.as_deref().is_some_and(answers);
+        let sent_again = self.timeouts_in_a_row(pause.side) >= 2 && peer.fin_end.is_none();
         (reset || sent_again).then(|| Pause { ms: pause.idle_ms, until: pause.seen.at() })
     }
 
     /// The capture has missed bytes of a side: up to which offset they are gone. Call before each segment, until it says `None`.
     pub(crate) fn settle(&mut self, side: Side, now: Stamp, over: bool) -> Option<i64> {
-        let half = self.halves.of_mut(side);
-        if half.holes.is_empty() {
-            return None;
-        }
-        let hole = if over { half.holes.take_acked() } else { half.holes.take_missed(now) }?;
-        half.stats.gaps = half.stats.gaps.saturating_add(1);
-        half.stats.missing_bytes = half.stats.missing_bytes.saturating_add((hole.end - hole.start).unsigned_abs());
+        let Trouble { holes, counts, .. } = self.halves.of_mut(side).trouble.as_deref_mut()?;
+        let hole = if over { holes.take_acked() } else { holes.take_missed(now) }?;
+        counts.gaps = counts.gaps.saturating_add(1);
+        counts.missing_bytes = counts.missing_bytes.saturating_add((hole.end - hole.start).unsigned_abs());
         self.tallies.add(Sign::Gap, side, hole.packet, hole.noticed);
         Some(hole.end)
     }
 
     /// One direction is all there is: what is missing in it is the capture's.
     pub(crate) fn abandon(&mut self, at: Stamp) {
-        for half in [&mut self.halves.client, &mut self.halves.server] {
-            half.holes.acked(i64::MIN, i64::MAX, at);
+        for trouble in [&mut self.halves.client, &mut self.halves.server].into_iter().filter_map(|half| half.trouble.as_mut()) {
+            trouble.holes.acked(i64::MIN, i64::MAX, at);
         }
     }
 
@@ -258,14 +259,20 @@ impl Tcp {
         tally.cited.packets.first().map(|packet| (PacketNo(*packet), tally.first))
     }
 
-    /// What a side did.
-    pub(crate) fn stats(&self, side: Side) -> &TcpSide {
-        &self.halves.of(side).stats
+    /// Bytes of a side that the capture missed, and in how many holes.
+    pub(crate) fn missed(&self, side: Side) -> (u64, u32) {
+        let counts = &self.halves.of(side).trouble().counts;
+        (counts.missing_bytes, counts.gaps)
+    }
+
+    /// The first RST.
+    pub(crate) fn reset(&self) -> Option<Reset> {
+        self.reset.as_ref().map(|told| told.0)
     }
 
     /// Who said FIN first.
     pub(crate) fn first_fin(&self) -> Option<Side> {
-        match (self.halves.client.stats.fin, self.halves.server.stats.fin) {
+        match (self.halves.client.fin, self.halves.server.fin) {
             (Some(client), Some(server)) => Some(if client.packet <= server.packet { Side::Client } else { Side::Server }),
             (Some(_), None) => Some(Side::Client),
             (None, Some(_)) => Some(Side::Server),
@@ -275,19 +282,19 @@ impl Tcp {
 
     /// When the end began: the first FIN or RST, else the last packet.
     pub(crate) fn last_word(&self) -> Stamp {
-        let fin = self.first_fin().and_then(|side| self.halves.of(side).stats.fin);
-        let ends = [fin.map(|fin| fin.at()), self.reset.map(|reset| reset.seen.at())];
+        let fin = self.first_fin().and_then(|side| self.halves.of(side).fin);
+        let ends = [fin.map(|fin| fin.at()), self.reset().map(|reset| reset.seen.at())];
         ends.into_iter().flatten().min().or(self.last).unwrap_or_default()
     }
 
     /// What the checksum of a segment says. Call before [`Tcp::segment`].
     pub(crate) fn checksum(&mut self, segment: &Segment<'_>, verdict: Verdict) {
         let half = self.halves.of_mut(segment.from);
-        if !half.doubtful.is_empty() && segment.len > 0 {
-            let start = half.offset(segment.seq);
+        let start = half.offset(segment.seq);
+        if let Some(Trouble { doubtful, counts, .. }) = half.trouble.as_deref_mut().filter(|_| segment.len > 0) {
             let again = |doubtful: &Doubtful| doubtful.start < start + i64::from(segment.len) && start < doubtful.end;
-            for dropped in half.doubtful.extract_if(.., |doubtful| again(doubtful)) {
-                half.stats.bad_checksums = half.stats.bad_checksums.saturating_add(1);
+            for dropped in doubtful.extract_if(.., |doubtful| again(doubtful)) {
+                counts.bad_checksums = counts.bad_checksums.saturating_add(1);
                 self.tallies.add(Sign::BadChecksum, segment.from, dropped.packet, dropped.at);
             }
         }
@@ -296,10 +303,9 @@ impl Tcp {
             Verdict::Good => half.checksums.good = half.checksums.good.saturating_add(1),
             Verdict::Offloaded => half.checksums.offloaded = half.checksums.offloaded.saturating_add(1),
             Verdict::Bad if segment.len > 0 || !half.seen => {
-                let start = half.offset(segment.seq);
                 let doubtful = Doubtful { start, end: start + i64::from(segment.len), packet: segment.no, at: segment.at };
-                if half.doubtful.len() < MOST_DOUBTFUL && half.plausible(start) {
-                    half.doubtful.push(doubtful);
+                if half.trouble().doubtful.len() < MOST_DOUBTFUL && half.plausible(start) {
+                    half.trouble_mut().doubtful.push(doubtful);
                 }
             }
             Verdict::Bad | Verdict::Unknown | Verdict::None => {}
@@ -311,7 +317,8 @@ impl Tcp {
         for side in [Side::Client, Side::Server] {
             let half = self.halves.of_mut(side);
             if half.una.is_none_or(|una| una == 0) && !self.halves.of(side.other()).seen {
-                for doubtful in std::mem::take(&mut self.halves.of_mut(side).doubtful) {
+                let doubtful = self.halves.of_mut(side).trouble.as_mut().map(|trouble| std::mem::take(&mut trouble.doubtful));
+                for doubtful in doubtful.unwrap_or_default() {
                     self.tallies.add(Sign::BadChecksum, side, doubtful.packet, doubtful.at);
                 }
             }
@@ -328,6 +335,14 @@ impl Tcp {
         let (client, server) = (&self.halves.client, &self.halves.server);
         (client.seen && server.seen && !(client.syn_seen && !server.syn_seen && server.data_segments == 0))
             || (client.acks_moved || server.acks_moved)
+    }
+
+    /// Opened in order, and nothing in it that any rule of `report` speaks of.
+    pub(crate) fn is_uneventful(&self) -> bool {
+        let Self { halves: PerSide { client, server }, handshake, .. } = self;
+        let opened = handshake.syn.is_none() || handshake.ack.is_some();
+        let troubled = client.trouble.is_some() || server.trouble.is_some() || !self.tallies.is_empty();
+        opened && !troubled && self.reset.is_none() && self.fast_open_ignored.is_none()
     }
 
     /// Nothing more is expected: reset, or closed from both sides.
@@ -370,7 +385,7 @@ impl Tcp {
     /// One direction only was captured, although the other was there: its ACKs moved, or data flowed on without being sent again.
     pub(crate) fn one_sided(&self) -> Option<Side> {
         let only = |half: &Half, other: &Half| {
-            let flowed = half.data_segments >= 4 && half.stats.retransmits.total() == 0;
+            let flowed = half.data_segments >= 4 && half.trouble().counts.retransmits.total() == 0;
             // After its SYN a side says more only if it was answered.
             let went_on = half.syn_seen && half.spoke;
             half.seen && !other.seen && self.reset.is_none() && (half.acks_moved || flowed || went_on)
@@ -387,7 +402,7 @@ impl Tcp {
     pub(crate) fn state(&self) -> State {
         let (client, server) = (&self.halves.client, &self.halves.server);
         let fins = (client.fin_end.is_some(), server.fin_end.is_some());
-        let by = self.reset.map(|reset| reset.by);
+        let by = self.reset().map(|reset| reset.by);
         if self.is_midstream() {
             return State::Oth;
         }
@@ -422,7 +437,7 @@ impl Tcp {
     /// How it ended, for the conversation in it; `cut` if the capture or a bound ended it.
     pub(crate) fn end(&self, cut: bool) -> End {
         let fins = (self.halves.client.fin_end.is_some(), self.halves.server.fin_end.is_some());
-        match (self.reset, fins) {
+        match (self.reset(), fins) {
             (_, (true, true)) => End::Closed,
             (Some(reset), _) => End::Reset(reset.by),
             (None, (true, false)) => End::HalfClosed(Side::Client),
@@ -435,13 +450,24 @@ impl Tcp {
     /// What it went through.
     pub(crate) fn record(&self, now: Stamp) -> TcpRecord {
         let side = |half: &Half| {
-            let mut stats = half.stats;
-            (stats.ttl, stats.unchecked) = (half.ttl, half.checksums.offloaded);
-            stats.largest_acked = half.largest_acked;
-            stats.stuck_payload = half.is_stuck_at_its_largest().then_some(half.stuck_len);
-            stats.zero_window_at_end = half.zero_since.is_some();
-            stats.zero_window_ms += half.zero_since.map_or(0.0, |since| self.last.unwrap_or(now).ms_since(since));
-            stats
+            let Trouble { counts, zero_since, stuck_len, .. } = half.trouble();
+            let closed_ms = zero_since.map_or(0.0, |since| self.last.unwrap_or(now).ms_since(since));
+            TcpSide {
+                zero_window_ms: counts.zero_window_ms + closed_ms,
+                zero_window_at_end: zero_since.is_some(),
+                most_in_flight: half.most_in_flight,
+                fin: half.fin,
+                largest_payload: half.largest_payload,
+                largest_acked: half.largest_acked,
+                stuck_payload: half.is_stuck_at_its_largest().then_some(*stuck_len),
+                unchecked: half.checksums.offloaded,
+                ttl: half.ttl,
+                mss: half.mss,
+                window_scale: half.window_scale,
+                sack: half.sack,
+                timestamps: half.timestamps,
+                ..*counts
+            }
         };
         let sides = PerSide { client: side(&self.halves.client), server: side(&self.halves.server) };
         let before = sides.client.lost_before + sides.server.lost_before > 0;
@@ -455,7 +481,7 @@ impl Tcp {
         TcpRecord {
             handshake: self.handshake,
             sides,
-            reset: self.reset,
+            reset: self.reset(),
             loss,
             longest_idle_ms: self.longest_idle_ms,
             survived_ms: self.survived_ms,

@@ -25,10 +25,10 @@ impl Tcp {
             half.seen = true;
             half.nxt = 1;
             half.last_sent = segment.at;
-            half.stats.mss = segment.options.mss;
-            half.stats.window_scale = segment.options.window_scale;
-            half.stats.sack = segment.options.sack_permitted;
-            half.stats.timestamps = segment.options.times.is_some();
+            half.mss = segment.options.mss;
+            half.window_scale = segment.options.window_scale;
+            half.sack = segment.options.sack_permitted;
+            half.timestamps = segment.options.times.is_some();
         }
         let answer = segment.is(TcpFlags::ACK);
         if answer {
@@ -57,13 +57,13 @@ impl Tcp {
         }
         self.handshake.syn_ack = Some(seen);
         // Karn: an answer to a repeated SYN does not tell to which.
-        let once = self.halves.client.stats.retransmits.syn == 0;
+        let once = self.halves.client.trouble().counts.retransmits.syn == 0;
         self.handshake.server_rtt_ms = self.handshake.syn.filter(|_| once).map(|syn| seen.at().ms_since(syn.at()));
         let client = &mut self.halves.client;
         // Data came with the SYN, and the SYN alone is acknowledged (RFC 7413 §4.2): the client sends it once more, and nothing was lost.
         if client.nxt > 1 && client.offset(segment.ack) == 1 {
             client.nxt = 1;
-            self.fast_open_ignored = Some(seen);
+            self.fast_open_ignored = Some(Box::new(seen));
         }
     }
 

@@ -161,7 +161,7 @@ impl Report<'_> {
     fn opening(&mut self) {
         let Some(syn) = self.tcp.handshake.syn else { return };
         let server = self.about.server;
-        if let Some(reset) = self.tcp.reset.filter(|_| self.tcp.refused) {
+        if let Some(reset) = self.tcp.reset().filter(|_| self.tcp.refused) {
             let forged = self.about.server_hops.is_some_and(|usual| usual.abs_diff(hops(reset.ttl)) >= 2);
             let after = reset.seen.at().ms_since(syn.at());
             if forged {
@@ -177,7 +177,7 @@ impl Report<'_> {
         }
         // A damaged SYN is dropped, not unanswered.
         let damaged = self.tcp.tallies.of(Sign::BadChecksum, Side::Client).is_some();
-        if !self.tcp.is_attempt() || self.tcp.reset.is_some() || self.about.explained || damaged {
+        if !self.tcp.is_attempt() || self.tcp.reset().is_some() || self.about.explained || damaged {
             return;
         }
         let again = self.tcp.tallies.of(Sign::SynAgain, Side::Client);
@@ -207,12 +207,12 @@ impl Report<'_> {
     /// Handshakes that took more than one try, or were never completed.
     fn handshake(&mut self) {
         let handshake = self.tcp.handshake;
-        if let Some(seen) = self.tcp.fast_open_ignored {
+        if let Some(seen) = self.tcp.fast_open_ignored.as_deref() {
             let rule = rule("tcp.tfo-ignored", Weight::Note, Layer::L4, None);
             self.at(
                 rule,
                 None,
-                seen,
+                *seen,
                 "the server did not take the data that came with the SYN; the client sent it once more".to_owned(),
                 None,
             );
@@ -245,10 +245,10 @@ impl Report<'_> {
             };
             self.tallied(rule("tcp.synack-retransmit", Weight::Warning, Layer::L4, cause), None, again, text, None);
         }
-        if self.tcp.syns_after_answer > 0 && handshake.ack.is_none() && self.tcp.reset.is_none() && self.tcp.is_handshake_only() {
+        if self.tcp.syns_after_answer > 0 && handshake.ack.is_none() && self.tcp.reset().is_none() && self.tcp.is_handshake_only() {
             return self.unheard(answer);
         }
-        if handshake.ack.is_none() && self.tcp.reset.is_none() && handshake.syn.is_some() {
+        if handshake.ack.is_none() && self.tcp.reset().is_none() && handshake.syn.is_some() {
             let rule = rule("tcp.handshake-incomplete", Weight::Note, Layer::L4, None);
             self.at(rule, None, answer, "SYN and SYN-ACK, but no ACK".to_owned(), None);
         }
@@ -283,44 +283,46 @@ impl Report<'_> {
     fn path(&mut self, side: Side) {
         let (half, peer) = (self.tcp.half(side), self.tcp.half(side.other()));
         let Some(timeouts) = self.tcp.tallies.of(Sign::Timeout, side).or(self.tcp.tallies.of(Sign::TailProbe, side)) else { return };
+        let trouble = half.trouble();
         // Who has said FIN may be gone: nobody waits for what is sent to it.
         let awaited = peer.fin_end.is_none() && !self.about.explained && self.tcp.one_sided().is_none();
-        let dead = half.timeouts_in_a_row >= SILENT_AFTER && !half.all_acked_known() && awaited;
+        let dead = trouble.timeouts_in_a_row >= SILENT_AFTER && !half.all_acked_known() && awaited;
         if self.tcp.is_too_large(side) {
             let rule = rule("ip.pmtu-blackhole", Weight::Fault, Layer::L3, Some("l3.pmtu-blackhole"));
             let ignored = if self.tcp.ignores_too_big(side) { "; a router's complaint does not reach the sender" } else { "" };
             let text = format!(
                 "segments of {} bytes that must not be fragmented were never acknowledged, while the peer went on and none larger than {} \
                  was{ignored}",
-                half.stuck_len, half.largest_acked
+                trouble.stuck_len, half.largest_acked
             );
-            return self.tallied(rule, None, timeouts, text, Some(f64::from(half.stuck_len)));
+            return self.tallied(rule, None, timeouts, text, Some(f64::from(trouble.stuck_len)));
         }
         if !dead {
             return;
         }
         let waited = timeouts.last.ms_since(half.last_progress(timeouts.first));
-        if let Some(idle) = self.tcp.after_idle.filter(|idle| idle.side == side && half.timeouts_in_a_row >= DEAD_AFTER) {
+        if let Some(idle) = self.tcp.after_idle.as_deref().filter(|idle| idle.side == side && trouble.timeouts_in_a_row >= DEAD_AFTER) {
             let rule = rule("tcp.idle-blackhole", Weight::Fault, Layer::L4, Some("l4.nat-idle-timeout"));
             let text = format!(
                 "data after {:.1} s of silence was sent {} times and never acknowledged",
                 idle.idle_ms / 1e3,
-                half.timeouts_in_a_row + 1
+                trouble.timeouts_in_a_row + 1
             );
             return self.tallied(rule, None, timeouts, text, Some(idle.idle_ms));
         }
-        let dead_long = half.timeouts_in_a_row >= DEAD_AFTER || waited >= DEAD_MS;
+        let dead_long = trouble.timeouts_in_a_row >= DEAD_AFTER || waited >= DEAD_MS;
         let weight = if dead_long { Weight::Fault } else { Weight::Warning };
         let rule = rule("tcp.rto", weight, Layer::L4, None);
         let text =
-            format!("the same bytes were sent {} times over {:.1} s and never acknowledged", half.timeouts_in_a_row + 1, waited / 1e3);
+            format!("the same bytes were sent {} times over {:.1} s and never acknowledged", trouble.timeouts_in_a_row + 1, waited / 1e3);
         self.tallied(rule, Some(self.about.party(side.other())), timeouts, text, Some(waited));
     }
 
     /// Loss that was repaired.
     fn loss(&mut self, side: Side, path_told: bool) {
         let half = self.tcp.half(side);
-        let repairs = half.stats.retransmits.fast + half.stats.retransmits.timeout;
+        let Some(trouble) = half.trouble.as_deref() else { return };
+        let repairs = trouble.counts.retransmits.fast + trouble.counts.retransmits.timeout;
         let percent = f64::from(repairs) * 100.0 / (half.data_segments.max(1) as f64);
         let one_sided = self.tcp.one_sided().is_some();
         // Segments too large for the path are sent again in smaller ones: that is how its size is found (RFC 1191).
@@ -328,7 +330,7 @@ impl Report<'_> {
         let gone = self.tcp.half(side.other()).fin_end.is_some() && !half.all_acked_known();
         let heavy = repairs >= LOSS_WARNING_FROM && percent >= LOSS_WARNING_PERCENT && !(one_sided || discovery || gone);
         let (weight, cause) = if heavy { (Weight::Warning, Some("l4.retransmissions")) } else { (Weight::Note, None) };
-        let place = match (half.stats.lost_before, half.stats.lost_after) {
+        let place = match (trouble.counts.lost_before, trouble.counts.lost_after) {
             (0, 0) => "",
             (_, 0) => ", lost before the point of capture",
             (0, _) => ", lost behind the point of capture",
@@ -366,7 +368,7 @@ impl Report<'_> {
     fn checksums(&mut self, side: Side) {
         let Some(tally) = self.tcp.tallies.of(Sign::BadChecksum, side) else { return };
         // Sent again: the receiver did drop it.
-        let sure = self.tcp.half(side).stats.bad_checksums > 0;
+        let sure = self.tcp.half(side).trouble().counts.bad_checksums > 0;
         let (weight, cause) = if sure { (Weight::Warning, Some("l1.bit-errors")) } else { (Weight::Note, None) };
         let text = format!("{} segments with a wrong checksum, not acknowledged: a receiver drops them", tally.cited.count);
         let layer = if sure { Layer::L1 } else { Layer::L4 };
@@ -374,13 +376,13 @@ impl Report<'_> {
     }
 
     fn windows(&mut self, side: Side) {
-        let half = self.tcp.half(side);
+        let trouble = self.tcp.half(side).trouble();
         let Some(tally) = self.tcp.tallies.of(Sign::ZeroWindow, side) else { return };
-        let open_since = half.zero_since;
+        let open_since = trouble.zero_since;
         let stuck_ms = open_since.map_or(0.0, |since| self.tcp.last.unwrap_or(since).ms_since(since));
-        let total_ms = half.stats.zero_window_ms + stuck_ms;
-        let probes = self.tcp.half(side.other()).stats.window_probes;
-        let over = self.tcp.is_over() && self.tcp.reset.is_none();
+        let total_ms = trouble.counts.zero_window_ms + stuck_ms;
+        let probes = self.tcp.half(side.other()).trouble().counts.window_probes;
+        let over = self.tcp.is_over() && self.tcp.reset().is_none();
         let stuck = open_since.is_some() && !over && (stuck_ms >= ZERO_WINDOW_FAULT_MS || probes >= 3);
         let weight = match (stuck, total_ms >= ZERO_WINDOW_WARNING_MS) {
             (true, _) => Weight::Fault,
@@ -391,26 +393,26 @@ impl Report<'_> {
         let text = if stuck {
             format!("the receiver closed its window and did not open it again in {:.1} s ({probes} probes)", stuck_ms / 1e3)
         } else {
-            format!("the receiver closed its window {} times, {total_ms:.0} ms in all", half.stats.zero_windows)
+            format!("the receiver closed its window {} times, {total_ms:.0} ms in all", trouble.counts.zero_windows)
         };
         self.tallied(rule("tcp.zero-window", weight, Layer::L4, cause), Some(self.about.party(side)), tally, text, Some(total_ms));
     }
 
     fn keep_alives(&mut self, side: Side) {
-        let half = self.tcp.half(side);
+        let trouble = self.tcp.half(side).trouble();
         let Some(tally) = self.tcp.tallies.of(Sign::KeepAlive, side) else { return };
-        if half.keep_alives_open >= DEAD_AFTER && self.tcp.one_sided().is_none() {
+        if trouble.keep_alives_open >= DEAD_AFTER && self.tcp.one_sided().is_none() {
             let rule = rule("tcp.keepalive-dead", Weight::Fault, Layer::L4, None);
-            let text = format!("{} keep-alives in a row got no answer", half.keep_alives_open);
-            return self.tallied(rule, Some(self.about.party(side.other())), tally, text, Some(f64::from(half.keep_alives_open)));
+            let text = format!("{} keep-alives in a row got no answer", trouble.keep_alives_open);
+            return self.tallied(rule, Some(self.about.party(side.other())), tally, text, Some(f64::from(trouble.keep_alives_open)));
         }
-        let text = format!("{} keep-alives, {} answered", half.stats.keep_alives, half.stats.keep_alives_answered);
+        let text = format!("{} keep-alives, {} answered", trouble.counts.keep_alives, trouble.counts.keep_alives_answered);
         self.tallied(rule("tcp.keepalive", Weight::Note, Layer::L4, None), None, tally, text, None);
     }
 
     /// A reset of an established connection.
     fn reset(&mut self) {
-        let (Some(reset), Some(at)) = (self.tcp.reset, self.tcp.at_reset) else { return };
+        let Some((reset, at)) = self.tcp.reset.as_deref() else { return };
         if self.tcp.refused || !self.tcp.is_established() {
             return;
         }
@@ -428,7 +430,7 @@ impl Report<'_> {
             self.add(rule, party, cited, (idle.seen.at(), reset.seen.at()), text, Some(idle.idle_ms));
             return;
         }
-        if let Some(text) = forged(&reset) {
+        if let Some(text) = forged(reset) {
             let rule = rule("tcp.rst-forged", Weight::Warning, Layer::L4, Some("l4.reset-mid-stream"));
             return self.at(rule, None, reset.seen, text, Some(f64::from(reset.ttl)));
         }

@@ -23,8 +23,8 @@ pub(crate) struct Options {
 impl Options {
     fn read(tcp: &Tcp<'_>) -> Self {
         let mut options = Self::default();
-        // What nearly every segment bears: two bytes of padding and the clocks.
-        if let [1, 1, 8, 10, a, b, c, d, e, f, g, h] = *tcp.options {
+        // What nearly every segment bears: the clocks, and two bytes of padding before them or behind.
+        if let [1, 1, 8, 10, a, b, c, d, e, f, g, h] | [8, 10, a, b, c, d, e, f, g, h, 0 | 1, 0 | 1] = *tcp.options {
             options.times = Some((u32::from_be_bytes([a, b, c, d]), u32::from_be_bytes([e, f, g, h])));
             return options;
         }

@@ -37,17 +37,17 @@ impl Tcp {
     /// again: what does not come until then does not come.
     pub(super) fn vanished(&self, side: Side, now: Stamp) -> Option<Vanished> {
         let (half, peer) = (self.halves.of(side), self.halves.of(side.other()));
-        let hole = half.holes.first_open()?;
+        let hole = half.trouble().holes.first_open()?;
         let missing = hole.end - hole.start;
         let last = self.last?;
         let closed = self.reset.is_some() || half.fin_end.is_some() || peer.fin_end.is_some();
         let until = if closed { last } else { now.max(last) };
         let stands_ms = until.ms_since(hole.noticed);
-        let asked = peer.stats.dup_acks > 0 || half.sacked_top > hole.start;
-        let never_full = i64::from(half.stats.largest_payload) + NEARLY < i64::from(peer.stats.mss.unwrap_or(USUAL_MSS));
+        let asked = peer.trouble().counts.dup_acks > 0 || half.sacked_top > hole.start;
+        let never_full = i64::from(half.largest_payload) + NEARLY < i64::from(peer.mss.unwrap_or(USUAL_MSS));
         let receiver_lacks_it = half.una == Some(hole.start);
         let established = self.is_established() && self.one_sided().is_none();
-        if missing < LARGE || missing <= i64::from(half.stats.largest_payload) || stands_ms < HOLE_STANDS_MS {
+        if missing < LARGE || missing <= i64::from(half.largest_payload) || stands_ms < HOLE_STANDS_MS {
             return None;
         }
         (asked && never_full && receiver_lacks_it && established).then(|| {
@@ -57,7 +57,7 @@ impl Tcp {
             }
             let text = format!(
                 "{missing} bytes never came, while later segments of up to {} bytes did; the receiver waited {:.1} s for them",
-                half.stats.largest_payload,
+                half.largest_payload,
                 stands_ms / 1e3
             );
             let in_silence = last.ms_since(hole.noticed) < HOLE_STANDS_MS;
@@ -69,8 +69,9 @@ impl Tcp {
     /// peer is there.
     pub(super) fn is_too_large(&self, side: Side) -> bool {
         let (half, peer) = (self.halves.of(side), self.halves.of(side.other()));
+        let trouble = half.trouble();
         // The peer speaks, or has said that it holds bytes behind those.
-        let there = peer.last_at > half.stuck_since || half.sacked_top > half.again_at;
+        let there = peer.last_at > trouble.stuck_since || half.sacked_top > trouble.again_at;
         let heeding = self.frag_needed.is_some() && !self.ignores_too_big(side);
         half.is_stuck_at_its_largest() && there && !heeding && self.is_established()
     }
@@ -90,8 +91,10 @@ pub(crate) struct TooBig {
 impl Tcp {
     /// A router's complaint about a packet of this side.
     pub(crate) fn too_big(&mut self, side: Side, mtu: u32, at: Stamp) {
-        let known = self.frag_needed.filter(|known| known.side == side && known.mtu <= mtu);
-        self.frag_needed = Some(known.unwrap_or(TooBig { side, mtu, at, ignored: 0 }));
+        let known = self.frag_needed.as_ref().is_some_and(|known| known.side == side && known.mtu <= mtu);
+        if !known {
+            self.frag_needed = Some(Box::new(TooBig { side, mtu, at, ignored: 0 }));
+        }
     }
 
     /// A segment goes out after such a complaint. What was on the way meanwhile does not count.
@@ -104,14 +107,15 @@ impl Tcp {
 
     /// The sender goes on with packets of a size that a router has refused: the complaint does not reach it (RFC 2923 §2.1).
     pub(super) fn ignores_too_big(&self, side: Side) -> bool {
-        self.frag_needed.is_some_and(|told| told.side == side && told.ignored >= 2)
+        self.frag_needed.as_ref().is_some_and(|told| told.side == side && told.ignored >= 2)
     }
 }
 
 impl Half {
     /// What it sent again and again to the end is larger than anything that was acknowledged, and may not be cut.
     pub(super) fn is_stuck_at_its_largest(&self) -> bool {
-        self.stuck_len > self.largest_acked && self.stuck_df && self.timeouts_in_a_row >= 2 && !self.is_all_acked()
+        let trouble = self.trouble();
+        trouble.stuck_len > self.largest_acked && trouble.stuck_df && trouble.timeouts_in_a_row >= 2 && !self.is_all_acked()
     }
 
     fn is_all_acked(&self) -> bool {

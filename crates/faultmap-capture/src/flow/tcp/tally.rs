@@ -52,6 +52,10 @@ impl Tallies {
         }
     }
 
+    pub(crate) fn is_empty(&self) -> bool {
+        self.list.is_empty()
+    }
+
     /// One that turned out to be something else.
     pub(crate) fn take_back(&mut self, sign: Sign, side: Side, packet: PacketNo) {
         if let Some(at) = self.list.iter().position(|tally| tally.sign == sign && tally.side == side)
