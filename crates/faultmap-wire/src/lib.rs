@@ -29,5 +29,5 @@ pub use ip::{IpPacket, proto};
 pub use ipv4::Ipv4;
 pub use ipv6::Ipv6;
 pub use tcp::{Tcp, TcpFlags, TcpOption};
-pub use text::printable;
+pub use text::{printable, printable_text};
 pub use udp::Udp;

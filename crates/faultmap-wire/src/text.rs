@@ -4,8 +4,7 @@
 #[must_use]
 pub fn printable(bytes: &[u8], most: usize) -> String {
     // What most text is: each byte is a character, and all of them may be shown.
-    if bytes.len() <= most
-        && bytes.iter().all(|byte| matches!(byte, b' '..=b'~'))
+    if is_plain(bytes, most)
         && let Ok(plain) = std::str::from_utf8(bytes)
     {
         return plain.to_owned();
@@ -27,13 +26,26 @@ pub fn printable(bytes: &[u8], most: usize) -> String {
     out
 }
 
+/// The same of what is known to be text.
+#[must_use]
+pub fn printable_text(text: &str, most: usize) -> String {
+    if is_plain(text.as_bytes(), most) { text.to_owned() } else { printable(text.as_bytes(), most) }
+}
+
+fn is_plain(bytes: &[u8], most: usize) -> bool {
+    bytes.len() <= most && bytes.iter().all(|byte| matches!(byte, b' '..=b'~'))
+}
+
 #[cfg(test)]
 mod tests {
-    use super::printable;
+    use super::{printable, printable_text};
 
     #[test]
     fn an_escape_sequence_never_reaches_the_terminal() {
         assert_eq!(printable(b"\x1b[2Jhi\r\n", 32), "\\u{1b}[2Jhi\\r\\n");
         assert_eq!(printable(b"abcdef", 3), "abc…");
+        assert_eq!(printable_text("\u{1b}[2J", 32), "\\u{1b}[2J");
+        assert_eq!(printable_text("abcdef", 3), "abc…");
+        assert_eq!(printable_text("/path", 32), "/path");
     }
 }

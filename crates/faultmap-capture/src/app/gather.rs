@@ -75,7 +75,7 @@ impl Gather {
 pub(super) fn blank_line(bytes: &[u8], seen: usize) -> Option<usize> {
     let from = seen.saturating_sub(3);
     let mut index = from;
-    while let Some(found) = bytes.get(index..).and_then(|rest| rest.iter().position(|byte| *byte == b'\n')) {
+    while let Some(found) = bytes.get(index..).and_then(|rest| memchr::memchr(b'\n', rest)) {
         let at = index + found;
         match bytes.get(at + 1..) {
             Some([b'\n', ..]) => return Some(at + 2),

@@ -31,10 +31,20 @@ pub struct Talk {
     state: State,
 }
 
+/// Small: most connections tell at once, and thousands are followed.
 enum State {
-    Unknown { pieces: Vec<Piece>, client: Vec<u8>, server: Vec<u8>, skipped: [u64; 2] },
-    Known { spoken: Spoken, inner: Box<dyn Conversation>, swapped: bool, first: Option<FirstWords>, turn: Option<Box<Turn>> },
+    Unknown(Option<Box<Heard>>),
+    Known { spoken: Spoken, inner: Box<dyn Conversation>, swapped: bool, first: Option<Box<FirstWords>>, turn: Option<Box<Turn>> },
     Given,
+}
+
+/// What was said before the protocol was clear.
+#[derive(Default)]
+struct Heard {
+    pieces: Vec<Piece>,
+    client: Vec<u8>,
+    server: Vec<u8>,
+    skipped: [u64; 2],
 }
 
 /// The first words of the side that did not begin, until it is clear that they are of the same protocol. They are held back as long as that is open.
@@ -57,8 +67,7 @@ impl Talk {
     /// A connection between these; `from_the_start` if its SYN was seen.
     #[must_use]
     pub fn new(ends: Ends, from_the_start: bool) -> Self {
-        let state = State::Unknown { pieces: Vec::new(), client: Vec::new(), server: Vec::new(), skipped: [0; 2] };
-        Self { ends, from_the_start, sealed: false, state }
+        Self { ends, from_the_start, sealed: false, state: State::Unknown(None) }
     }
 
     /// What is said inside the TLS of a connection.
@@ -95,8 +104,17 @@ impl Talk {
     /// Bytes of a protocol that is not known yet; `missing` more of their segment were not captured.
     fn listen(&mut self, chunk: Chunk<'_>, missing: u64, below: &Below, sink: &mut Sink) {
         let port = self.hint();
-        let State::Unknown { pieces, client, server, skipped } = &mut self.state else { return };
+        let State::Unknown(heard) = &mut self.state else { return };
         // Where it is clear at once, nothing is copied.
+        if heard.is_none() {
+            let here = chunk.bytes.get(..LOOKED_AT).unwrap_or(chunk.bytes);
+            let (client, server) = if chunk.from == Side::Client { (here, &[][..]) } else { (&[][..], here) };
+            let first = First { port, from_the_start: self.from_the_start, client, server };
+            if let Guess::Is(spoken, swapped) = recognise(&first) {
+                return self.hand_over(spoken, swapped, Heard::default(), (chunk, missing), below, sink);
+            }
+        }
+        let Heard { pieces, client, server, skipped } = heard.get_or_insert_default().as_mut();
         let (own, other) = if chunk.from == Side::Client { (client, server) } else { (server, client) };
         let alone = own.is_empty();
         let side = usize::from(chunk.from == Side::Server);
@@ -120,8 +138,8 @@ impl Talk {
         let silent = other.is_empty();
         match guess {
             Guess::Is(spoken, swapped) => {
-                let (kept, skipped) = (std::mem::take(pieces), *skipped);
-                self.hand_over(spoken, swapped, (kept, skipped), (chunk, missing), below, sink);
+                let heard = heard.take().map(|heard| *heard).unwrap_or_default();
+                self.hand_over(spoken, swapped, heard, (chunk, missing), below, sink);
             }
             Guess::Unknown if !silent => self.state = State::Given,
             // What follows is no beginning.
@@ -145,12 +163,13 @@ impl Talk {
         &mut self,
         spoken: Spoken,
         swapped: bool,
-        (kept, skipped): (Vec<Piece>, [u64; 2]),
+        heard: Heard,
         (last, missing): (Chunk<'_>, u64),
         below: &Below,
         sink: &mut Sink,
     ) {
         let ends = if swapped { Ends { client: self.ends.server, server: self.ends.client } } else { self.ends };
+        let Heard { pieces: kept, skipped, .. } = heard;
         let mut inner = open(spoken, ends, self.from_the_start);
         sink.protocol = Some(spoken.name());
         let first = kept.first().map_or(Mark::from(&last), |piece| Mark { at: piece.at, packet: piece.packet });
@@ -159,7 +178,7 @@ impl Talk {
         }
         let one_side = kept.iter().all(|piece| piece.from == last.from);
         let watched = strangers::watched(spoken, last.from == Side::Client).filter(|_| one_side && self.from_the_start && !swapped);
-        let words = watched.map(|of| FirstWords { spoken, of, asked: first, bytes: Vec::new(), held: Vec::new() });
+        let words = watched.map(|of| Box::new(FirstWords { spoken, of, asked: first, bytes: Vec::new(), held: Vec::new() }));
         for piece in &kept {
             let from = turned(piece.from, swapped);
             inner.chunk(Chunk { from, bytes: &piece.bytes, at: piece.at, packet: piece.packet }, below, sink);
@@ -196,7 +215,7 @@ impl Talk {
     /// Looks no further back than here.
     fn forget(&mut self) {
         self.from_the_start = false;
-        self.state = State::Unknown { pieces: Vec::new(), client: Vec::new(), server: Vec::new(), skipped: [0; 2] };
+        self.state = State::Unknown(None);
     }
 
     /// Bytes of a known protocol; the first of the side that did not begin are looked at before.
@@ -282,7 +301,7 @@ impl Conversation for Talk {
         }
         match &mut self.state {
             State::Known { .. } => self.hand_on(chunk, 0, below, sink),
-            State::Unknown { .. } => self.listen(chunk, 0, below, sink),
+            State::Unknown(_) => self.listen(chunk, 0, below, sink),
             State::Given => {}
         }
     }
@@ -290,8 +309,8 @@ impl Conversation for Talk {
     fn glance(&mut self, glance: Glance<'_>, below: &Below, sink: &mut Sink) {
         match &mut self.state {
             State::Known { .. } => self.hand_on(glance.chunk, glance.missing, below, sink),
-            State::Unknown { .. } if glance.chunk.bytes.is_empty() => self.forget(),
-            State::Unknown { .. } => self.listen(glance.chunk, glance.missing, below, sink),
+            State::Unknown(_) if glance.chunk.bytes.is_empty() => self.forget(),
+            State::Unknown(_) => self.listen(glance.chunk, glance.missing, below, sink),
             State::Given => {}
         }
     }
@@ -304,7 +323,7 @@ impl Conversation for Talk {
                 inner.gap(turned(from, *swapped), missing, sink);
             }
             // What follows is no beginning.
-            State::Unknown { .. } => self.forget(),
+            State::Unknown(_) => self.forget(),
             State::Given => {}
         }
     }

@@ -1,13 +1,17 @@
 //! Text from packets, made fit to be shown: printable, bounded, and without what may be a secret.
 
-pub(crate) use faultmap_wire::printable;
+pub(crate) use faultmap_wire::{printable, printable_text};
 use std::borrow::Cow;
 
 /// Longest text that a conversation keeps of anything said, in characters.
 pub(super) const LONGEST: usize = 160;
 
 /// The target of a request without what may be secret: its query, and a user in an absolute URL.
-pub(super) fn path(target: &str) -> String {
+pub(super) fn path(target: &str) -> Cow<'_, str> {
+    // What most targets are: a plain path.
+    if target.len() <= LONGEST && target.bytes().all(|byte| matches!(byte, b'!'..=b'~') && !matches!(byte, b'?' | b'#' | b':')) {
+        return Cow::Borrowed(target);
+    }
     let shown = target.split(['?', '#']).next().unwrap_or_default();
     let (scheme, rest) = shown.split_once("://").map_or(("", shown), |(scheme, rest)| (scheme, rest));
     let (authority, tail) = if scheme.is_empty() { ("", rest) } else { rest.split_at(rest.find('/').unwrap_or(rest.len())) };
@@ -17,7 +21,7 @@ pub(super) fn path(target: &str) -> String {
     if shown.len() < target.len() {
         out.push_str("?…");
     }
-    out
+    Cow::Owned(out)
 }
 
 /// A host as a client wrote it, without its port.
@@ -26,7 +30,12 @@ pub(super) fn host(written: &str) -> String {
         Some(literal) => literal.split(']').next().unwrap_or_default(),
         None => written.split(':').next().unwrap_or_default(),
     };
-    printable(name.trim().as_bytes(), 253)
+    printable_text(name.trim(), 253)
+}
+
+/// Whether `part` is somewhere in `bytes`; for parts and texts of a few bytes, where preparing a search costs more than searching.
+pub(super) fn has<const N: usize>(bytes: &[u8], part: &[u8; N]) -> bool {
+    bytes.windows(N).any(|window| window == part)
 }
 
 /// A time as a reader wants it: `430 ms`, `2.0 s`.

@@ -138,7 +138,7 @@ impl Fields {
         let number = || std::str::from_utf8(value).ok().and_then(|value| value.parse().ok());
         match name {
             b":method" => self.method = text::printable(value, 20),
-            b":path" => self.path = text::path(&String::from_utf8_lossy(value.get(..1024).unwrap_or(value))),
+            b":path" => self.path = text::path(&String::from_utf8_lossy(value.get(..1024).unwrap_or(value))).into_owned(),
             b":authority" => self.authority = std::str::from_utf8(value).ok().map(text::host),
             b":status" => self.status = number(),
             b"content-type" => self.grpc |= value.starts_with(b"application/grpc"),

@@ -13,6 +13,8 @@ use std::mem::MaybeUninit;
 const MOST_FIELDS: usize = 128;
 /// Codings told apart; longer names are none of them.
 const LONGEST_TOKEN: usize = 32;
+/// Characters of a method that are shown.
+const LONGEST_METHOD: usize = 20;
 /// Bytes of a list of content types that are read.
 const LONGEST_LIST: usize = 256;
 
@@ -124,14 +126,14 @@ pub(super) fn request(bytes: &[u8]) -> Result<RequestHead, Unread> {
     done(read.parse_with_uninit_headers(bytes, &mut fields))?;
     let (method, target) = (read.method.unwrap_or_default(), read.path.unwrap_or_default());
     let mut head = RequestHead {
-        question: [text::printable(method.as_bytes(), 20).as_str(), " ", &text::path(target)].concat(),
+        question: question(method, target),
         method: match method {
             "HEAD" => Method::Head,
             "CONNECT" => Method::Connect,
             _ => Method::Other,
         },
         idle_curiosity: idle_curiosity(target),
-        absolute: target.contains("://") && method != "CONNECT",
+        absolute: text::has(target.as_bytes(), b"://") && method != "CONNECT",
         ..RequestHead::default()
     };
     let framing = Framing::of(read.headers);
@@ -150,9 +152,23 @@ pub(super) fn request(bytes: &[u8]) -> Result<RequestHead, Unread> {
         }
     }
     head.portal_probe = portal::is_probe(head.host.as_deref(), target);
-    head.empty_page = target.contains("/generate_204") || target.contains("/gen_204");
+    head.empty_page = text::has(target.as_bytes(), b"/gen") && (target.contains("/generate_204") || target.contains("/gen_204"));
     head.target_hash = FixedState::default().hash_one((method, head.host.as_deref(), target));
     Ok(head)
+}
+
+/// Method and target, as they may be shown.
+fn question(method: &str, target: &str) -> String {
+    let path = text::path(target);
+    let mut question = String::with_capacity(method.len() + 1 + path.len());
+    if method.len() <= LONGEST_METHOD {
+        question.push_str(method);
+    } else {
+        question.push_str(&text::printable(method.as_bytes(), LONGEST_METHOD));
+    }
+    question.push(' ');
+    question.push_str(&path);
+    question
 }
 
 /// Reads the head of a response. Whether it has a body depends on the request, too.
@@ -163,7 +179,7 @@ pub(super) fn response(bytes: &[u8]) -> Result<ResponseHead, Unread> {
     let framing = Framing::of(read.headers);
     let mut head = ResponseHead {
         status: read.code.unwrap_or_default(),
-        reason: text::printable(read.reason.unwrap_or_default().as_bytes(), 40),
+        reason: text::printable_text(read.reason.unwrap_or_default(), 40),
         chunked: framing.chunked,
         ..ResponseHead::default()
     };
@@ -187,10 +203,10 @@ pub(super) fn response(bytes: &[u8]) -> Result<ResponseHead, Unread> {
                 head.coding = Coding::Gzip;
             }
         } else if is(field, "content-type") {
-            let value = field.value.to_ascii_lowercase();
-            head.page = value.starts_with(b"text/html");
-            textual = value.starts_with(b"text/");
-            json = value.split(|byte| *byte == b';').next().is_some_and(|kind| kind.trim_ascii() == b"application/json");
+            head.page = begins(field.value, b"text/html");
+            textual = begins(field.value, b"text/");
+            let kind = field.value.split(|byte| *byte == b';').next().unwrap_or_default().trim_ascii();
+            json = kind.eq_ignore_ascii_case(b"application/json");
         }
     }
     if !coded && (textual || json) {
@@ -263,6 +279,10 @@ fn done(parsed: httparse::Result<usize>) -> Result<(), Unread> {
 
 fn is(field: &Header<'_>, name: &str) -> bool {
     field.name.eq_ignore_ascii_case(name)
+}
+
+fn begins(value: &[u8], with: &[u8]) -> bool {
+    value.get(..with.len()).is_some_and(|begin| begin.eq_ignore_ascii_case(with))
 }
 
 fn matches(value: &[u8], any: &[&str]) -> bool {
