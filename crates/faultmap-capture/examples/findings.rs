@@ -3,6 +3,7 @@
 
 use faultmap_capture::analysis::{Analysis, Limits};
 use faultmap_capture::file::Files;
+use faultmap_capture::report::Report;
 use std::error::Error;
 use std::io::{self, Write};
 use std::path::PathBuf;
@@ -15,6 +16,8 @@ fn main() -> Result<(), Box<dyn Error>> {
     }
     let packets = files.packets();
     let outcome = analysis.finish();
-    writeln!(io::stdout(), "{packets} packets, {} flows, {} findings", outcome.totals.flows, outcome.findings.len())?;
+    let report = Report::new(&outcome, Vec::new(), files.notes(), false);
+    let (flows, findings) = (outcome.totals.flows, outcome.findings.len());
+    writeln!(io::stdout(), "{packets} packets, {flows} flows, {findings} findings: {}", report.verdict.summary)?;
     Ok(())
 }

@@ -6,8 +6,9 @@ use crate::finding::Party;
 use crate::flow::record::State;
 use crate::flow::{FlowId, FlowRecord, Protocol};
 use faultmap_model::Layer;
+use foldhash::fast::RandomState;
 use serde::Serialize;
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::net::{IpAddr, SocketAddr};
 
 /// Samples of one service that its median is taken from.
@@ -75,9 +76,9 @@ pub struct Service {
 /// Counts by party.
 #[derive(Debug, Default)]
 pub(super) struct Census {
-    services: HashMap<SocketAddr, Tally>,
-    hosts: HashMap<IpAddr, Tally>,
-    flows: HashMap<FlowId, usize>,
+    services: HashMap<SocketAddr, Tally, RandomState>,
+    hosts: HashMap<IpAddr, Tally, RandomState>,
+    flows: HashMap<FlowId, usize, RandomState>,
     wants: super::wants::Wants,
 }
 
@@ -125,7 +126,7 @@ impl Census {
 
     /// The services of the capture, the busiest first.
     pub(super) fn services(&self, outcome: &Outcome) -> Vec<Service> {
-        let mut found: HashMap<(SocketAddr, Protocol), Gathering> = HashMap::new();
+        let mut found: HashMap<(SocketAddr, Protocol), Gathering, RandomState> = HashMap::default();
         for flow in outcome.flows.iter().filter(|flow| matches!(flow.protocol, Protocol::Tcp | Protocol::Udp)) {
             found.entry((flow.server, flow.protocol)).or_default().add(flow);
         }
@@ -190,7 +191,7 @@ struct Gathering {
     name: Option<String>,
     flows: u64,
     failed: u64,
-    clients: std::collections::HashSet<IpAddr>,
+    clients: HashSet<IpAddr, RandomState>,
     packets: u64,
     bytes: u64,
     exchanges: u64,

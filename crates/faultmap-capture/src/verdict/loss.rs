@@ -8,7 +8,8 @@ use crate::finding::{Cited, Finding, Party, Weight};
 use crate::flow::record::TcpSide;
 use crate::flow::{FlowRecord, Side};
 use faultmap_model::causes;
-use std::collections::{BTreeMap, BTreeSet};
+use foldhash::fast::RandomState;
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::net::IpAddr;
 
 /// TCP slows down noticeably from here on (Mathis 1997: throughput falls with the square root of loss), and so many repairs are no accident.
@@ -51,7 +52,7 @@ struct Road {
 
 /// The roads on which a share of packets was lost.
 pub(super) fn problems(outcome: &Outcome) -> Vec<Problem> {
-    let mut roads: BTreeMap<(IpAddr, IpAddr), Road> = BTreeMap::new();
+    let mut roads: HashMap<(IpAddr, IpAddr), Road, RandomState> = HashMap::default();
     for flow in &outcome.flows {
         let Some(tcp) = flow.tcp.as_ref().filter(|_| !explained(flow)) else { continue };
         for side in [Side::Client, Side::Server] {
@@ -62,6 +63,8 @@ pub(super) fn problems(outcome: &Outcome) -> Vec<Problem> {
             roads.entry((from, to)).or_default().add(flow, side, tcp.sides.of(side));
         }
     }
+    // Of a thousand roads few are told of, and these in order.
+    let roads: BTreeMap<(IpAddr, IpAddr), Road> = roads.into_iter().filter(|(_, road)| road.is_worth_telling()).collect();
     let mut paths = path::losing(outcome);
     paths.retain(|path| !roads.iter().any(|((from, to), road)| path.is_between(*from, *to) && road.is_damaged()));
     let told = |from: IpAddr, to: IpAddr| paths.iter().any(|path| path.is_between(from, to));

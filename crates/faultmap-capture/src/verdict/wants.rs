@@ -2,6 +2,7 @@
 //! ports there to compare; that one of those is closed says nothing of what the user came for. It reads no packet.
 
 use crate::flow::{FlowRecord, Protocol};
+use foldhash::fast::RandomState;
 use std::collections::{HashMap, HashSet};
 use std::net::IpAddr;
 
@@ -21,15 +22,15 @@ struct Dealings {
     /// The port that it asked first.
     first: Option<(i64, u16)>,
     /// Ports to which it sent payload.
-    used: HashSet<u16>,
+    used: HashSet<u16, RandomState>,
     /// Each TCP port that it tried: when first, and how often.
-    tried: HashMap<u16, (i64, u32)>,
+    tried: HashMap<u16, (i64, u32), RandomState>,
 }
 
 /// All clients and hosts of a capture.
 #[derive(Debug, Default)]
 pub(super) struct Wants {
-    dealings: HashMap<(IpAddr, IpAddr), Dealings>,
+    dealings: HashMap<(IpAddr, IpAddr), Dealings, RandomState>,
 }
 
 impl Wants {

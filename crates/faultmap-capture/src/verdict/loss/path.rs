@@ -8,7 +8,8 @@ use crate::flow::{FlowId, FlowRecord, Protocol};
 use crate::packet::{PacketNo, Stamp};
 use crate::verdict::problem::{MOST_FLOWS, Problem};
 use faultmap_model::causes;
-use std::collections::{BTreeMap, BTreeSet};
+use foldhash::fast::RandomState;
+use std::collections::{BTreeSet, HashMap};
 use std::net::IpAddr;
 
 /// Fewer echo requests say nothing, and fewer lost ones are an accident.
@@ -48,7 +49,7 @@ pub(super) fn losing(outcome: &Outcome) -> Vec<Between> {
     if outcome.quality.kernel_drops > 0 || outcome.quality.gaps > 0 {
         return Vec::new();
     }
-    let mut found: BTreeMap<(IpAddr, IpAddr), Between> = BTreeMap::new();
+    let mut found: HashMap<(IpAddr, IpAddr), Between, RandomState> = HashMap::default();
     for flow in outcome.flows.iter().filter(|flow| !flow.searching) {
         found.entry((flow.client.ip(), flow.server.ip())).or_default().add(flow);
     }
@@ -57,7 +58,9 @@ pub(super) fn losing(outcome: &Outcome) -> Vec<Between> {
             between.train(flow, outcome);
         }
     }
-    found.into_values().filter(Between::loses).collect()
+    let mut losing: Vec<Between> = found.into_values().filter(Between::loses).collect();
+    losing.sort_by_key(|between| between.ends);
+    losing
 }
 
 impl Between {
