@@ -22,8 +22,8 @@ impl Http {
         };
         let (judged, more) = match of_proxy {
             Some((judged, more)) => (Some(judged), more),
-            // A 400 may be the word of a server that wanted TLS, to a question that was no HTTP.
-            None if response.request.is_none() && status == 400 => (None, String::new()),
+            // A 400 may be the word of a server that wanted TLS, to a question that was not captured. What was, and is no HTTP, deserves it.
+            None if response.request.is_none() && status == 400 && !matches!(self.asking.phase, Phase::Lost) => (None, String::new()),
             None => (status::judge(status, asked).map(|(weight, layer, cause)| ("http.status", weight, layer, Some(cause))), String::new()),
         };
         let question = response.request.as_ref().map_or("an answer to an unseen question", |request| &request.head.question);

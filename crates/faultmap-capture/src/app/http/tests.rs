@@ -276,6 +276,9 @@ fn an_answer_to_an_unseen_question_may_be_to_any() {
         check(&[(S, 60, answer.as_bytes())], End::Closed, 100, expect);
     };
     alone("400 Bad Request", &[]);
+    let refused: &[u8] = b"HTTP/1.1 400 Bad Request\r\nContent-Length: 0\r\n\r\n";
+    let nonsense: &[u8] = b"\x01\x02 no question of HTTP\r\n\r\n";
+    check(&[(C, 1, nonsense), (S, 60, refused)], End::Closed, 100, &["http.status warning l7.http-bad-request"]);
     alone("403 Forbidden\r\nX-Squid-Error: ERR_ACCESS_DENIED 0", &["http.status fault l5.proxy-refused"]);
     alone("503 Service Unavailable", &["http.status fault l7.http-unavailable"]);
 }
