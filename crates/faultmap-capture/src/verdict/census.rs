@@ -21,6 +21,8 @@ pub(super) struct Tally {
     pub(super) flows: u64,
     /// Flows in which it answered.
     pub(super) answered: u64,
+    /// Those of them that were of UDP, or of which no record tells the protocol.
+    pub(super) answered_in_datagrams: u64,
     /// Flows that were opened from both sides, or answered where there is nothing to open.
     pub(super) opened: u64,
     /// Exchanges.
@@ -147,6 +149,7 @@ impl Tally {
     fn join(&mut self, part: &Part) {
         self.flows = self.flows.saturating_add(part.flows);
         self.answered = self.answered.saturating_add(part.answered);
+        self.answered_in_datagrams = self.answered_in_datagrams.saturating_add(part.answered);
         self.opened = self.opened.saturating_add(part.opened);
         self.exchanges = self.exchanges.saturating_add(part.exchanges);
     }
@@ -158,6 +161,7 @@ impl Tally {
         self.exchanges = self.exchanges.saturating_add(flow.exchanges.count);
         if let Some(layer) = highest {
             self.answered += 1;
+            self.answered_in_datagrams += u64::from(flow.protocol == Protocol::Udp);
             if self.highest.is_none_or(|(known, _)| layer > known) {
                 self.highest = Some((layer, flow.id));
             }

@@ -1,13 +1,13 @@
 //! Questions without an answer. Silence alone proves nothing: what it may mean is told by what else the same host answered. All causes that look so
 //! are put before the judge.
 
-use super::census::Census;
+use super::census::{Census, Tally};
 use super::problem::{self, Problem};
 use crate::analysis::{Kind, Outcome, kind};
 use crate::finding::{Finding, Party, Weight};
 use crate::flow::{FlowId, FlowRecord};
-use faultmap_model::causes;
 use faultmap_model::verdict::NextStep;
+use faultmap_model::{Layer, causes};
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, SocketAddr};
 
@@ -16,6 +16,8 @@ use std::net::{IpAddr, SocketAddr};
 enum Otherwise {
     /// It answered at this very port, in other flows.
     SamePort,
+    /// It answered such questions over TCP, and never over UDP.
+    OverTcp,
     /// It answered elsewhere.
     OtherPort,
     /// Nothing of it was heard but that the address is its own: what is sent arrives.
@@ -81,8 +83,9 @@ fn is_sent_again(finding: &Finding, outcome: &Outcome, census: &Census) -> bool 
 }
 
 fn explain(server: SocketAddr, dns: bool, findings: &[&Finding], outcome: &Outcome, census: &Census) -> Vec<Problem> {
-    let answered = |tally: Option<&super::census::Tally>| tally.is_some_and(|tally| tally.answered > 0);
+    let answered = |tally: Option<&Tally>| tally.is_some_and(|tally| tally.answered > 0);
     let otherwise = match () {
+        () if dns && census.service(server).is_some_and(only_over_tcp) => Otherwise::OverTcp,
         () if answered(census.service(server)) => Otherwise::SamePort,
         () if answered(census.host(server.ip())) => Otherwise::OtherPort,
         () if delivered(findings, outcome, census) => Otherwise::OnMedium,
@@ -98,6 +101,11 @@ fn explain(server: SocketAddr, dns: bool, findings: &[&Finding], outcome: &Outco
     let text = sentence(server, dns, otherwise, findings.len() as u64 + beyond, if beyond == 0 { tries } else { 0 });
     let decides = decides(server, dns, otherwise);
     causes.iter().filter_map(|(cause, confidence)| one(cause, *confidence, server, findings, &text, &decides)).collect()
+}
+
+/// Questions were answered, and none of them over UDP.
+fn only_over_tcp(tally: &Tally) -> bool {
+    tally.answered_in_datagrams == 0 && tally.highest.is_some_and(|(layer, _)| layer == Layer::L7)
 }
 
 /// All of it went to the station that has the address on this medium.
@@ -124,7 +132,7 @@ fn is_private(ip: IpAddr) -> bool {
 /// A connect without an answer. A listener whose queue is full, and a filter, look the same where the host answers otherwise.
 const fn tcp_causes(otherwise: Otherwise) -> &'static [(&'static str, f64)] {
     match otherwise {
-        Otherwise::SamePort => {
+        Otherwise::SamePort | Otherwise::OverTcp => {
             &[("l4.accept-queue-full", 0.5), ("l4.conntrack-full", 0.3), ("l4.port-filtered", 0.25), ("l4.snat-ports-exhausted", 0.2)]
         }
         Otherwise::OtherPort => &[("l4.port-filtered", 0.85), ("l4.accept-queue-full", 0.2)],
@@ -143,6 +151,7 @@ const fn tcp_causes(otherwise: Otherwise) -> &'static [(&'static str, f64)] {
 const fn dns_causes(otherwise: Otherwise) -> &'static [(&'static str, f64)] {
     match otherwise {
         Otherwise::SamePort => &[("l7.dns-timeout", 0.85)],
+        Otherwise::OverTcp => &[("l4.udp-filtered", 0.86)],
         Otherwise::OtherPort => &[("l7.dns-timeout", 0.55), ("l4.udp-filtered", 0.4)],
         Otherwise::OnMedium => &[("l7.dns-timeout", 0.55), ("l4.udp-filtered", 0.35), ("l3.rp-filter", 0.2)],
         Otherwise::Nothing => &[("l7.dns-timeout", 0.45), ("l3.remote-blackhole", 0.35), ("l4.udp-filtered", 0.25)],
@@ -161,6 +170,7 @@ fn sentence(server: SocketAddr, dns: bool, otherwise: Otherwise, flows: u64, tri
     };
     let beside = match otherwise {
         Otherwise::SamePort => "while it answered others.",
+        Otherwise::OverTcp => "while it answered over TCP, and never over UDP.",
         Otherwise::OtherPort => "while the host answered otherwise.",
         Otherwise::OnMedium => "though the station that has the address gets what is sent: nothing of it is heard.",
         Otherwise::Nothing => "and nothing else of this host is in the capture: silence alone does not tell why.",

@@ -137,6 +137,30 @@ fn answers_in_fragments_that_do_not_arrive_while_whole_ones_do_name_the_fragment
 }
 
 #[test]
+fn a_resolver_that_answers_over_tcp_alone_is_not_mute() {
+    let resolver = "10.0.0.53:53";
+    let over = |protocol: Protocol, id: u64, answered: bool| {
+        let mut flow = asked(flow(id, resolver, State::Sf), 1, u64::from(!answered));
+        (flow.protocol, flow.app) = (protocol, Some("dns"));
+        if protocol == Protocol::Udp {
+            flow.tcp = None;
+        }
+        (flow.packets.client, flow.packets.server) = (2, u64::from(answered));
+        flow
+    };
+    let lost = |id: u64| finding("dns.timeout", Weight::Fault, "l7.dns-timeout", id, service(resolver));
+    let mute = || vec![over(Protocol::Udp, 1, false), over(Protocol::Udp, 2, false)];
+    let with = |other: FlowRecord| outcome([mute(), vec![other]].concat(), vec![lost(1), lost(2)]);
+    check(&with(over(Protocol::Tcp, 3, true)), Status::Fault, Some("l4.udp-filtered"), 1);
+    // Over UDP it answers others.
+    check(&with(over(Protocol::Udp, 3, true)), Status::Fault, Some("l7.dns-timeout"), 1);
+    // TCP is opened, and nothing is said there: the service is as mute.
+    let mut opened = over(Protocol::Tcp, 3, false);
+    opened.packets.server = 1;
+    check(&with(opened), Status::Fault, Some("l7.dns-timeout"), 1);
+}
+
+#[test]
 fn a_host_that_does_not_take_answers_that_reached_it_has_itself_to_blame() {
     let judged = check(&resolver(4, 2, false, 64), Status::Inconclusive, Some("l7.dns-timeout"), 1);
     assert!(candidates(&judged).contains(&"l4.local-firewall"), "{:?}", judged.verdict.candidates);
