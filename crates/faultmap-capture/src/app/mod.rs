@@ -322,7 +322,7 @@ pub trait Conversation: Send {
     fn glance(&mut self, glance: Glance<'_>, below: &Below, sink: &mut Sink) {
         bytes_and_a_hole(self, glance, below, sink);
     }
-    /// Behind a segment that was cut this conversation can go on only by its turns (see [`turns`]).
+    /// Behind a segment that was cut this conversation can go on only by its turns (see `turns`).
     fn is_read_by_turns(&self) -> bool {
         false
     }

@@ -1,7 +1,7 @@
 //! The session keys of TLS that the user has: read from a key log (RFC 9850, `SSLKEYLOGFILE`) or from the secrets of a pcapng file, and found by the random of
 //! the ClientHello. It guesses no key, and shows none: secrets are wiped when they are let go, and have no printable form.
 //!
-//! Memory: [`MOST_CONNECTIONS`] connections, about 300 bytes each; of more, the oldest are let go.
+//! Memory: `MOST_CONNECTIONS` connections, about 300 bytes each; of more, the oldest are let go.
 
 mod file;
 mod log;
