@@ -90,6 +90,28 @@ pub fn grpc_status(code: u32) -> Option<&'static str> {
     NAMES.get(code as usize).copied()
 }
 
+/// A message of the handshake of TLS (RFC 8446 §4, RFC 5246 §7.4, RFC 6066 §8).
+#[must_use]
+pub const fn tls_handshake(kind: u8) -> Option<&'static str> {
+    Some(match kind {
+        0 => "HelloRequest",
+        1 => "ClientHello",
+        2 => "ServerHello",
+        4 => "NewSessionTicket",
+        8 => "EncryptedExtensions",
+        11 => "Certificate",
+        12 => "ServerKeyExchange",
+        13 => "CertificateRequest",
+        14 => "ServerHelloDone",
+        15 => "CertificateVerify",
+        16 => "ClientKeyExchange",
+        20 => "Finished",
+        22 => "CertificateStatus",
+        24 => "KeyUpdate",
+        _ => return None,
+    })
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -3,7 +3,7 @@
 use super::Doll;
 use super::builder::Builder;
 use faultmap_model::Layer;
-use faultmap_wire::names::tls_alert;
+use faultmap_wire::names::{tls_alert, tls_handshake};
 
 const WRITER: &str = "the sender's TLS library";
 const READER: &str = "the receiver's TLS library; what is not encrypted also everybody on the way";
@@ -65,7 +65,7 @@ pub(super) fn messages(builder: &Builder<'_>) -> Vec<Doll> {
     let mut at = 0;
     while let Some([kind, a, b, c, ..]) = builder.bytes().get(at..).filter(|_| dolls.len() < MOST) {
         let len = u32::from_be_bytes([0, *a, *b, *c]) as usize;
-        let Some(name) = message(*kind).filter(|_| len <= 1 << 17) else { break };
+        let Some(name) = tls_handshake(*kind).filter(|_| len <= 1 << 17) else { break };
         let mut part = builder.part(at, 4 + len);
         let cut = part.len() < 4 + len;
         part.number_field("message", 0, 1).note(name);
@@ -82,26 +82,6 @@ pub(super) fn messages(builder: &Builder<'_>) -> Vec<Doll> {
         dolls.push(builder.clone().doll(Some(Layer::L6), "TLS handshake, encrypted or continued", WRITER, "the receiver alone"));
     }
     dolls
-}
-
-fn message(kind: u8) -> Option<&'static str> {
-    Some(match kind {
-        0 => "HelloRequest",
-        1 => "ClientHello",
-        2 => "ServerHello",
-        4 => "NewSessionTicket",
-        8 => "EncryptedExtensions",
-        11 => "Certificate",
-        12 => "ServerKeyExchange",
-        13 => "CertificateRequest",
-        14 => "ServerHelloDone",
-        15 => "CertificateVerify",
-        16 => "ClientKeyExchange",
-        20 => "Finished",
-        22 => "CertificateStatus",
-        24 => "KeyUpdate",
-        _ => return None,
-    })
 }
 
 /// A hello from its version on; ends at the first part that does not fit.

@@ -10,6 +10,7 @@ use faultmap_capture::finding::Finding;
 use faultmap_capture::flow::{FlowRecord, Side};
 use faultmap_capture::packet::{Captured, Stamp};
 use faultmap_wire::dissect::{Network, Transport, dissect};
+use faultmap_wire::names::tls_handshake;
 use faultmap_wire::{Tcp, TcpFlags};
 use serde::Serialize;
 use std::ops::ControlFlow;
@@ -193,23 +194,9 @@ fn tls(kind: u8, rest: &[u8]) -> String {
     text.to_owned()
 }
 
-/// The first message of the handshake in a record (RFC 8446 §4, RFC 5246 §7.4).
+/// The first message of the handshake in a record. An encrypted one begins with any byte, often with the zeros of its nonce.
 fn handshake_message(bytes: &[u8]) -> Option<&'static str> {
-    Some(match bytes.first()? {
-        1 => "ClientHello",
-        2 => "ServerHello",
-        4 => "NewSessionTicket",
-        8 => "EncryptedExtensions",
-        11 => "Certificate",
-        12 => "ServerKeyExchange",
-        13 => "CertificateRequest",
-        14 => "ServerHelloDone",
-        15 => "CertificateVerify",
-        16 => "ClientKeyExchange",
-        20 => "Finished",
-        24 => "KeyUpdate",
-        _ => return None,
-    })
+    bytes.first().copied().filter(|kind| matches!(kind, 1..=20 | 24)).and_then(tls_handshake)
 }
 
 /// The frame of HTTP/2 that begins here (RFC 9113 §6), if one does: its length is that of the bytes, or others follow.
