@@ -1,6 +1,7 @@
 //! A check that was redirected from place to place, taken apart: each stretch holds what was seen of one place, and is judged as a check of
 //! its own. Pure.
 
+use crate::causes::refuses_the_request;
 use crate::judge::of_one_place;
 use crate::observation::Onward;
 use crate::recording::{Header, Sent};
@@ -62,7 +63,8 @@ impl<'a> Journey<'a> {
         for stretch in &self.onward {
             let mut verdict = of_one_place(&stretch.evidence());
             // What a strange host thinks of a request without cookies and credentials says nothing of the target.
-            let theirs = !stretch.header.target.host.eq_ignore_ascii_case(host) && refuses_us(&verdict);
+            let theirs =
+                !stretch.header.target.host.eq_ignore_ascii_case(host) && verdict.cause.as_deref().is_some_and(refuses_the_request);
             if verdict.status != Status::Healthy && !theirs {
                 verdict.summary = format!("{}. There: {}", stretch.way, verdict.summary);
                 return (stretch, verdict);
@@ -73,21 +75,6 @@ impl<'a> Journey<'a> {
         }
         (&self.first, named)
     }
-}
-
-/// The server refuses the request as it stands (4xx).
-fn refuses_us(verdict: &Verdict) -> bool {
-    const REFUSALS: [&str; 8] = [
-        "l7.http-client-error",
-        "l7.http-bad-request",
-        "l7.http-unauthorized",
-        "l7.http-forbidden",
-        "l7.http-not-found",
-        "l7.http-method-not-allowed",
-        "l7.http-unsupported-media-type",
-        "l7.http-rate-limited",
-    ];
-    verdict.cause.as_deref().is_some_and(|cause| REFUSALS.contains(&cause))
 }
 
 fn next_step(observations: &[Observation]) -> Option<(usize, &Onward)> {

@@ -6,7 +6,7 @@ use crate::analysis::Outcome;
 use crate::finding::{Party, Weight};
 use crate::flow::FlowRecord;
 use crate::packet::Stamp;
-use faultmap_model::Layer;
+use faultmap_model::{Layer, causes};
 use std::collections::BTreeMap;
 
 /// A share of failures from here on is a fault; below, the service works at risk.
@@ -133,21 +133,8 @@ fn somebody_sent_again(problem: &Problem, outcome: &Outcome, census: &Census) ->
 
 /// The client may simply have asked for the wrong thing.
 fn is_about_the_question(cause: &str) -> bool {
-    const ASKED: [&str; 12] = [
-        "l7.http-client-error",
-        "l7.http-bad-request",
-        "l7.http-unauthorized",
-        "l7.http-forbidden",
-        "l7.http-not-found",
-        "l7.http-method-not-allowed",
-        "l7.http-unsupported-media-type",
-        "l7.http-rate-limited",
-        "l7.http-header-too-large",
-        "l7.dns-nxdomain",
-        "l7.dns-no-address",
-        "l7.dns-ttl-zero",
-    ];
-    ASKED.contains(&cause)
+    let of_names = ["l7.dns-nxdomain", "l7.dns-no-address", "l7.dns-ttl-zero"].contains(&cause);
+    of_names || cause == "l7.http-header-too-large" || causes::refuses_the_request(cause)
 }
 
 fn names_a_missing_name(cause: &str) -> bool {

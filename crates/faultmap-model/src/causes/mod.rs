@@ -58,6 +58,22 @@ pub fn find(id: &str) -> Option<&'static Cause> {
     all().find(|cause| cause.id.eq_ignore_ascii_case(id))
 }
 
+/// The server refuses the request as it stands (4xx): another client, or another request, may be served.
+#[must_use]
+pub fn refuses_the_request(id: &str) -> bool {
+    const REFUSALS: [&str; 8] = [
+        "l7.http-client-error",
+        "l7.http-bad-request",
+        "l7.http-unauthorized",
+        "l7.http-forbidden",
+        "l7.http-not-found",
+        "l7.http-method-not-allowed",
+        "l7.http-unsupported-media-type",
+        "l7.http-rate-limited",
+    ];
+    REFUSALS.contains(&id)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
