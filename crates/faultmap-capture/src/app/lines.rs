@@ -208,10 +208,7 @@ impl Conversation for Lines {
         if let Some(inner) = &mut self.inner {
             return inner.end(how, at, below, sink);
         }
-        // Who says QUIT does not wait.
-        if self.pairing.front().is_none_or(|entry| entry.question != "QUIT") {
-            self.pairing.end(how, at, below, sink);
-        }
+        self.pairing.end_of_lines(how, at, below, sink);
     }
 }
 

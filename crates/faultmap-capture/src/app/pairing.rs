@@ -116,6 +116,13 @@ impl Pairing {
         }
     }
 
+    /// The same for protocols of lines: who says QUIT does not wait.
+    pub(super) fn end_of_lines(&mut self, how: End, at: Stamp, below: &Below, sink: &mut Sink) {
+        if self.front().is_none_or(|entry| entry.question != "QUIT") {
+            self.end(how, at, below, sink);
+        }
+    }
+
     fn exchange(&self, entry: Entry, answer: String, ok: bool, until: Option<Stamp>) -> Exchange {
         Exchange {
             answer,
