@@ -3,6 +3,7 @@
 
 mod brokers;
 mod clock;
+mod content;
 pub mod dhcp;
 pub mod dhcp6;
 mod dns;

@@ -16,7 +16,7 @@ pub(super) const CONTINUATION: u8 = 9;
 pub(super) const END_STREAM: u8 = 0x1;
 const ACK: u8 = 0x1;
 pub(super) const END_HEADERS: u8 = 0x4;
-const PADDED: u8 = 0x8;
+pub(super) const PADDED: u8 = 0x8;
 const PRIORITY: u8 = 0x20;
 
 /// Longest payload that is kept, bytes.
@@ -74,6 +74,8 @@ pub(super) struct Frames {
     head: Option<Head>,
     left: u32,
     payload: Vec<u8>,
+    /// What the last step took of a body: of which frame, and how many bytes.
+    taken: Option<(Head, usize)>,
 }
 
 /// What the next bytes made.
@@ -100,6 +102,7 @@ impl Frames {
     /// Takes one step: what it met, and what is left of `bytes`.
     pub(super) fn step<'a>(&mut self, bytes: &'a [u8]) -> (Step, &'a [u8]) {
         let mut rest = bytes;
+        self.taken = None;
         let head = match self.head {
             Some(head) => head,
             None => {
@@ -122,12 +125,20 @@ impl Frames {
         if head.kept() {
             keep(&mut self.payload, part, MOST_KEPT);
         }
+        self.taken = (head.kind == DATA).then_some((head, part.len()));
         self.left -= part.len() as u32;
         if self.left > 0 {
             return (Step::More, tail);
         }
         (self.head, self.have) = (None, 0);
         (Step::Whole(head), tail)
+    }
+
+    /// What the last step, from `before` to `after`, took of a body.
+    pub(super) fn body<'a>(&self, before: &'a [u8], after: &[u8]) -> Option<(Head, &'a [u8])> {
+        let (head, len) = self.taken?;
+        let (taken, _) = before.split_at_checked(before.len().checked_sub(after.len())?)?;
+        Some((head, taken.get(taken.len().checked_sub(len)?..)?))
     }
 
     /// What was kept of the last whole frame, without padding and priority; `None` if it is longer than what is kept, or breaks the rules.

@@ -1,7 +1,8 @@
 //! HTTP/2 without TLS (RFC 9113), by prior knowledge or after an upgrade, and gRPC on it: streams paired with their answers, errors of streams and of the connection. Where
 //! the beginning was not seen, header fields cannot be read (RFC 7541 §2.3.2), and the answers are said to be unknown.
 //!
-//! Memory: two tables of HPACK of at most 64 KiB, one header block of each side of at most [`LONGEST_BLOCK`] bytes, [`MOST_STREAMS`] streams of about 400 bytes.
+//! Memory: two tables of HPACK of at most 64 KiB, one header block of each side of at most [`LONGEST_BLOCK`] bytes, [`MOST_STREAMS`] streams of about 400 bytes, and
+//! what `content` keeps of [`MOST_BODIES`] bodies under way.
 
 mod block;
 mod frame;
@@ -9,16 +10,19 @@ mod grpc;
 #[cfg(test)]
 mod tests;
 
-use super::http::status;
+use super::content::{Content, Declared, Wrong, page_for_json};
+use super::http::{only_json, status};
 use super::tell::{Mark, Open, Rules, tell};
 use super::{Below, Chunk, Conversation, End, Ends, Exchange, Sink, text};
-use crate::finding::Weight;
+use crate::finding::{Finding, Weight};
 use crate::flow::Side;
 use crate::flow::record::PerSide;
 use crate::packet::Stamp;
 use faultmap_model::Layer;
 use fluke_hpack::Decoder;
-use frame::{CONTINUATION, DATA, END_HEADERS, END_STREAM, Frames, GOAWAY, HEADERS, Head, PUSH_PROMISE, RST_STREAM, Step, error_name};
+use frame::{
+    CONTINUATION, DATA, END_HEADERS, END_STREAM, Frames, GOAWAY, HEADERS, Head, PADDED, PUSH_PROMISE, RST_STREAM, Step, error_name,
+};
 
 /// What a client says first (RFC 9113 §3.4).
 pub(super) const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
@@ -26,6 +30,8 @@ pub(super) const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 const LONGEST_BLOCK: usize = 32 * 1024;
 /// Streams of one connection that are followed at a time.
 const MOST_STREAMS: usize = 256;
+/// Bodies of one connection that are looked at at a time.
+const MOST_BODIES: usize = 8;
 /// Largest table of HPACK that is kept.
 const LARGEST_TABLE: usize = 64 * 1024;
 
@@ -49,6 +55,8 @@ pub(super) struct H2 {
     body_to_head: Option<u32>,
     /// Frames of either side went by unread.
     missed: bool,
+    /// When the client said that it speaks HTTP/2.
+    opened: Option<Mark>,
 }
 
 struct Half {
@@ -84,6 +92,12 @@ struct Stream {
     unwell: Option<&'static str>,
     /// Its answer says that it is gRPC, and every block of fields of it could be read.
     answers_grpc: bool,
+    /// Only JSON is accepted.
+    wants_json: bool,
+    /// The answer says that its body is a page.
+    page: bool,
+    /// Its body, where that is declared as something that can be looked at.
+    content: Option<Box<Content>>,
 }
 
 /// The fields of a header block that are read.
@@ -97,6 +111,8 @@ struct Fields {
     grpc_status: Option<u16>,
     grpc_message: String,
     authorised: bool,
+    wants_json: bool,
+    declared: Declared,
 }
 
 impl Half {
@@ -141,7 +157,12 @@ impl Fields {
             b":path" => self.path = text::path(&String::from_utf8_lossy(value.get(..1024).unwrap_or(value))).into_owned(),
             b":authority" => self.authority = std::str::from_utf8(value).ok().map(text::host),
             b":status" => self.status = number(),
-            b"content-type" => self.grpc |= value.starts_with(b"application/grpc"),
+            b"content-type" => {
+                self.grpc |= value.starts_with(b"application/grpc");
+                self.declared.typed(value);
+            }
+            b"content-encoding" => self.declared.encoded(value),
+            b"accept" => self.wants_json = only_json(value),
             b"grpc-status" => self.grpc_status = number(),
             b"grpc-message" => self.grpc_message = text::printable(value, 80),
             b"authorization" => self.authorised = true,
@@ -161,20 +182,13 @@ impl H2 {
             answered: 0,
             body_to_head: None,
             missed: false,
+            opened: None,
         }
     }
 
     /// A connection whose beginning was not seen.
     pub(super) fn midstream(ends: Ends) -> Self {
-        Self {
-            ends,
-            halves: PerSide { client: Half::new(false), server: Half::new(false) },
-            preface: 0,
-            streams: Vec::new(),
-            answered: 0,
-            body_to_head: None,
-            missed: false,
-        }
+        Self { halves: PerSide { client: Half::new(false), server: Half::new(false) }, preface: 0, ..Self::new(ends) }
     }
 
     /// A connection that was HTTP/1: its one request is stream 1 (RFC 7540 §3.2).
@@ -262,6 +276,7 @@ impl H2 {
             stream.question = format!("{} {}", fields.method, fields.path);
             stream.grpc = fields.grpc;
             stream.authorised = fields.authorised;
+            stream.wants_json = fields.wants_json;
             if sink.server_name.is_none() {
                 sink.server_name = fields.authority;
             }
@@ -274,6 +289,7 @@ impl H2 {
 
     fn answered(&mut self, id: u32, fields: Option<Fields>, began: Mark, below: &Below, sink: &mut Sink) {
         let ends = self.ends;
+        let room = self.streams.iter().filter(|stream| stream.content.is_some()).count() < MOST_BODIES;
         let Some(stream) = self.streams.iter_mut().find(|stream| stream.id == id) else { return };
         let readable = fields.is_some();
         let fields = fields.unwrap_or_default();
@@ -285,6 +301,9 @@ impl H2 {
             stream.status = fields.status.unwrap_or_default();
             stream.answers_grpc = fields.grpc && stream.grpc;
             stream.grpc |= fields.grpc;
+            stream.page = fields.declared.page;
+            let looked_at = room && !stream.is_head();
+            stream.content = Content::of(fields.declared, stream.status).filter(|_| looked_at).map(Box::new);
             stream.wait_ms = stream.done.filter(|done| *done <= began.at).map(|done| began.at.ms_since(done));
             stream.think_ms = stream.wait_ms.map(|wait| below.think_ms(wait));
             let rules = if stream.grpc { &GRPC } else { &HTTP };
@@ -304,10 +323,26 @@ impl H2 {
             self.streams[index].done = Some(mark.at);
             return;
         }
-        let stream = self.streams.remove(index);
+        let mut stream = self.streams.remove(index);
         self.answered += 1;
+        let wrong = stream.content.take().and_then(|content| content.ended());
+        sink.findings.extend(wrong.map(|wrong| stream.misdeclared(wrong, mark).on(self.ends.service())));
+        if stream.wants_json && stream.page && (200..300).contains(&stream.status) {
+            let finding = page_for_json(&stream.question, stream.began.unwrap_or(mark));
+            sink.findings.push(finding.and(stream.asked).on(self.ends.service()));
+        }
         self.judge(&stream, mark, sink);
         sink.exchanges.push(stream.exchange(Some(mark.at), None));
+    }
+
+    /// The next bytes of the body of an answer.
+    fn body(&mut self, head: Head, bytes: &[u8], mark: Mark, sink: &mut Sink) {
+        let service = self.ends.service();
+        let Some(stream) = self.streams.iter_mut().find(|stream| stream.id == head.stream) else { return };
+        // Which of the bytes are padding (RFC 9113 §6.1) is not worth following.
+        stream.content.take_if(|_| head.flags & PADDED != 0);
+        let wrong = stream.content.as_mut().and_then(|content| content.take(bytes));
+        sink.findings.extend(wrong.map(|wrong| stream.misdeclared(wrong, mark).on(service)));
     }
 
     /// What the health service says of the one it was asked about.
@@ -412,6 +447,11 @@ fn cause(code: u32) -> Option<&'static str> {
 }
 
 impl Stream {
+    /// The body of its answer is not what it is declared to be.
+    fn misdeclared(&self, wrong: Wrong, mark: Mark) -> Finding {
+        wrong.finding(&self.question, mark).and(self.began.unwrap_or(mark))
+    }
+
     fn is_head(&self) -> bool {
         self.question.starts_with("HEAD ")
     }
@@ -448,6 +488,7 @@ impl Conversation for H2 {
         if chunk.from == Side::Client && self.preface > 0 {
             let skipped = rest.len().min(self.preface);
             self.preface -= skipped;
+            self.opened = Some(Mark::from(&chunk));
             rest = rest.get(skipped..).unwrap_or_default();
         }
         if self.halves.of_mut(chunk.from).lost {
@@ -465,7 +506,11 @@ impl Conversation for H2 {
             }
             let began = half.began;
             let (step, tail) = half.frames.step(rest);
+            let body = half.frames.body(rest, tail).filter(|(_, bytes)| chunk.from == Side::Server && !bytes.is_empty());
             rest = tail;
+            if let Some((head, bytes)) = body {
+                self.body(head, bytes, mark, sink);
+            }
             match step {
                 Step::Whole(head) => {
                     self.halves.of_mut(chunk.from).spoken = true;
@@ -486,6 +531,9 @@ impl Conversation for H2 {
     }
 
     fn gap(&mut self, from: Side, missing: u64, _sink: &mut Sink) {
+        if from == Side::Server {
+            self.streams.iter_mut().for_each(|stream| stream.content = None);
+        }
         let half = self.halves.of_mut(from);
         if !half.frames.skip(missing) {
             half.hole = !half.lost || half.hole;
@@ -498,7 +546,17 @@ impl Conversation for H2 {
     }
 
     fn end(&mut self, how: End, at: Stamp, below: &Below, sink: &mut Sink) {
-        let streams = std::mem::take(&mut self.streams);
+        let mut streams = std::mem::take(&mut self.streams);
+        // A server answers the preface by its own, before any question (RFC 9113 §3.4).
+        let server = &self.halves.server;
+        if let Some(opened) = self.opened.filter(|_| streams.is_empty() && self.preface == 0 && !server.spoken && !server.lost) {
+            streams.push(Stream {
+                question: "the preface of HTTP/2".to_owned(),
+                asked: opened,
+                done: Some(opened.at),
+                ..Stream::default()
+            });
+        }
         let mut told = false;
         for stream in &streams {
             // In its middle the first header block of a stream may be the answer as well.

@@ -140,3 +140,47 @@ fn behind_a_hole_a_silence_may_be_an_answer_that_nobody_captured() {
     let lines: [Line<'_>; 3] = [(C, 1, &opening), (S, 20, &page), (C, 40, &second)];
     assert_eq!(rules(&told_cut(80, &lines, End::HalfClosed(C), 9000, 160)), [""; 0]);
 }
+
+#[test]
+fn bodies_are_what_they_are_declared_to_be_or_told() {
+    let row = |fields: &[(&str, &str)], body: &[&[u8]], expect: &[&str]| {
+        let head = [&[(":status", "200")], fields].concat();
+        let (last, first) = body.split_last().expect("one");
+        let data = first.iter().map(|part| frame(0, 0, 1, part)).chain([frame(0, 1, 1, last)]);
+        let answer = [headers(0, 1, &head)].into_iter().chain(data).collect::<Vec<_>>().concat();
+        check(&[(C, 1, [hello(), get(1)].concat()), (S, 20, answer)], End::Closed, 30, expect, &["GET /a?… > 200"]);
+    };
+    let json = ("content-type", "application/json");
+    row(&[("content-encoding", "gzip"), json], &[b"{\"a\"", b": 1}"], &["http.encoding fault l6.content-encoding-mismatch"]);
+    row(&[("content-type", "text/html")], &[b"\x1f\x8b", b"\x08\0\0\0"], &["http.encoding fault l6.content-encoding-mismatch"]);
+    row(&[json], &[b"{\"a\"", b": 1,}"], &["http.json fault l6.serialization-invalid"]);
+    row(&[json], &[b"{\"a\"", b": 1}", b""], &[]);
+    row(&[json], &[b"<html>"], &["http.page-for-json fault l6.content-type-mismatch"]);
+    row(&[("content-type", "text/html; charset=utf-8")], &[b"Gr\xfc\xdfe"], &["http.charset warning l6.charset-mismatch"]);
+    // Padding is not followed.
+    let padded = [headers(0, 1, &[(":status", "200"), json]), frame(0, 9, 1, b"\x02{,}\0\0")].concat();
+    check(&[(C, 1, [hello(), get(1)].concat()), (S, 20, padded)], End::Closed, 30, &[], &["GET /a?… > 200"]);
+}
+
+#[test]
+fn a_page_is_no_answer_to_who_accepts_json_only() {
+    let ask = |accept: &str| headers(1, 1, &[(":method", "GET"), (":path", "/a"), ("accept", accept)]);
+    let page = [headers(0, 1, &[(":status", "200"), ("content-type", "text/html")]), frame(0, 1, 1, b"<html>")].concat();
+    let lines = |accept: &str| [(C, 1, [hello(), ask(accept)].concat()), (S, 20, page.clone())];
+    check(&lines("application/json"), End::Closed, 30, &["http.page-for-json warning l6.content-type-mismatch"], &["GET /a > 200"]);
+    check(&lines("application/json, */*"), End::Closed, 30, &[], &["GET /a > 200"]);
+}
+
+#[test]
+fn a_server_that_does_not_answer_the_preface_is_mute_before_any_question() {
+    check(&[(C, 1, hello())], End::Cut, 4000, &["h2.unanswered warning l7.service-mute"], &["the preface of HTTP/2 > "]);
+    check(
+        &[(C, 1, hello())],
+        End::HalfClosed(S),
+        90,
+        &["h2.closed-without-answer fault l5.closed-without-answer"],
+        &["the preface of HTTP/2 > "],
+    );
+    check(&[(C, 1, hello())], End::HalfClosed(C), 900, &[], &["the preface of HTTP/2 > "]);
+    check(&[(C, 1, hello()), (S, 9, frame(4, 0, 0, &[]))], End::Cut, 9000, &[], &[]);
+}

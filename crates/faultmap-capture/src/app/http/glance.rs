@@ -94,18 +94,7 @@ impl Http {
             super::RULES.thought(&self.ends, &request.head.question, think, request.asked, began, sink);
         }
         let tunnel = request.as_ref().is_some_and(|request| request.head.method == Method::Connect) && status < 300;
-        let response = Response {
-            head,
-            request,
-            began,
-            wait_ms,
-            think_ms,
-            sample: Vec::new(),
-            cut: true,
-            magic: ([0; 3], 0),
-            json: None,
-            with_body: false,
-        };
+        let response = Response { head, request, began, wait_ms, think_ms, sample: Vec::new(), cut: true, content: None, with_body: false };
         // What an answer means hangs on its question; of a 400 the body tells whether TLS was wanted.
         if response.request.is_some() && status != 400 {
             self.judge(&response, sink);

@@ -3,6 +3,7 @@
 use super::body::{Body, Chunks};
 use super::portal;
 use super::proxy::Word;
+use crate::app::content::Declared;
 use crate::app::text;
 use foldhash::fast::FixedState;
 use httparse::{Header, Status};
@@ -73,11 +74,8 @@ pub(super) struct ResponseHead {
     pub(super) status: u16,
     pub(super) reason: String,
     pub(super) body: Option<Body>,
-    pub(super) chunked: bool,
     pub(super) location: bool,
-    pub(super) coding: Coding,
-    /// It says that its content is a page.
-    pub(super) page: bool,
+    pub(super) declared: Declared,
     pub(super) upgrade: Option<Upgrade>,
     pub(super) grpc_status: bool,
     /// What a proxy says of itself.
@@ -88,26 +86,6 @@ pub(super) struct ResponseHead {
     pub(super) cut: bool,
     /// Answer to the key of a WebSocket.
     pub(super) accept: Option<[u8; 28]>,
-}
-
-impl ResponseHead {
-    /// A success whose whole content is declared as JSON, and not encoded.
-    pub(super) fn is_json(&self) -> bool {
-        (200..300).contains(&self.status) && self.status != 206 && self.coding == Coding::PlainJson
-    }
-}
-
-/// How a body is said to be encoded.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub(super) enum Coding {
-    /// Not at all, and the content is text.
-    PlainText,
-    /// Not at all, and the content is JSON.
-    PlainJson,
-    Gzip,
-    /// Another one, or unknown content.
-    #[default]
-    Other,
 }
 
 /// Why a head was not read.
@@ -180,11 +158,9 @@ pub(super) fn response(bytes: &[u8]) -> Result<ResponseHead, Unread> {
     let mut head = ResponseHead {
         status: read.code.unwrap_or_default(),
         reason: text::printable_text(read.reason.unwrap_or_default(), 40),
-        chunked: framing.chunked,
         ..ResponseHead::default()
     };
     head.body = framing.body()?;
-    let (mut coded, mut textual, mut json) = (false, false, false);
     for field in read.headers.iter() {
         if is(field, "location") {
             head.location = true;
@@ -198,19 +174,10 @@ pub(super) fn response(bytes: &[u8]) -> Result<ResponseHead, Unread> {
         } else if is(field, "grpc-status") {
             head.grpc_status = true;
         } else if is(field, "content-encoding") {
-            coded = true;
-            if matches(field.value, &["gzip", "x-gzip"]) {
-                head.coding = Coding::Gzip;
-            }
+            head.declared.encoded(field.value);
         } else if is(field, "content-type") {
-            head.page = begins(field.value, b"text/html");
-            textual = begins(field.value, b"text/");
-            let kind = field.value.split(|byte| *byte == b';').next().unwrap_or_default().trim_ascii();
-            json = kind.eq_ignore_ascii_case(b"application/json");
+            head.declared.typed(field.value);
         }
-    }
-    if !coded && (textual || json) {
-        head.coding = if json { Coding::PlainJson } else { Coding::PlainText };
     }
     Ok(head)
 }
@@ -252,7 +219,7 @@ pub(super) fn cut_response(bytes: &[u8]) -> Option<ResponseHead> {
     let end: &[u8] = if lines.is_empty() { b"\r\n\r\n" } else { b"\r\n" };
     let first = if lines.is_empty() { first.trim_ascii_end() } else { first };
     let head = response(&[first, end].concat()).ok()?;
-    Some(ResponseHead { cut: true, coding: Coding::Other, ..head })
+    Some(ResponseHead { cut: true, ..head })
 }
 
 /// Up to the last end of a line.
@@ -261,7 +228,7 @@ fn whole_lines(bytes: &[u8]) -> &[u8] {
     bytes.get(..end).unwrap_or_default()
 }
 
-fn only_json(accepts: &[u8]) -> bool {
+pub(in crate::app) fn only_json(accepts: &[u8]) -> bool {
     let json = |kind: &[u8]| {
         let kind = kind.split(|byte| *byte == b';').next().unwrap_or_default().trim_ascii().to_ascii_lowercase();
         kind == b"application/json" || (kind.starts_with(b"application/") && kind.ends_with(b"+json"))
@@ -279,10 +246,6 @@ fn done(parsed: httparse::Result<usize>) -> Result<(), Unread> {
 
 fn is(field: &Header<'_>, name: &str) -> bool {
     field.name.eq_ignore_ascii_case(name)
-}
-
-fn begins(value: &[u8], with: &[u8]) -> bool {
-    value.get(..with.len()).is_some_and(|begin| begin.eq_ignore_ascii_case(with))
 }
 
 fn matches(value: &[u8], any: &[&str]) -> bool {

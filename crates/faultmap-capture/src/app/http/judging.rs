@@ -3,6 +3,7 @@
 use super::body::Body;
 use super::head::Upgrade;
 use super::{CIRCLE, Http, MOST_TARGETS, Phase, Response, portal, proxy, status};
+use crate::app::content::{Wrong, page_for_json};
 use crate::app::recognise;
 use crate::app::tell::{CUT_SHORT, Mark, tell};
 use crate::app::turns::AT_A_GLANCE;
@@ -49,13 +50,14 @@ impl Http {
         }
     }
 
-    /// A program asked for JSON and nothing else, and got a page: that of a login, of a proxy, or of an application that knows no such path.
+    /// A page, for who asked for something else.
     fn page_for_json(&self, response: &Response, sink: &mut Sink) {
-        let Some(request) = response.request.as_ref().filter(|request| request.head.wants_json && response.head.page) else { return };
+        let Some(request) = response.request.as_ref().filter(|request| request.head.wants_json && response.head.declared.page) else {
+            return;
+        };
         if (200..300).contains(&response.head.status) {
-            let text = format!("{}: only JSON was accepted, and the answer is a page (text/html)", request.head.question);
-            let finding = tell("http.page-for-json", Weight::Warning, Layer::L6, response.began, text);
-            sink.findings.push(finding.for_cause("l6.content-type-mismatch").on(self.ends.service()).and(request.asked));
+            let finding = page_for_json(&request.head.question, response.began);
+            sink.findings.push(finding.on(self.ends.service()).and(request.asked));
         }
     }
 
@@ -100,15 +102,11 @@ impl Http {
         sink.findings.push(finding.for_cause("l6.tls-on-plaintext-port").on(self.ends.service()).worth(400.0));
     }
 
-    /// The body is complete, and is not what it is declared to be.
-    pub(super) fn judge_json(&self, response: &Response, sink: &mut Sink) {
-        let wrong = response.json.as_ref().filter(|_| !response.cut).and_then(|json| json.wrong());
-        // A page in its place is told as such.
-        let Some(wrong) = wrong.filter(|_| response.magic.0[0] != b'<') else { return };
+    /// The body is not what it is declared to be.
+    pub(super) fn misdeclared(&self, response: &Response, wrong: Option<Wrong>, mark: Mark, sink: &mut Sink) {
+        let Some(wrong) = wrong else { return };
         let question = response.request.as_ref().map_or("an answer", |request| &request.head.question);
-        let text = format!("{question}: the body is declared as JSON, and {wrong}");
-        let finding = tell("http.json", Weight::Fault, Layer::L6, response.began, text).for_cause("l6.serialization-invalid");
-        sink.findings.push(finding.on(self.ends.service()));
+        sink.findings.push(wrong.finding(question, mark).and(response.began).on(self.ends.service()));
     }
 
     pub(super) fn malformed(&mut self, why: &str, mark: Mark, sink: &mut Sink) {

@@ -1,13 +1,12 @@
 //! HTTP/1 in one connection (RFC 9110, RFC 9112): requests paired with their answers, who waited for whom, and answers that broke off. It never keeps a body,
 //! a query or the value of a header field that may be secret.
 //!
-//! Memory: two heads of at most [`LONGEST_HEAD`] bytes while they are incomplete, at most [`MOST_OPEN`] requests of about 300 bytes each, and 512 bytes of an
-//! answer with status 400.
+//! Memory: two heads of at most [`LONGEST_HEAD`] bytes while they are incomplete, at most [`MOST_OPEN`] requests of about 300 bytes each, 512 bytes of an
+//! answer with status 400, and what `content` keeps of a body under way.
 
 mod body;
 mod glance;
 mod head;
-mod json;
 mod judging;
 mod portal;
 mod proxy;
@@ -15,6 +14,7 @@ pub(super) mod status;
 #[cfg(test)]
 mod tests;
 
+use super::content::Content;
 use super::gather::{Gather, Gathered, blank_line};
 use super::tell::{Mark, Open, Rules, tell};
 use super::{Below, Chunk, Conversation, End, Ends, Exchange, Glance, Sink, Talk, h2, recognise, text, websocket};
@@ -23,8 +23,8 @@ use crate::flow::Side;
 use crate::packet::Stamp;
 use body::{Body, Eaten};
 use faultmap_model::Layer;
-use head::{Coding, Method, RequestHead, ResponseHead, Unread, Upgrade};
-use json::Json;
+pub(super) use head::only_json;
+use head::{Method, RequestHead, ResponseHead, Unread, Upgrade};
 use std::collections::VecDeque;
 
 /// Longest head that is read, bytes; servers refuse much shorter ones.
@@ -112,10 +112,8 @@ struct Response {
     sample: Vec<u8>,
     /// Bytes of its body were not captured.
     cut: bool,
-    /// The first bytes of the body, and how many of them came.
-    magic: ([u8; 3], usize),
-    /// What is declared as JSON, as far as it came.
-    json: Option<Box<Json>>,
+    /// Its body, as far as that came, where it is declared as something that can be looked at.
+    content: Option<Content>,
     /// It has a body, as far as its head says.
     with_body: bool,
 }
@@ -165,15 +163,19 @@ impl Http {
             Phase::Head => self.head(chunk, below, sink),
             Phase::Body(body) => {
                 let mut body = *body;
-                let mut json = self.current.as_mut().filter(|_| chunk.from == Side::Server).and_then(|current| current.json.take());
-                let eaten = body.eat(chunk.bytes, &mut |content| {
-                    if let Some(json) = &mut json {
-                        json.take(content);
+                let mut content = self.current.as_mut().filter(|_| chunk.from == Side::Server).and_then(|current| current.content.take());
+                let mut wrong = None;
+                let eaten = body.eat(chunk.bytes, &mut |bytes| {
+                    if let Some(content) = &mut content {
+                        wrong = wrong.take().or(content.take(bytes));
                     }
                 });
                 self.half(chunk.from).phase = Phase::Body(body);
-                if let (Some(current), Some(json)) = (&mut self.current, json) {
-                    current.json = Some(json);
+                if let Some(current) = self.current.as_mut().filter(|_| content.is_some()) {
+                    current.content = content;
+                }
+                if let Some(current) = &self.current {
+                    self.misdeclared(current, wrong, Mark::from(&chunk), sink);
                 }
                 self.body(chunk, eaten, below, sink)
             }
@@ -307,9 +309,8 @@ impl Http {
         let switches = self.switches(&head, request.as_ref(), began, sink);
         let status = head.status;
         let with_body = !matches!(body, None | Some(Body::Length(0)));
-        let json = (head.is_json() && with_body).then(Box::default);
-        let (sample, magic) = (Vec::new(), ([0; 3], 0));
-        let response = Response { head, request, began, wait_ms, think_ms, sample, cut: false, magic, json, with_body };
+        let content = Content::of(head.declared, status).filter(|_| with_body);
+        let response = Response { head, request, began, wait_ms, think_ms, sample: Vec::new(), cut: false, content, with_body };
         if response.head.status != 400 {
             self.judge(&response, sink);
         }
@@ -360,7 +361,7 @@ impl Http {
             Eaten::All | Eaten::Broken => chunk.bytes,
         };
         if chunk.from == Side::Server {
-            self.look_into(own, Mark::from(&chunk), sink);
+            self.sample(own);
         }
         match eaten {
             Eaten::All => None,
@@ -389,49 +390,21 @@ impl Http {
         }
     }
 
-    /// The first bytes of a body tell whether it is encoded as its head says, and a server's own words that it wanted TLS.
-    fn look_into(&mut self, bytes: &[u8], mark: Mark, sink: &mut Sink) {
-        let service = self.ends.service();
-        let Some(current) = &mut self.current else { return };
-        if current.head.status == 400 {
-            let room = SAMPLE.saturating_sub(current.sample.len());
-            current.sample.extend_from_slice(bytes.get(..room).unwrap_or(bytes));
-        }
-        let (magic, seen) = &mut current.magic;
-        if *seen == magic.len() || current.head.chunked {
-            return;
-        }
-        for (slot, byte) in magic.iter_mut().skip(*seen).zip(bytes) {
-            *slot = *byte;
-            *seen += 1;
-        }
-        if *seen < magic.len() {
-            return;
-        }
-        let zipped = *magic == [0x1f, 0x8b, 0x08];
-        // Neither JSON (RFC 8259 §2) nor anything that is read as such begins so.
-        let markup = magic[0] == b'<';
-        let (rule, cause, what) = match current.head.coding {
-            Coding::Gzip if !zipped => ("http.encoding", "l6.content-encoding-mismatch", "is declared as gzip and is not"),
-            Coding::PlainText | Coding::PlainJson if zipped => {
-                ("http.encoding", "l6.content-encoding-mismatch", "is gzip and declared as plain text")
-            }
-            Coding::PlainJson if markup => ("http.page-for-json", "l6.content-type-mismatch", "is markup and declared as JSON"),
-            _ => return,
-        };
-        let question = current.request.as_ref().map_or("", |request| &request.head.question);
-        let text = format!("{question}: the body {what}");
-        let finding = tell(rule, Weight::Fault, Layer::L6, mark, text).and(current.began);
-        sink.findings.push(finding.for_cause(cause).on(service));
+    /// The first bytes of a refusal are a server's own words that it wanted TLS.
+    fn sample(&mut self, bytes: &[u8]) {
+        let Some(current) = self.current.as_mut().filter(|current| current.head.status == 400) else { return };
+        let room = SAMPLE.saturating_sub(current.sample.len());
+        current.sample.extend_from_slice(bytes.get(..room).unwrap_or(bytes));
     }
 
     /// The answer is complete.
     fn finish(&mut self, at: Stamp, below: &Below, sink: &mut Sink) {
-        let Some(response) = self.current.take() else { return };
+        let Some(mut response) = self.current.take() else { return };
         if response.head.status == 400 {
             self.judge_bad_request(&response, below, sink);
         }
-        self.judge_json(&response, sink);
+        let content = response.content.take();
+        self.misdeclared(&response, content.and_then(Content::ended), response.began, sink);
         self.answered += 1;
         self.last_answer = Some(at);
         sink.exchanges.push(exchange(*response, Some(at), ""));
@@ -498,7 +471,7 @@ impl Conversation for Http {
     fn gap(&mut self, from: Side, missing: u64, sink: &mut Sink) {
         self.last = Some(from);
         if let Some(current) = self.current.as_mut().filter(|_| from == Side::Server) {
-            current.cut = true;
+            (current.cut, current.content) = (true, None);
         }
         let followed = match &mut self.half(from).phase {
             Phase::Body(body) => body.skip(missing),

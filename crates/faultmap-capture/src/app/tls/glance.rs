@@ -54,7 +54,7 @@ impl Tls {
             // Its type, length and version, and enough of its random.
             (Side::Server, [2, _, _, _, _, _, random @ ..]) if self.chosen.is_none() => {
                 let Some(retry) = hello::is_retry(random) else { return };
-                self.chose(ServerHello { version: UNKNOWN, retry }, mark, below, sink);
+                self.chose(ServerHello { version: UNKNOWN, retry, agrees: false }, mark, below, sink);
                 self.glanced = true;
             }
             _ => {}

@@ -33,12 +33,21 @@ pub(crate) struct ClientHello {
     pub(crate) version: u16,
 }
 
+impl ClientHello {
+    /// Whether this application protocol is among those offered.
+    pub(super) fn offers(&self, protocol: &str) -> bool {
+        self.protocols.iter().any(|offered| offered == protocol)
+    }
+}
+
 /// What a server chooses.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct ServerHello {
     pub(super) version: u16,
     /// It wants another ClientHello first.
     pub(super) retry: bool,
+    /// Up to TLS 1.2 it says here whether it agrees on an application protocol (RFC 7301 §3.1).
+    pub(super) agrees: bool,
 }
 
 /// Reads a ClientHello.
@@ -67,11 +76,13 @@ pub(crate) fn client(hello: &TlsClientHelloContents<'_>) -> ClientHello {
 
 /// Reads a ServerHello.
 pub(super) fn server(hello: &TlsServerHelloContents<'_>) -> ServerHello {
-    let mut read = ServerHello { version: hello.version.0, retry: hello.random == RETRY };
+    let mut read = ServerHello { version: hello.version.0, retry: hello.random == RETRY, agrees: false };
     let extensions = hello.ext.and_then(|bytes| parse_tls_server_hello_extensions(bytes).ok());
     for extension in extensions.map(|(_, list)| list).unwrap_or_default() {
-        if let TlsExtension::SupportedVersions(versions) = extension {
-            read.version = versions.first().map_or(read.version, |version| version.0);
+        match extension {
+            TlsExtension::SupportedVersions(versions) => read.version = versions.first().map_or(read.version, |version| version.0),
+            TlsExtension::ALPN(_) => read.agrees = true,
+            _ => {}
         }
     }
     read

@@ -3,6 +3,7 @@
 //!
 //! Memory: one record of each direction, at most 18 KiB, and what the conversation keeps. Connections without keys have none of it.
 
+use super::agreed::{Agreed, H2};
 use super::record::{ALERT, APPLICATION_DATA, CHANGE_CIPHER_SPEC, HANDSHAKE};
 use super::way::{Record, Trust, Way};
 use super::{SEALED_ALERT, TLS13, Tls, certificate};
@@ -10,7 +11,7 @@ use crate::app::lines::{Kind, Lines};
 use crate::app::mysql::Mysql;
 use crate::app::tell::{Mark, tell};
 use crate::app::{Below, Chunk, Conversation, End, Ends, Sink, Talk, Unsealed, text};
-use crate::finding::{Finding, Weight};
+use crate::finding::Weight;
 use crate::flow::Side;
 use crate::keys::{Keys, Label, Random, Secrets, Served, Suite, opener, openers_of_master};
 use crate::packet::Stamp;
@@ -76,8 +77,10 @@ pub(super) struct Inside {
     misfit: bool,
     /// Who took leave first.
     goodbye: Option<Side>,
-    /// The application protocol that was agreed on, where it could be read.
-    pub(super) protocol: Option<String>,
+    /// The application protocol that was agreed on.
+    pub(super) agreed: Agreed,
+    /// The server said something inside.
+    server_spoke: bool,
     plain: Vec<u8>,
 }
 
@@ -110,7 +113,8 @@ impl Inside {
             blind: false,
             misfit: false,
             goodbye: None,
-            protocol: None,
+            agreed: Agreed::Unknown,
+            server_spoke: false,
             plain: Vec::new(),
         }))
     }
@@ -119,7 +123,10 @@ impl Inside {
     pub(super) fn chose(&mut self, hello: &TlsServerHelloContents<'_>, version: u16, keys: Option<&Keys>) {
         self.chosen = Random::try_from(hello.random).ok().map(|random| (version == TLS13, random));
         self.suite = Suite::of(hello.cipher.0).filter(|_| version >= 0x0303);
-        self.protocol = hello.ext.and_then(alpn);
+        // In TLS 1.3 it says so later, sealed.
+        if version < TLS13 {
+            self.agreed = Agreed::on(hello.ext.and_then(alpn));
+        }
         if let Some(keys) = keys.filter(|_| self.suite.is_none()) {
             keys.served(&self.random, Served::UnreadCipher);
         }
@@ -367,9 +374,8 @@ impl Tls {
         sink.within += 1;
         talk.chunk(chunk, &below, sink);
         sink.within -= 1;
-        if let Some(protocol) = &inside.protocol {
-            sink.findings.iter_mut().skip(told).for_each(|finding| promised(finding, protocol));
-        }
+        inside.server_spoke |= chunk.from == Side::Server;
+        sink.findings.iter_mut().skip(told).for_each(|finding| inside.agreed.weigh(finding));
     }
 
     /// A message of the handshake that only keys show. True if there is no more to it.
@@ -377,7 +383,7 @@ impl Tls {
         let Some(inside) = self.inside.as_mut().filter(|inside| inside.opened) else { return false };
         match (bytes.first().copied(), from) {
             (Some(ENCRYPTED_EXTENSIONS), Side::Server) => {
-                inside.protocol = bytes.get(4..).and_then(|body| alpn(Bytes(body).vector(2)?));
+                inside.agreed = Agreed::on(bytes.get(4..).and_then(|body| alpn(Bytes(body).vector(2)?)));
             }
             (Some(CERTIFICATE), Side::Server) => {
                 let name = self.hello.as_ref().and_then(|(hello, _)| hello.name.as_deref());
@@ -407,9 +413,14 @@ impl Tls {
         }
         // Where one direction was never opened, silence of it says nothing.
         if let Some(mut talk) = inside.talk.take().filter(|_| !failed) {
+            let told = sink.findings.len();
             sink.within += 1;
             talk.end(how, at, &below, sink);
             sink.within -= 1;
+            let offered = self.hello.as_ref().is_some_and(|(hello, _)| hello.offers(H2));
+            if offered && !inside.server_spoke {
+                sink.findings.iter_mut().skip(told).for_each(|finding| inside.agreed.excuse(finding));
+            }
         }
         inside.opened
     }
@@ -442,15 +453,6 @@ fn chain(message: &[u8]) -> Vec<&[u8]> {
         found.push(certificate);
     }
     found
-}
-
-/// Another protocol than the one that both ends have just agreed on is more than a stranger at a port.
-fn promised(finding: &mut Finding, protocol: &str) {
-    let strange = matches!(finding.rule, "h2.answered-in-http1" | "proto.mismatch") && finding.weight == Weight::Fault;
-    if strange && !finding.text.contains("(ALPN)") {
-        (finding.layer, finding.cause) = (Some(Layer::L6), Some("l6.alpn-mismatch"));
-        finding.text.push_str(&format!(", although both ends agreed on {protocol} (ALPN)"));
-    }
 }
 
 /// The protocol among a server's extensions (RFC 7301 §3.1).

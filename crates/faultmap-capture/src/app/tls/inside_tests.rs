@@ -109,16 +109,23 @@ const NAME: &str = "shop.test";
 
 impl Session {
     fn new(suite: SupportedCipherSuite) -> Self {
+        Self::offering(suite, [&[], &[]])
+    }
+
+    /// With the application protocols that client and server know.
+    fn offering(suite: SupportedCipherSuite, [offered, known]: [&[&str]; 2]) -> Self {
+        let names = |list: &[&str]| list.iter().map(|name| name.as_bytes().to_vec()).collect::<Vec<_>>();
         let provider = Arc::new(CryptoProvider { cipher_suites: vec![suite], ..ring::default_provider() });
         let made = rcgen::generate_simple_self_signed([NAME.to_owned()]).expect("a certificate");
         let (certificate, key) = (made.cert.der().clone(), PrivateKeyDer::Pkcs8(made.signing_key.serialize_der().into()));
         let versions = rustls::ALL_VERSIONS;
         let server = ServerConfig::builder_with_provider(Arc::clone(&provider)).with_protocol_versions(versions).expect("versions");
-        let server = server.with_no_client_auth().with_single_cert(vec![certificate.clone()], key).expect("a server");
+        let mut server = server.with_no_client_auth().with_single_cert(vec![certificate.clone()], key).expect("a server");
         let mut roots = RootCertStore::empty();
         roots.add(certificate).expect("a root");
         let client = ClientConfig::builder_with_provider(provider).with_protocol_versions(versions).expect("versions");
         let mut client = client.with_root_certificates(roots).with_no_client_auth();
+        (client.alpn_protocols, server.alpn_protocols) = (names(offered), names(known));
         let log = Arc::new(Log::default());
         client.key_log = Arc::clone(&log) as Arc<dyn rustls::KeyLog>;
         let name = ServerName::try_from(NAME).expect("a name");
@@ -370,6 +377,31 @@ fn a_protocol_that_begins_tls_itself_goes_on_inside() {
     let said = exchanges(&sink);
     assert_eq!(said.last().map(String::as_str), Some("MAIL > 451"), "{said:?}");
     assert!(said.iter().any(|said| said == "STARTTLS > 220"), "{said:?}");
+}
+
+#[test]
+fn http2_to_a_server_that_did_not_agree_to_it_is_a_mismatch_and_no_silence() {
+    let hello = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\x0c\x04\0\0\0\0\0\0\x02\0\0\0\0\0\x04\0\0\xff\xff\0\0\x04\x08\0\0\0\0\0\0\x0f\0\0";
+    for suite in suites() {
+        let told = |known: &[&str], answer: &[u8], keys: bool| {
+            let mut session = Session::offering(suite, [&["h2"], known]);
+            session.settle();
+            session.say(C, hello);
+            if !answer.is_empty() {
+                session.say(S, answer);
+            }
+            beside_certificates(&play(443, &session.parts, keys.then(|| session.keys()).as_deref(), usize::MAX))
+        };
+        assert_eq!(told(&[], b"", true), ["h2.not-agreed fault l6.alpn-mismatch"], "{suite:?}");
+        assert_eq!(told(&["h2"], b"", true), ["h2.closed-without-answer fault l5.closed-without-answer"], "{suite:?}");
+        let refusal = b"HTTP/1.1 400 Bad Request\r\nContent-Length: 0\r\n\r\n";
+        assert_eq!(told(&[], refusal, true), ["h2.answered-in-http1 fault l6.alpn-mismatch"], "{suite:?}");
+        let settings = b"\0\0\0\x04\0\0\0\0\0";
+        assert_eq!(told(&[], settings, true), [""; 0], "it speaks HTTP/2 all the same: {suite:?}");
+        // Without keys the choice shows up to TLS 1.2 only.
+        let sealed = suite.tls13().map(|_| "tls.closed-without-answer note l5.closed-without-answer");
+        assert_eq!(told(&[], b"", false), [sealed.unwrap_or("h2.not-agreed fault l6.alpn-mismatch")], "{suite:?}");
+    }
 }
 
 proptest! {

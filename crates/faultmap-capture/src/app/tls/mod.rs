@@ -3,6 +3,7 @@
 //!
 //! Memory: one handshake message of each side of at most [`LONGEST_MESSAGE`] bytes while it is incomplete; names and sentences of about 2 KiB.
 
+mod agreed;
 mod alert;
 mod certificate;
 mod encrypted;
@@ -19,7 +20,7 @@ mod way;
 use super::gather::{Gather, Gathered};
 use super::tell::{Mark, Open, Rules, SLOW_MS, tell};
 use super::{Below, Chunk, Conversation, End, Ends, Exchange, Glance, Sink, text};
-use crate::finding::Weight;
+use crate::finding::{Finding, Weight};
 use crate::flow::Side;
 use crate::packet::Stamp;
 use alert::Stage;
@@ -364,7 +365,7 @@ impl Tls {
         }
         self.finished_at = Some(mark);
         let version = self.chosen.map_or("TLS", |(chosen, _)| hello::version_name(chosen.version));
-        let protocol = self.inside.as_ref().and_then(|inside| inside.protocol.as_deref());
+        let protocol = self.inside.as_ref().and_then(|inside| inside.agreed.protocol());
         let answer = protocol.map_or_else(|| version.to_owned(), |protocol| format!("{version}, {protocol}"));
         self.tell_handshake(answer, Some(mark.at), true, sink);
     }
@@ -401,6 +402,20 @@ impl Tls {
             said.extend_from_slice(rest.get(..room).unwrap_or(rest));
             self.plain = Some((said, Mark::from(&chunk)));
             self.plain_reply(false, sink);
+        }
+    }
+
+    /// What a client that speaks HTTP/2 only asked of a server that does not: the choice stands in the open up to TLS 1.2.
+    fn unagreed(&self, told: usize, sink: &mut Sink) {
+        let only = self
+            .hello
+            .as_ref()
+            .is_some_and(|(hello, _)| !hello.protocols.is_empty() && hello.protocols.iter().all(|one| one == agreed::H2));
+        let refused = self.chosen.is_some_and(|(chosen, _)| (1..TLS13).contains(&chosen.version) && !chosen.agrees);
+        let unanswered = |finding: &&mut Finding| matches!(finding.rule, "tls.unanswered" | "tls.closed-without-answer");
+        if only && refused {
+            let told = sink.findings.iter_mut().skip(told).filter(unanswered);
+            told.for_each(|finding| agreed::not_agreed(finding, "chose no protocol"));
         }
     }
 
@@ -541,7 +556,9 @@ impl Conversation for Tls {
     fn end(&mut self, how: End, at: Stamp, below: &Below, sink: &mut Sink) {
         self.plain_reply(true, sink);
         if !self.end_inside(how, at, below, sink) {
+            let told = sink.findings.len();
             self.turns.end((how, at), &self.ends, below, sink);
+            self.unagreed(told, sink);
             self.sealed_alerts(how, sink);
         }
         if let Some(why) = self.failed {
