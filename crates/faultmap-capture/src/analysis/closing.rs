@@ -173,9 +173,7 @@ impl Core {
             return self.book.add(finding);
         }
         let ends = flow.ends();
-        if let Some(finding) = self.scans.failed(ends.client.ip(), ends.server, finding) {
-            self.book.add(finding);
-        }
+        self.scans.failed(ends.client.ip(), ends.server, finding, &mut self.book);
     }
 
     /// Ends the conversation. How the flow ended.
@@ -285,12 +283,7 @@ impl Core {
         self.fragments.expire(now, &mut self.book);
         self.leases.finish(now, &mut self.book);
         self.leases.explain_silence(&self.hosts, &mut self.book);
-        for finding in self.scans.release() {
-            self.book.add(finding);
-        }
-        for finding in std::mem::take(&mut self.scans).sums() {
-            self.book.add(finding);
-        }
+        self.scans.finish(&mut self.book);
         self.tell_quality();
         self.counts.flush(&mut self.totals);
         self.totals.flows = self.flows;

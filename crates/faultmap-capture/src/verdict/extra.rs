@@ -1,6 +1,7 @@
 //! Problems that only several findings together show: an address taken over, a capture that is mostly a scan.
 
 use super::problem::Problem;
+use super::silence::{self, Hearing};
 use crate::analysis::Outcome;
 use crate::finding::{Finding, Party, Weight};
 use crate::flow::FlowRecord;
@@ -36,6 +37,10 @@ fn takeover(outcome: &Outcome) -> Option<Problem> {
 }
 
 fn scan(outcome: &Outcome) -> Option<Problem> {
+    // Of a search whose answers were not captured nobody knows what it found.
+    if silence::hearing(outcome) != Hearing::Yes {
+        return None;
+    }
     let found = outcome.findings.iter().find(|finding| finding.rule == "tcp.scan")?;
     let share = found.cited.count as f64 / outcome.totals.flows.max(1) as f64;
     let Some(Party::Host(scanner)) = found.blames.filter(|_| share >= MOSTLY) else { return None };

@@ -9,6 +9,7 @@ use crate::analysis::Outcome;
 use crate::finding::{Cited, Party};
 use crate::flow::{FlowId, Protocol};
 use crate::packet::Stamp;
+use faultmap_model::causes;
 use faultmap_model::observation::{CaptureAnswer, CaptureFinding};
 use faultmap_model::recording::{self, Header, Recording};
 use faultmap_model::verdict::{Status, Where};
@@ -21,8 +22,12 @@ use std::net::IpAddr;
 const MANY_SERVICES: usize = 5;
 /// So many hosts with the same problem are told as one.
 const MANY_HOSTS: usize = 5;
-/// So many ports of one host, tried by one client, are a scan.
+/// So many ports of one host, tried by one client, are a scan, unless it came back to each of them so often.
 const SCAN: usize = 15;
+const CAME_BACK: u64 = 5;
+
+/// A likely cause stands clear of the next one if that has at most this share of its likelihood; as the judge has it.
+const APART: f64 = 0.45;
 
 /// How bad a group is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
@@ -114,10 +119,25 @@ fn rounds(mut pool: Vec<&Weighed>, party: Party, census: &Census, outcome: &Outc
         let verdict = faultmap_model::judge::judge(&recording(&pool, party, census, outcome));
         let Some(named) = pool.iter().copied().find(|one| Some(one.problem.cause.id) == verdict.cause.as_deref()) else { break };
         let (explained, left): (Vec<&Weighed>, Vec<&Weighed>) = pool.into_iter().partition(|one| explains(named, one));
-        groups.push(Group::of(named, &explained, verdict, outcome, census));
+        let mut group = Group::of(named, &explained, verdict, outcome, census);
+        leave_open(&mut group.verdict, &explained);
+        groups.push(group);
         pool = left;
     }
     groups
+}
+
+/// What works at risk for one of the causes that one rule leaves, and none of them stands clear, is as undecided as what failed so.
+fn leave_open(verdict: &mut Verdict, explained: &[&Weighed]) {
+    let [likeliest, next, ..] = &verdict.candidates[..] else { return };
+    let guess = |cause: &str| explained.iter().map(|one| &one.problem).find(|problem| problem.cause.id == cause && !problem.proven);
+    let alternatives = guess(&likeliest.cause).zip(guess(&next.cause)).is_some_and(|(a, b)| a.rule == b.rule);
+    if verdict.status != Status::Degraded || !alternatives || next.confidence <= likeliest.confidence * APART {
+        return;
+    }
+    let titles: Vec<&str> = verdict.candidates.iter().take(4).filter_map(|one| causes::find(&one.cause)).map(|cause| cause.title).collect();
+    verdict.status = Status::Inconclusive;
+    verdict.summary = format!("{} It is one of: {}.", verdict.summary, titles.join("; "));
 }
 
 /// What failed because of the named problem: what stands above it in the same flows, and all else of a host that cannot be reached at all.
@@ -351,7 +371,8 @@ fn gather_services(groups: Vec<Group>, outcome: &Outcome, census: &Census) -> Ve
         group.filter = filter::of("", "", Party::Host(*ip), false);
         let clients: BTreeSet<IpAddr> =
             group.flows.iter().filter_map(|id| census.flow(outcome, *id)).map(|flow| flow.client.ip()).collect();
-        let scanner = clients.first().filter(|_| clients.len() == 1 && ports >= SCAN);
+        let came_back = group.times >= CAME_BACK.saturating_mul(ports as u64);
+        let scanner = clients.first().filter(|_| clients.len() == 1 && ports >= SCAN && !came_back);
         group.verdict.summary = match scanner {
             Some(client) => {
                 format!("{client} tried {ports} ports of {ip}: a scan, not a service that fails. First: {}", group.verdict.summary)

@@ -8,6 +8,7 @@ use crate::finding::{Cited, Finding, Party, Weight};
 use crate::flow::record::TcpSide;
 use crate::flow::{FlowRecord, Side};
 use faultmap_model::causes;
+use faultmap_model::verdict::NextStep;
 use foldhash::fast::RandomState;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::net::IpAddr;
@@ -43,6 +44,8 @@ struct Road {
     /// Segments that came damaged, and those whose checksum cannot be judged.
     damaged: u64,
     unchecked: u64,
+    /// Segments that were seen here and sent again, and of which too little was captured to compute a checksum.
+    hidden: u64,
     sent: u64,
     repaired: u64,
     before: u64,
@@ -68,13 +71,32 @@ pub(super) fn problems(outcome: &Outcome) -> Vec<Problem> {
     let mut paths = path::losing(outcome);
     paths.retain(|path| !roads.iter().any(|((from, to), road)| path.is_between(*from, *to) && road.is_damaged()));
     let told = |from: IpAddr, to: IpAddr| paths.iter().any(|path| path.is_between(from, to));
-    let of_path: Vec<Problem> = paths.iter().flat_map(|path| path.problems(outcome)).collect();
-    let of_road = roads.into_iter().filter_map(|((from, to), road)| match road.is_damaged() {
-        true => road.damage(from, to, outcome),
-        false if told(from, to) => None,
-        false => road.problem(from, to, outcome),
+    let hidden = |path: &path::Between| roads.iter().any(|((from, to), road)| path.is_between(*from, *to) && road.may_be_damaged());
+    let of_path: Vec<Problem> = paths.iter().flat_map(|path| open(path.problems(outcome), hidden(path))).collect();
+    let of_road = roads.into_iter().flat_map(|((from, to), road)| match (road.is_damaged(), road.may_be_damaged()) {
+        (true, _) => road.damage(from, to, outcome).into_iter().collect(),
+        (false, _) if told(from, to) => Vec::new(),
+        (false, hidden) => open(road.problem(from, to, outcome).into_iter().collect(), hidden),
     });
     of_road.chain(of_path).collect()
+}
+
+/// Where the capture cut off what checksums are computed from, damage looks like loss: it stays open beside it.
+fn open(problems: Vec<Problem>, hidden: bool) -> Vec<Problem> {
+    let Some((first, cause)) = problems.first().zip(causes::find("l1.bit-errors")).filter(|_| hidden) else { return problems };
+    let whole = NextStep {
+        run: "tcpdump -ni any -s 0 -w whole.pcap tcp".to_owned(),
+        on: "where it was captured".to_owned(),
+        why: "whole packets show whether those that are sent again had come with a wrong checksum".to_owned(),
+    };
+    let text = format!("{} The capture cut the packets, so that their checksums cannot be judged: they may have come damaged.", first.text);
+    let damage = Problem { cause, proven: false, confidence: 0.4, text: text.clone(), ..first.clone() };
+    let unproven = |problem: Problem| Problem { proven: false, confidence: problem.confidence.min(0.6), ..problem };
+    let mut all: Vec<Problem> = problems.into_iter().map(unproven).chain([damage]).collect();
+    if let Some(first) = all.first_mut() {
+        (first.text, first.decides) = (text, vec![whole]);
+    }
+    all
 }
 
 impl Road {
@@ -86,6 +108,7 @@ impl Road {
         self.damaged = self.damaged.saturating_add(u64::from(tcp.bad_checksums));
         self.unchecked = self.unchecked.saturating_add(u64::from(tcp.unchecked));
         self.after = self.after.saturating_add(u64::from(tcp.lost_after));
+        self.hidden = self.hidden.saturating_add(if flow.cut.payload { u64::from(tcp.lost_after) } else { 0 });
         if repaired > 0 && self.flows.len() < MOST_FLOWS {
             self.flows.insert(flow.id);
         }
@@ -104,6 +127,12 @@ impl Road {
     /// one says nothing.
     fn is_damaged(&self) -> bool {
         self.damaged >= FEW && self.unchecked == 0 && self.damaged.saturating_mul(2) >= self.repaired && self.is_worth_telling()
+    }
+
+    /// Half of what was sent again may have been as damaged. Checksums that a network card fills in are those of its own host: nothing has happened to
+    /// its packets yet.
+    fn may_be_damaged(&self) -> bool {
+        self.hidden > 0 && self.unchecked == 0 && self.hidden.saturating_mul(2) >= self.repaired
     }
 
     /// Bits that changed on the way: the loss is their consequence.

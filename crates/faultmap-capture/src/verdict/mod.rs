@@ -19,6 +19,7 @@ mod loss;
 mod over_tcp;
 mod probes;
 mod problem;
+mod prohibited;
 mod silence;
 mod size;
 #[cfg(test)]

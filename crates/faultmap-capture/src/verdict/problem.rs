@@ -207,11 +207,10 @@ fn candidates(finding: &Finding, outcome: &Outcome, census: &Census) -> Vec<(&'s
         Some(Party::Host(ip)) => census.host(ip),
         None => None,
     };
-    let host_answers = host.is_some_and(|tally| tally.answered > 0);
     match finding.rule {
-        // A policy for this port, if the host's other ports are let through; else it may be one for the host.
-        "icmp.admin-prohibited" if host_answers => vec![("l4.firewall-reject", 0.9)],
-        "icmp.admin-prohibited" => vec![("l4.firewall-reject", 0.5), ("l3.admin-prohibited", 0.45)],
+        "icmp.admin-prohibited" => super::prohibited::causes(finding, outcome, census),
+        // What was asked is not known: a ClientHello that is refused looks so.
+        "tcp.reset" => vec![("l5.closed-without-answer", 0.5), ("l6.tls-handshake-failed", 0.4)],
         "tcp.rto" => vec![("l4.retransmissions", 0.5), ("l3.remote-blackhole", 0.4), ("l2.remote-neighbor-unresolved", 0.25)],
         "ip.pmtu-hole" => vec![("l3.pmtu-blackhole", 0.55), ("l3.remote-blackhole", 0.35)],
         "tcp.idle-blackhole" | "tcp.keepalive-dead" => vec![("l4.nat-idle-timeout", 0.6), ("l3.remote-blackhole", 0.35)],
@@ -301,6 +300,7 @@ fn host_answers_otherwise(finding: &Finding, host: Option<&super::census::Tally>
 fn decides(finding: &Finding, party: Party, outcome: &Outcome, census: &Census) -> Vec<NextStep> {
     let name = finding.flow.and_then(|id| census.flow(outcome, id)).and_then(|flow| flow.server_name.as_deref());
     match (finding.rule, party) {
+        ("icmp.admin-prohibited", Party::Service(server)) => vec![super::prohibited::decides(server)],
         ("tls.sealed-refusal", Party::Service(server)) => super::insight::certificate_causes(server, name).1,
         ("proxy.tunnel-unanswered" | "http.proxy-status" | "http.proxy-forbidden", Party::Service(server)) => {
             let run = format!("curl -v -x http://{server} http://faultmap.invalid/");

@@ -99,6 +99,9 @@ fn is_of_state(rule: &str) -> bool {
 /// What the problem is a part of: exchanges where it is about answers, else flows. A fault of a host as a whole is no share of anything.
 fn total(problem: &Problem, census: &Census) -> Option<u64> {
     let tally = census.party(problem.party)?;
+    if super::prohibited::speaks_for_all(problem.rule, problem.party, census) {
+        return None;
+    }
     // Attempts to open a connection are weighed against those that opened it; what was given up at once, or searched the path, says nothing.
     if matches!(problem.rule, "tcp.syn-unanswered" | "tcp.synack-unheard") {
         return Some(tally.opened.saturating_add(problem.concerned()));

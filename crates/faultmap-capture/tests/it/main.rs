@@ -16,3 +16,4 @@ mod mutation;
 mod paths;
 mod rules;
 mod snap;
+mod wanted;

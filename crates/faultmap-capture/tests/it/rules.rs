@@ -372,6 +372,20 @@ fn a_packet_that_comes_back_with_less_ttl_is_in_a_loop_and_not_sent_again() {
     check(wire, Weight::Note, &[("ip.routing-loop", Some("l3.routing-loop"))]);
 }
 
+#[test]
+fn who_resets_a_question_answers_none_and_who_resets_a_stream_was_not_asked() {
+    for (segments, expect) in [(1, Some("l5.closed-without-answer")), (60, None)] {
+        let mut wire = Wire::new();
+        wire.handshake();
+        for n in 0..segments {
+            wire.client(20.0 + f64::from(n), ACK, (1 + n * 1400, 1), 1400);
+            wire.server(20.5 + f64::from(n), ACK, (1, 1 + (n + 1) * 1400), 0);
+        }
+        wire.server(200.0, RST, (1, 0), 0);
+        check(wire, Weight::Note, &[("tcp.reset", expect)]);
+    }
+}
+
 fn asks(asker: Ipv4Addr, target: Ipv4Addr) -> Arp {
     Arp { operation: arp::REQUEST, sender_mac: Mac([2; 6]), sender_ip: asker, target_mac: Mac::default(), target_ip: target }
 }

@@ -1,11 +1,15 @@
 //! Captures whose packets were cut (`tcpdump -s 96`): at whatever length, less is told, but nothing else. What is healthy stays so, and what is blamed is blamed
 //! on the same layer, or left open.
 
+use crate::common::{self, Segment};
 use faultmap_capture::analysis::{Analysis, Limits};
-use faultmap_capture::file::Files;
-use faultmap_capture::packet::Captured;
+use faultmap_capture::file::{Files, Notes};
+use faultmap_capture::packet::{Captured, PacketNo};
 use faultmap_capture::report::{Report, ShownVerdict};
 use faultmap_model::verdict::Status;
+use faultmap_wire::dissect::LinkType;
+use faultmap_wire::{Ipv4, TcpFlags, proto};
+use std::net::{Ipv4Addr, SocketAddrV4};
 use std::path::{Path, PathBuf};
 
 /// Bytes of each packet that are left: of its payload none, a word, a line, a head.
@@ -56,4 +60,28 @@ fn the_classic_96_bytes_still_show_most_faults() {
     let faulty: Vec<PathBuf> = recordings().into_iter().filter(|path| path.to_string_lossy().contains(".faulty.")).collect();
     let named = faulty.iter().filter(|path| judged(path, 96).status != Status::Healthy).count();
     assert!(named * 10 >= faulty.len() * 6, "{named} of {}", faulty.len());
+}
+
+#[test]
+fn a_reset_after_a_question_that_was_cut_off_may_be_one_of_tls() {
+    let (client, server) = (SocketAddrV4::new(Ipv4Addr::new(10, 0, 0, 1), 40_000), SocketAddrV4::new(Ipv4Addr::new(10, 9, 0, 2), 8443));
+    let (ack, mut analysis) = (TcpFlags::ACK, Analysis::new(Limits::default()));
+    let story = [
+        (true, TcpFlags::SYN, (0, 0), 0),
+        (false, TcpFlags::SYN.with(ack), (0, 1), 0),
+        (true, ack, (1, 1), 0),
+        (true, ack, (1, 1), 300),
+        (false, TcpFlags::RST.with(ack), (1, 301), 0),
+    ];
+    for (n, (asks, flags, numbers, len)) in (1..).zip(story) {
+        let (from, to) = if asks { (client, server) } else { (server, client) };
+        let segment = Segment::new(flags, numbers, len).emit(from, to);
+        let packet = Ipv4 { id: n as u16, ..Ipv4::new(*from.ip(), *to.ip(), proto::TCP) }.emit(&segment);
+        let bytes = packet.get(..40).unwrap_or(&packet);
+        let link = LinkType::RAW;
+        analysis.packet(&Captured { number: PacketNo(n), at: common::at(n as f64 * 10.0), link, wire_len: packet.len() as u32, bytes });
+    }
+    let verdict = Report::new(&analysis.finish(), Vec::new(), &Notes::default(), false).verdict;
+    let causes: Vec<&str> = verdict.candidates.iter().map(|candidate| candidate.cause.as_str()).collect();
+    assert_eq!((verdict.status, &causes[..]), (Status::Inconclusive, &["l5.closed-without-answer", "l6.tls-handshake-failed"][..]));
 }

@@ -27,6 +27,9 @@ pub(crate) const DEAD_AFTER: u32 = 3;
 /// The same, in milliseconds, where the first timeout was a long one: a sender whose round trip is unknown or varies waits for seconds.
 const DEAD_MS: f64 = 5000.0;
 
+/// So many bytes that a server takes without a word are a stream, and no question.
+const STREAM: i64 = 1 << 16;
+
 /// What the rest of the capture knows of a connection's ends.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct About {
@@ -445,10 +448,15 @@ impl Report<'_> {
         let answered = self.tcp.half(Side::Server).data_segments > 0;
         // A connection that was used before and is reset at the next question: the conversation in it tells of that.
         let reused = answered && (self.about.messages_known || self.about.unreadable);
-        if reset.by == Side::Server && at.question_open && !at.closing && !reused {
-            let (layer, cause) = if answered { (Layer::L4, "l4.reset-mid-stream") } else { (Layer::L5, "l5.closed-without-answer") };
+        // Who takes a stream and says nothing was not asked anything.
+        let stream = !answered && !self.about.messages_known && self.tcp.half(Side::Client).una.is_some_and(|una| una >= STREAM);
+        if reset.by == Side::Server && at.question_open && !at.closing && !reused && !stream {
+            let (layer, cause) = match answered {
+                true => (Layer::L4, Some("l4.reset-mid-stream")),
+                false => (Layer::L5, Some("l5.closed-without-answer").filter(|_| !self.about.unreadable)),
+            };
             let text = format!("the server reset the connection {:.0} ms after a question, without an answer", at.quiet_ms);
-            return self.at(rule("tcp.reset", Weight::Fault, layer, Some(cause)), party, reset.seen, text, Some(at.quiet_ms));
+            return self.at(rule("tcp.reset", Weight::Fault, layer, cause), party, reset.seen, text, Some(at.quiet_ms));
         }
         let text = match self.tcp.has_data() {
             true => format!("reset by the {who}, {:.0} ms after the last data", at.quiet_ms),
