@@ -11,8 +11,7 @@ impl Stamp {
     /// Nanoseconds from `earlier` to here; 0 if that lies later.
     #[must_use]
     pub const fn since(self, earlier: Self) -> u64 {
-        let ns = self.0.saturating_sub(earlier.0);
-        if ns < 0 { 0 } else { ns.unsigned_abs() }
+        if self.0 > earlier.0 { self.0.abs_diff(earlier.0) } else { 0 }
     }
 
     /// Milliseconds from `earlier` to here; 0 if that lies later.

@@ -15,7 +15,7 @@ impl Sum {
         // order, turned round once in the end. 2^32 of them cannot overflow.
         let (quads, rest) = bytes.as_chunks::<4>();
         let native = quads.iter().fold(0_u64, |sum, quad| sum.wrapping_add(u64::from(u32::from_ne_bytes(*quad))));
-        let whole = u64::from(Sum(native).fold().to_be());
+        let whole = halved(native.to_be());
         let (pairs, rest) = rest.as_chunks::<2>();
         let pair = pairs.iter().map(|pair| u64::from(u16::from_be_bytes(*pair))).sum::<u64>();
         let odd = rest.first().map_or(0, |byte| u64::from(*byte) << 8);
@@ -30,7 +30,7 @@ impl Sum {
 
     /// Adds two words, the upper one first.
     fn with_quad(self, quad: u32) -> Sum {
-        Sum(self.0 + u64::from(quad >> 16) + u64::from(quad & 0xffff))
+        Sum(self.0 + u64::from(quad))
     }
 
     /// The checksum: the folded sum's complement.
@@ -73,6 +73,11 @@ pub fn updated(checksum: u16, old: &[u8], new: &[u8]) -> u16 {
     Sum::default().with_word(!checksum).with_word(!removed).with(new).finish()
 }
 
+/// The upper half added to the lower one: the same ones' complement sum in fewer bits.
+fn halved(sum: u64) -> u64 {
+    (sum >> 32) + (sum & 0xffff_ffff)
+}
+
 fn to_v6(addr: IpAddr) -> [u8; 16] {
     match addr {
         IpAddr::V4(v4) => v4.to_ipv6_mapped().octets(),
@@ -98,6 +103,12 @@ mod tests {
             let sum = of(&bytes);
             bytes[..2].copy_from_slice(&sum.to_be_bytes());
             prop_assert_eq!(of(&bytes), 0);
+        }
+
+        #[test]
+        fn many_bytes_at_a_time_sum_up_like_pairs(bytes in prop::collection::vec(any::<u8>(), 0..200)) {
+            let pairs = bytes.chunks(2).map(|pair| u16::from_be_bytes([pair[0], *pair.get(1).unwrap_or(&0)]));
+            prop_assert_eq!(Sum::default().with(&bytes).finish(), pairs.fold(Sum::default(), Sum::with_word).finish());
         }
 
         #[test]

@@ -393,21 +393,26 @@ impl Core {
         }
         if side == Side::Client {
             flow.ttl = flow.ttl.min(packet.ip.hop_limit);
-            flow.fragmented = flow.fragmented.saturating_add(u64::from(packet.ip.fragment.is_some()));
-        } else {
-            flow.answered_in_fragments = flow.answered_in_fragments.saturating_add(u64::from(packet.ip.fragment.is_some()));
+        }
+        if packet.ip.fragment.is_some() {
+            let count = if side == Side::Client { &mut flow.fragmented } else { &mut flow.answered_in_fragments };
+            *count = count.saturating_add(1);
         }
         let Some((station, to)) = frame.macs.filter(|_| frame.tunnels == 0) else { return };
-        if side == Side::Client {
-            let before = flow.to.replace(to).filter(|before| *before != to);
-            flow.to_it = if before.is_some() { 1 } else { flow.to_it.saturating_add(1) };
+        // The stations are those of the packet before, but for the first one and a few.
+        if side == Side::Client && flow.to == Some(to) {
+            flow.to_it = flow.to_it.saturating_add(1);
+        } else if side == Side::Client {
+            let before = flow.to.replace(to);
+            flow.to_it = 1;
             // This packet is counted already.
             if before.is_some() && flow.packets.server == 0 && flow.packets.client > 2 {
                 flow.in_vain = before;
             }
         }
-        let known = flow.macs.of_mut(side).replace(station);
-        if let Some(old) = known.filter(|old| *old != station)
+        let known = flow.macs.of_mut(side);
+        if *known != Some(station)
+            && let Some(old) = known.replace(station)
             && !self.neighbors.is_local(packet.ip.src)
         {
             self.neighbors.gateway_changed(old, station, (captured.number, captured.at), &mut self.book);

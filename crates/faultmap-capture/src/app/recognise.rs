@@ -114,6 +114,10 @@ pub(super) fn http_request_cut(bytes: &[u8]) -> bool {
 }
 
 fn one_way(first: &First<'_>) -> Guess {
+    // How most connections begin. No other protocol's first bytes are a method and a whole request line.
+    if first.from_the_start && first.server.is_empty() && begins_with_method(first.client) && http_request(first.client) == Likely::Yes {
+        return Guess::Is(Spoken::Http, false);
+    }
     let full = first.client.len() >= LOOKED_AT || first.server.len() >= LOOKED_AT;
     let mut more = false;
     // In the order of how sure their first bytes are.
@@ -272,6 +276,10 @@ fn http(first: &First<'_>) -> Likely {
 
 const METHODS: [&[u8]; 9] = [b"GET ", b"POST ", b"HEAD ", b"PUT ", b"DELETE ", b"OPTIONS ", b"PATCH ", b"CONNECT ", b"TRACE "];
 
+fn begins_with_method(bytes: &[u8]) -> bool {
+    METHODS.iter().any(|method| bytes.starts_with(method))
+}
+
 /// A request line of HTTP/1: a method that everybody knows, or any token before a target and a version.
 pub(super) fn http_request(bytes: &[u8]) -> Likely {
     /// Bytes after which a known method is enough.
@@ -283,14 +291,14 @@ pub(super) fn http_request(bytes: &[u8]) -> Likely {
     if begins(bytes, h2::PREFACE) == Likely::Yes {
         return Likely::No;
     }
-    let known = METHODS.iter().any(|method| bytes.starts_with(method));
-    let line = bytes.split(|byte| *byte == b'\n').next().unwrap_or_default();
+    let known = begins_with_method(bytes);
+    let line = &bytes[..memchr::memchr(b'\n', bytes).unwrap_or(bytes.len())];
     let whole = line.len() < bytes.len();
     let token = line.iter().take_while(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_')).count();
     if !(1..=24).contains(&token) || (line.len() > token && line[token] != b' ') {
         return Likely::No;
     }
-    let version = line.windows(8).position(|part| part == b" HTTP/1.");
+    let version = memchr::memchr_iter(b' ', line).find(|space| line[*space..].starts_with(b" HTTP/1."));
     // A target has no control characters (RFC 9112 §3.2). Of a known method's no more is looked at than decides, so that pieces decide like the whole.
     let until = version.unwrap_or(line.len()).min(if known { CLEAR } else { usize::MAX });
     if line[..until].iter().any(u8::is_ascii_control) {

@@ -6,6 +6,9 @@ use std::borrow::Cow;
 /// Longest text that a conversation keeps of anything said, in characters.
 pub(super) const LONGEST: usize = 160;
 
+/// Longest name of a host, in characters (RFC 1035 §2.3.4).
+const LONGEST_HOST: usize = 253;
+
 /// The target of a request without what may be secret: its query, and a user in an absolute URL.
 pub(super) fn path(target: &str) -> Cow<'_, str> {
     // What most targets are: a plain path.
@@ -26,11 +29,16 @@ pub(super) fn path(target: &str) -> Cow<'_, str> {
 
 /// A host as a client wrote it, without its port.
 pub(super) fn host(written: &str) -> String {
+    // What most are: a plain name.
+    let name = &written[..memchr::memchr(b':', written.as_bytes()).unwrap_or(written.len())];
+    if name.len() <= LONGEST_HOST && !name.starts_with('[') && name.bytes().all(|byte| byte.is_ascii_graphic()) {
+        return name.to_owned();
+    }
     let name = match written.strip_prefix('[') {
         Some(literal) => literal.split(']').next().unwrap_or_default(),
         None => written.split(':').next().unwrap_or_default(),
     };
-    printable_text(name.trim(), 253)
+    printable_text(name.trim(), LONGEST_HOST)
 }
 
 /// Whether `part` is somewhere in `bytes`; for parts and texts of a few bytes, where preparing a search costs more than searching.

@@ -16,6 +16,8 @@ const MOST_FIELDS: usize = 128;
 const LONGEST_TOKEN: usize = 32;
 /// Characters of a method that are shown.
 const LONGEST_METHOD: usize = 20;
+/// Digits of a number that fits in any case.
+const MOST_DIGITS: usize = 19;
 /// Bytes of a list of content types that are read.
 const LONGEST_LIST: usize = 256;
 
@@ -72,6 +74,7 @@ pub(super) enum Upgrade {
 #[derive(Debug, Clone, Default)]
 pub(super) struct ResponseHead {
     pub(super) status: u16,
+    /// In words, where the status is one of an error: no other is shown.
     pub(super) reason: String,
     pub(super) body: Option<Body>,
     pub(super) location: bool,
@@ -155,9 +158,10 @@ pub(super) fn response(bytes: &[u8]) -> Result<ResponseHead, Unread> {
     let mut read = httparse::Response::new(&mut []);
     done(httparse::ParserConfig::default().parse_response_with_uninit_headers(&mut read, bytes, &mut fields))?;
     let framing = Framing::of(read.headers);
+    let status = read.code.unwrap_or_default();
     let mut head = ResponseHead {
-        status: read.code.unwrap_or_default(),
-        reason: text::printable_text(read.reason.unwrap_or_default(), 40),
+        status,
+        reason: if status < 400 { String::new() } else { text::printable_text(read.reason.unwrap_or_default(), 40) },
         ..ResponseHead::default()
     };
     head.body = framing.body()?;
@@ -244,6 +248,15 @@ fn done(parsed: httparse::Result<usize>) -> Result<(), Unread> {
     }
 }
 
+/// The value of Content-Length; `None` if it is no number.
+fn length(value: &[u8]) -> Option<u64> {
+    // What it nearly always is: a few digits, and nothing else.
+    if (1..=MOST_DIGITS).contains(&value.len()) && value.iter().all(u8::is_ascii_digit) {
+        return Some(value.iter().fold(0, |sum, digit| sum * 10 + u64::from(digit - b'0')));
+    }
+    std::str::from_utf8(value).ok().and_then(|value| value.trim().parse().ok())
+}
+
 fn is(field: &Header<'_>, name: &str) -> bool {
     field.name.eq_ignore_ascii_case(name)
 }
@@ -287,7 +300,7 @@ impl Framing {
         let mut framing = Self::default();
         for field in fields {
             if is(field, "content-length") {
-                let value = std::str::from_utf8(field.value).ok().and_then(|value| value.trim().parse().ok());
+                let value = length(field.value);
                 framing.conflict |= value.is_none() || (framing.length.is_some() && framing.length != value);
                 framing.length = value;
             } else if is(field, "transfer-encoding") {

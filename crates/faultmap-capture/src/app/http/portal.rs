@@ -25,7 +25,8 @@ pub(super) fn is_probe(host: Option<&str>, target: &str) -> bool {
     let path = || target.split_once("://").map_or(target, |(_, rest)| rest.find('/').map_or("/", |at| &rest[at..]));
     // No service has an address of documents (RFC 5737): who asks there for a page wants to see who else answers.
     host.is_some_and(|host| {
-        let nobody = host.parse::<std::net::Ipv4Addr>().is_ok_and(|ip| ip.is_documentation());
+        let literal = host.starts_with(|first: char| first.is_ascii_digit());
+        let nobody = literal && host.parse::<std::net::Ipv4Addr>().is_ok_and(|ip| ip.is_documentation());
         nobody || PROBES.iter().any(|(name, prefix)| host.eq_ignore_ascii_case(name) && path().starts_with(prefix))
     })
 }

@@ -384,16 +384,16 @@ impl Tcp {
 
     /// One direction only was captured, although the other was there: its ACKs moved, or data flowed on without being sent again.
     pub(crate) fn one_sided(&self) -> Option<Side> {
-        let only = |half: &Half, other: &Half| {
+        let only = |half: &Half| {
             let flowed = half.data_segments >= 4 && half.trouble().counts.retransmits.total() == 0;
             // After its SYN a side says more only if it was answered.
             let went_on = half.syn_seen && half.spoke;
-            half.seen && !other.seen && self.reset.is_none() && (half.acks_moved || flowed || went_on)
+            self.reset.is_none() && (half.acks_moved || flowed || went_on)
         };
         let (client, server) = (&self.halves.client, &self.halves.server);
-        match (only(client, server), only(server, client)) {
-            (true, _) => Some(Side::Client),
-            (_, true) => Some(Side::Server),
+        match (client.seen, server.seen) {
+            (true, false) => only(client).then_some(Side::Client),
+            (false, true) => only(server).then_some(Side::Server),
             _ => None,
         }
     }

@@ -26,20 +26,24 @@ impl Options {
         // What nearly every segment bears: the clocks, and two bytes of padding before them or behind.
         if let [1, 1, 8, 10, a, b, c, d, e, f, g, h] | [8, 10, a, b, c, d, e, f, g, h, 0 | 1, 0 | 1] = *tcp.options {
             options.times = Some((u32::from_be_bytes([a, b, c, d]), u32::from_be_bytes([e, f, g, h])));
-            return options;
+        } else {
+            options.read_all(tcp);
         }
+        options
+    }
+
+    fn read_all(&mut self, tcp: &Tcp<'_>) {
         for option in tcp.options() {
             match option {
-                TcpOption::Mss(mss) => options.mss = Some(mss),
+                TcpOption::Mss(mss) => self.mss = Some(mss),
                 // RFC 7323 §2.3: a larger shift is taken as 14.
-                TcpOption::WindowScale(shift) => options.window_scale = Some(shift.min(14)),
-                TcpOption::SackPermitted => options.sack_permitted = true,
-                TcpOption::Timestamps { value, echo } => options.times = Some((value, echo)),
-                TcpOption::Sack(blocks) => options.read_sacks(blocks),
+                TcpOption::WindowScale(shift) => self.window_scale = Some(shift.min(14)),
+                TcpOption::SackPermitted => self.sack_permitted = true,
+                TcpOption::Timestamps { value, echo } => self.times = Some((value, echo)),
+                TcpOption::Sack(blocks) => self.read_sacks(blocks),
                 TcpOption::Other { .. } => {}
             }
         }
-        options
     }
 
     fn read_sacks(&mut self, blocks: &[u8]) {
