@@ -2,7 +2,7 @@
 //! one group.
 
 use super::census::Census;
-use super::filter;
+use super::filter::Shown;
 use super::problem::{MOST_FLOWS, Problem, join};
 use super::weigh::Weighed;
 use crate::analysis::Outcome;
@@ -64,6 +64,7 @@ pub struct Group {
     pub last: Stamp,
     /// The Wireshark display filter that shows them.
     pub filter: String,
+    shown: Shown,
     who: Party,
     parties: BTreeSet<Party>,
     times: u64,
@@ -95,6 +96,7 @@ pub(super) fn all(weighed: Vec<Weighed>, census: &Census, outcome: &Outcome) -> 
         }
     }
     let mut groups = gather_hosts(gather_services(groups, outcome, census));
+    groups.iter_mut().for_each(|group| group.filter = group.shown.to_string());
     groups.sort_by(|a, b| b.rank().cmp(&a.rank()).then(a.first.cmp(&b.first)).then(a.party.cmp(&b.party)));
     groups
 }
@@ -310,7 +312,8 @@ impl Group {
             cited: problem.cited.clone(),
             first: problem.first,
             last: problem.last,
-            filter: filter::of(problem.rule, problem.cause.id, problem.party, udp),
+            filter: String::new(),
+            shown: Shown::of(problem.rule, problem.party, udp, &problem.cited, problem.cause.id),
             who: problem.party,
             parties: BTreeSet::from([problem.party]),
             more_flows: problem.concerned().saturating_sub(problem.flows.len() as u64),
@@ -341,6 +344,7 @@ impl Group {
         self.first = self.first.min(other.first);
         self.last = self.last.max(other.last);
         self.parties.extend(other.parties);
+        self.shown.join(other.shown);
     }
 
     /// What failed before what is at risk; what keeps a whole segment from talking first; then how much it concerns; what is known before what is
@@ -368,7 +372,7 @@ fn gather_services(groups: Vec<Group>, outcome: &Outcome, census: &Census) -> Ve
         let ports = group.parties.len();
         group.who = Party::Host(*ip);
         group.party = format!("{ip} ({ports} ports)");
-        group.filter = filter::of("", "", Party::Host(*ip), false);
+        group.shown = Shown::host(*ip);
         let clients: BTreeSet<IpAddr> =
             group.flows.iter().filter_map(|id| census.flow(outcome, *id)).map(|flow| flow.client.ip()).collect();
         let came_back = group.times >= CAME_BACK.saturating_mul(ports as u64);
