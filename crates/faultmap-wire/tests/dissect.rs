@@ -96,6 +96,12 @@ fn equal_addresses_in_other_vlans_sessions_and_tunnels_are_of_another_realm() {
         let frame = outer_udp(4789, &[&[8, 0, 0, 0, 0, 0, vni, 0], &ethernet(0x0800, &segment())[..]].concat());
         check(LinkType::ETHERNET, &frame, &[Ethernet, Ip, Udp, Vxlan, Ethernet])
     };
+    let gpe = |vni: u8| {
+        let framed = outer_udp(4789, &[&[0x0c, 0, 0, 3, 0, 0, vni, 0], &ethernet(0x0800, &segment())[..]].concat());
+        check(LinkType::ETHERNET, &framed, &[Ethernet, Ip, Udp, Vxlan, Ethernet]);
+        let bare = outer_udp(4790, &[&[0x0c, 0, 0, 1, 0, 0, vni, 0], &segment()[..]].concat());
+        check(LinkType::ETHERNET, &bare, &[Ethernet, Ip, Udp, Vxlan])
+    };
     let geneve = |vni: u8| {
         let frame = outer_udp(6081, &[&[1, 0, 0x65, 0x58, 0, 0, vni, 0, 1, 2, 3, 0], &ethernet(0x0800, &segment())[..]].concat());
         check(LinkType::ETHERNET, &frame, &[Ethernet, Ip, Udp, Geneve, Ethernet])
@@ -122,6 +128,7 @@ fn equal_addresses_in_other_vlans_sessions_and_tunnels_are_of_another_realm() {
         double(2, 1),
         vxlan(7),
         vxlan(8),
+        gpe(10),
         geneve(9),
         gre(7),
         gre(8),

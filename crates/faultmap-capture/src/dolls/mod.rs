@@ -180,6 +180,9 @@ fn carried(frame: &Frame<'_>, bytes: &[u8], span: Span, hidden: &[std::ops::Rang
     payload::dolls(frame, Builder::new(bytes, span, hidden))
 }
 
+/// Shorter frames of Ethernet are filled up (IEEE 802.3 §3.2.8), the checksum not counted, which captures leave out.
+const SHORTEST_FRAME: usize = 60;
+
 /// What the network card adds to a frame that is too short, or whatever else stands behind the packet.
 fn padding(frame: &Frame<'_>, bytes: &[u8]) -> Option<Doll> {
     let end = frame.spans().as_slice().iter().map(|span| (span.start + span.len) as usize).max()?;
@@ -189,7 +192,14 @@ fn padding(frame: &Frame<'_>, bytes: &[u8]) -> Option<Doll> {
         return None;
     }
     let span = Span { header: Header::Payload, start: end as u32, len: rest.len() as u32 };
-    Some(Builder::new(bytes, span, &[]).doll(None, "padding", "the sending network card, to reach Ethernet's 60 bytes", "nobody"))
+    // Tags may stand beside the 60.
+    let short = bytes.len() <= SHORTEST_FRAME + 2 * 4;
+    let (name, by) = if short {
+        ("padding", "the sending network card, to reach Ethernet's 60 bytes")
+    } else {
+        ("trailer", "whoever passed the frame on, behind the packet: a card, a switch, a tap")
+    };
+    Some(Builder::new(bytes, span, &[]).doll(None, name, by, "nobody"))
 }
 
 #[cfg(test)]

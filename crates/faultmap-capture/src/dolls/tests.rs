@@ -98,6 +98,17 @@ fn padding_is_a_layer_of_its_own_that_nobody_reads() {
     let shown = of(&bytes);
     let last = shown.layers.last().unwrap();
     assert_eq!((last.name.as_str(), last.len, last.read_by), ("padding", 6, "nobody"));
+    // Nobody fills up a frame that is long enough.
+    let mut bytes = tcp(80, &[b'x'; 100]);
+    bytes.extend([0; 4]);
+    assert_eq!(of(&bytes).layers.last().unwrap().name, "trailer");
+    // On the port of a tunnel, and none.
+    assert!(
+        of(&udp(4789, b"another protocol, longer than a header of VXLAN would be"))
+            .layers
+            .iter()
+            .all(|layer| layer.name != "padding" && layer.name != "trailer")
+    );
 }
 
 #[test]

@@ -2,10 +2,11 @@
 
 use super::{Cursor, Header, Next};
 use crate::error::WireError;
+use crate::ethernet;
 use crate::read::{split, u16_at};
 
-/// UDP ports of VXLAN: IANA's (RFC 7348), and the one Linux had before.
-pub(super) const VXLAN_PORTS: [u16; 2] = [4789, 8472];
+/// UDP ports of VXLAN: IANA's (RFC 7348), the one Linux had before, and that of the extension for other protocols.
+pub(super) const VXLAN_PORTS: [u16; 3] = [4789, 8472, 4790];
 /// UDP port of Geneve (RFC 8926).
 pub(super) const GENEVE_PORT: u16 = 6081;
 
@@ -60,29 +61,50 @@ pub(super) fn erspan(len: usize, cursor: &mut Cursor<'_>) -> Result<Next, WireEr
     Ok(Next::Ethernet)
 }
 
-/// VXLAN (RFC 7348 §5). Other uses of the port lack the flag, or set bytes that are reserved.
+/// VXLAN (RFC 7348 §5) and its extension for other protocols (draft-ietf-nvo3-vxlan-gpe §3). Other uses of the port lack the flag, or set bytes that are
+/// reserved.
 pub(super) fn vxlan(cursor: &mut Cursor<'_>) -> Result<Next, WireError> {
     const HAS_VNI: u8 = 0x08;
     /// "Group policy", an extension that Linux and Cisco set.
     const GROUP_POLICY: u8 = 0x80;
-    let Some(([flags, more, _, _, v0, v1, v2, reserved], _)) = cursor.rest().split_first_chunk::<8>() else { return Ok(Next::End) };
-    if flags & !GROUP_POLICY != HAS_VNI || *reserved != 0 || (*more != 0 && flags & GROUP_POLICY == 0) {
-        return Ok(Next::End);
+    /// The fourth byte tells what follows.
+    const NEXT_PROTOCOL: u8 = 0x04;
+    let Some(([flags, more, _, protocol, v0, v1, v2, reserved], _)) = cursor.rest().split_first_chunk::<8>() else {
+        return Ok(datagram(cursor));
+    };
+    const TELLS_NEXT: u8 = HAS_VNI | NEXT_PROTOCOL;
+    let inner = match (flags & !GROUP_POLICY, protocol) {
+        (HAS_VNI, _) | (TELLS_NEXT, 3) => Next::Ethernet,
+        (TELLS_NEXT, 1) => Next::Type(ethernet::IPV4),
+        (TELLS_NEXT, 2) => Next::Type(ethernet::IPV6),
+        _ => return Ok(datagram(cursor)),
+    };
+    if *reserved != 0 || (*more != 0 && flags & GROUP_POLICY == 0) {
+        return Ok(datagram(cursor));
     }
     cursor.spans.push(Header::Vxlan, cursor.at, 8);
     cursor.at += 8;
     cursor.enter_realm(VNI | u32::from_be_bytes([0, *v0, *v1, *v2]));
     cursor.enter_tunnel();
-    Ok(Next::Ethernet)
+    Ok(inner)
+}
+
+/// On the port of a tunnel, and none.
+fn datagram(cursor: &mut Cursor<'_>) -> Next {
+    let len = cursor.rest().len();
+    if len > 0 {
+        cursor.spans.push(Header::Payload, cursor.at, len);
+    }
+    Next::End
 }
 
 /// Geneve (RFC 8926 §3.4).
 pub(super) fn geneve(cursor: &mut Cursor<'_>) -> Result<Next, WireError> {
     let bytes = cursor.rest();
-    let Some(([first, _, p0, p1, v0, v1, v2, _], _)) = bytes.split_first_chunk::<8>() else { return Ok(Next::End) };
+    let Some(([first, _, p0, p1, v0, v1, v2, _], _)) = bytes.split_first_chunk::<8>() else { return Ok(datagram(cursor)) };
     let len = 8 + 4 * usize::from(first & 0x3f);
     if first >> 6 != 0 || bytes.len() < len {
-        return Ok(Next::End);
+        return Ok(datagram(cursor));
     }
     cursor.spans.push(Header::Geneve, cursor.at, len);
     cursor.at += len;
