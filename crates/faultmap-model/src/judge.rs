@@ -279,7 +279,10 @@ fn round(confidence: f64) -> f64 {
 }
 
 /// The names of this case, for the commands of the registry.
-struct Placeholders(Vec<(&'static str, String)>);
+struct Placeholders {
+    names: Vec<(&'static str, String)>,
+    ipv6: bool,
+}
 
 impl Placeholders {
     fn of(evidence: &Evidence<'_>) -> Self {
@@ -295,18 +298,34 @@ impl Placeholders {
         let port = at.map_or(target.port, |(_, port)| port);
         let resolver = evidence.first::<crate::observation::DnsConfig>(|_| true);
         let resolver = resolver.and_then(|(_, config)| config.resolvers.first()).map(|resolver| resolver.ip().to_string());
-        Self(vec![
+        let names = vec![
             ("{host}", target.host.clone()),
-            ("{port}", port.to_string()),
+            // A host as a whole has none.
+            ("{port}", if port == 0 { "PORT".to_owned() } else { port.to_string() }),
             ("{ip}", ip.map_or_else(|| target.host.clone(), |ip| ip.to_string())),
             ("{gateway}", gateway.unwrap_or_else(|| "GATEWAY".to_owned())),
             ("{iface}", iface.unwrap_or_else(|| "IFACE".to_owned())),
             ("{resolver}", resolver.unwrap_or_else(|| "RESOLVER".to_owned())),
             ("{url}", target.input.clone()),
-        ])
+        ];
+        Self { names, ipv6: ip.is_some_and(|ip| ip.is_ipv6()) }
     }
 
     fn fill(&self, text: &str) -> String {
-        self.0.iter().fold(text.to_owned(), |text, (name, value)| text.replace(name, value))
+        let text = if self.ipv6 { neighbor_discovery(text) } else { text.to_owned() };
+        self.names.iter().fold(text, |text, (name, value)| text.replace(name, value))
     }
+}
+
+/// The tools of ARP know IPv4 alone: with IPv6 neighbours are asked for by neighbour discovery (RFC 4861), and ndisc6 does that by hand.
+fn neighbor_discovery(text: &str) -> String {
+    let mut text = text.replace("arping -D -c 3 -I {iface} {ip}; ", "").replace("no ARP answer", "no answer");
+    for address in ["{ip}", "{gateway}"] {
+        let asked = format!("ndisc6 -m {address}");
+        for times in ["-c 3", "-c 2"] {
+            text = text.replace(&format!("arping {times} -I {{iface}} {address}"), &format!("{asked} {{iface}}"));
+            text = text.replace(&format!("arping {times} {address}"), &format!("{asked} IFACE"));
+        }
+    }
+    text
 }

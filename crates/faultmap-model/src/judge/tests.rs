@@ -1,6 +1,6 @@
 //! Laws of the judge that hold whatever the causes say.
 
-use super::judge;
+use super::{judge, neighbor_discovery};
 use crate::causes::tests_support::{
     connect, connected, counters, errno, icmp_from, link_delta, neighbor, no_route, own_link, reset, route_via, silent,
 };
@@ -193,4 +193,18 @@ fn a_ping_that_could_not_be_sent_is_not_called_answered() {
     };
     let verdict = judge(&recording("icmp://10.2.0.10", vec![echo.into(), answered.into()]));
     assert_eq!((verdict.status, verdict.confidence), (Status::Healthy, 0.97));
+}
+
+#[test]
+fn neighbours_of_ipv6_are_not_asked_by_arp() {
+    let check = |told: &str, meant: &str| assert_eq!(neighbor_discovery(told), meant);
+    check("ip neigh show {ip}; arping -c 3 -I {iface} {ip}", "ip neigh show {ip}; ndisc6 -m {ip} {iface}");
+    check("arping -D -c 3 -I {iface} {ip}; arping -c 3 -I {iface} {ip}", "ndisc6 -m {ip} {iface}");
+    check("ip neigh show {ip}; arping -c 3 {ip}", "ip neigh show {ip}; ndisc6 -m {ip} IFACE");
+    check("FAILED and no ARP answer: the gateway is not on this segment", "FAILED and no answer: the gateway is not on this segment");
+    for cause in crate::causes::all() {
+        for tool in cause.confirm {
+            assert!(!neighbor_discovery(tool.run).contains("arping"), "{}: {}", cause.id, tool.run);
+        }
+    }
 }
