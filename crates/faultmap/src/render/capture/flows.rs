@@ -44,7 +44,7 @@ fn legend(paper: &mut Paper, flows: &[&FlowRecord], columns: Columns) {
     if has(Weight::Warning) {
         words.push("~ slow or at risk".to_owned());
     }
-    if columns.times {
+    if columns.wait {
         words.push("wait: the longest for an answer".to_owned());
     }
     if columns.again {
@@ -65,14 +65,15 @@ struct Columns {
     app: bool,
     packets: bool,
     bytes: bool,
-    times: bool,
+    wait: bool,
+    rtt: bool,
     again: bool,
 }
 
 impl Columns {
     /// Beside the addresses: number and protocol always, and room for how it ended.
     const fn within(room: usize) -> Self {
-        Self { bytes: room >= 41, app: room >= 50, again: room >= 56, packets: room >= 64, times: room >= 82 }
+        Self { bytes: room >= 41, app: room >= 50, wait: room >= 59, again: room >= 65, packets: room >= 73, rtt: room >= 82 }
     }
 }
 
@@ -87,8 +88,11 @@ fn head(paper: &mut Paper, wide: usize, columns: Columns) {
     if columns.bytes {
         paper.cell_right(DIM, "bytes", 9);
     }
-    if columns.times {
-        paper.cell_right(DIM, "rtt", 9).cell_right(DIM, "wait", 9);
+    if columns.rtt {
+        paper.cell_right(DIM, "rtt", 9);
+    }
+    if columns.wait {
+        paper.cell_right(DIM, "wait", 9);
     }
     if columns.again {
         paper.cell_right(DIM, "again", 6);
@@ -129,8 +133,10 @@ fn row(paper: &mut Paper, flow: &FlowRecord, wide: usize, columns: Columns) {
     if columns.bytes {
         paper.cell_right(PLAIN, &bytes(flow.bytes.client.saturating_add(flow.bytes.server)), 9);
     }
-    if columns.times {
+    if columns.rtt {
         paper.cell_right(PLAIN, &milliseconds(flow.tcp.as_ref().and_then(|tcp| tcp.handshake.rtt_ms())), 9);
+    }
+    if columns.wait {
         paper.cell_right(PLAIN, &milliseconds(flow.exchanges.worst_wait_ms), 9);
     }
     if columns.again {

@@ -41,6 +41,9 @@ fn head(paper: &mut Paper, sequence: &Sequence) {
     let flow = &sequence.flow;
     paper.put(BOLD, &format!("flow {}", flow.id)).blank(2).put(PLAIN, &format!("{} and {}", flow.client, flow.server));
     for text in [flow.app.map(str::to_owned), flow.server_name.clone()].into_iter().flatten() {
+        if text.width() + 2 > paper.room() {
+            paper.end();
+        }
         paper.blank(2).put(CYAN, &text);
     }
     paper.end();
