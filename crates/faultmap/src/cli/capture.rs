@@ -26,9 +26,13 @@ Exit code: 0 healthy, 2 usage or nothing could be read, 3 degraded, 4 inconclusi
 11 … 17 fault at L1 … L7. A damaged file is judged by what stands before the damage; the damage
 is told on stderr.";
 
+const USAGE: &str = "\
+faultmap capture [OPTIONS] <FILE>...
+       faultmap capture [OPTIONS] --interface <NAME>";
+
 /// `faultmap capture`.
 #[derive(Debug, Clone, Args)]
-#[command(after_help = EXAMPLES)]
+#[command(after_help = EXAMPLES, override_usage = USAGE)]
 pub(crate) struct CaptureArgs {
     /// Capture files in the order of their packets: pcap or pcapng, plain, gzip or zstd; a folder is all captures in it, `-` is stdin
     #[arg(value_name = "FILE", value_hint = ValueHint::AnyPath, required_unless_present = "interface")]
