@@ -127,10 +127,8 @@ impl ParquetWriter {
         if let Some(error) = state.failed.take() {
             return Err(plain(error));
         }
-        if let Some(writer) = state.file.take() {
-            writer.into_inner().map_err(plain)?.flush()?;
-        }
-        Ok(())
+        // Here and not on the way to the file within: there Parquet hides what the system says.
+        state.file.take().map_or(Ok(()), |mut writer| writer.finish().map(drop).map_err(plain))
     }
 }
 
