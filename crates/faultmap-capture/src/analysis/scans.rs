@@ -185,13 +185,18 @@ impl Client {
             first: first.unwrap_or_default(),
             last: last.unwrap_or_default(),
             cited: Cited { count: tried, ..template.cited.clone() },
-            text: format!("{client} tried {tried} connections to {} hosts or more in vain: a scan", hosts.len()),
+            text: format!("{client} tried {tried} connections to {} in vain: a scan", hosts_or_more(hosts.len())),
             said_by: None,
             value: Some(tried as f64),
         };
         sums.push(scan);
         sums
     }
+}
+
+/// As many as are remembered; there may be more.
+fn hosts_or_more(count: usize) -> String {
+    format!("{count} {} or more", if count == 1 { "host" } else { "hosts" })
 }
 
 fn summed(first: Finding, cited: Cited, last: Stamp, client: IpAddr) -> Finding {

@@ -319,7 +319,11 @@ impl Group {
             more_flows: problem.concerned().saturating_sub(problem.flows.len() as u64),
             times: problem.times.max(problem.flows.len() as u64).max(tries(problem)),
         };
+        if let Some(scanner) = super::scanning::scanner(outcome).filter(|_| problem.rule == "tcp.scan") {
+            super::scanning::advise(&mut group.verdict, scanner);
+        }
         if group.cited.packets.is_empty() {
+            group.cited = Cited::default();
             explained.iter().for_each(|one| join(&mut group.cited, &one.problem.cited));
         }
         group
@@ -383,7 +387,8 @@ fn gather_services(groups: Vec<Group>, outcome: &Outcome, census: &Census) -> Ve
             }
             None => format!("{ports} ports of {ip} have the same problem. First: {}", group.verdict.summary),
         };
-        if scanner.is_some() {
+        if let Some(scanner) = scanner {
+            super::scanning::advise(&mut group.verdict, *scanner);
             group.severity = Severity::Degraded;
             group.verdict.status = Status::Degraded;
         }

@@ -20,6 +20,7 @@ mod over_tcp;
 mod probes;
 mod problem;
 mod prohibited;
+mod scanning;
 mod silence;
 mod size;
 #[cfg(test)]

@@ -182,7 +182,16 @@ fn answers_meanwhile(finding: &Finding, outcome: &Outcome, census: &Census) -> b
 /// Whom a finding is about: whom it blames, else the server of its flow.
 pub(super) fn party(finding: &Finding, outcome: &Outcome, census: &Census) -> Option<Party> {
     let server = || finding.flow.and_then(|id| census.flow(outcome, id)).map(|flow| Party::Service(flow.server));
-    finding.blames.or_else(server)
+    looped(finding, outcome, census).or(finding.blames).or_else(server)
+}
+
+/// A router that says a packet ran out of hops tells of the loop that can be seen in the capture, which is to one host.
+fn looped(finding: &Finding, outcome: &Outcome, census: &Census) -> Option<Party> {
+    if finding.rule != "icmp.ttl-exceeded" {
+        return None;
+    }
+    let to = Party::Host(finding.flow.and_then(|id| census.flow(outcome, id))?.server.ip());
+    outcome.findings.iter().any(|other| other.rule == "ip.routing-loop" && other.blames == Some(to)).then_some(to)
 }
 
 /// Harmless where it happens now and then, and worth a word where it is the rule.

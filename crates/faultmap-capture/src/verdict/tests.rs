@@ -159,6 +159,28 @@ fn many_ports_of_one_host_tried_by_one_client_are_a_scan() {
     let (flows, findings): (Vec<_>, Vec<_>) = (1..=30).map(refused).unzip();
     let judged = check(&outcome(flows, findings), Status::Degraded, Some("l4.port-closed"), 1);
     assert!(judged.verdict.summary.contains("a scan"), "{}", judged.verdict.summary);
+    // Whose ports they are has nothing to mend.
+    let steps: Vec<_> = judged.verdict.next.iter().map(|step| step.on.as_str()).collect();
+    assert_eq!(steps, ["10.1.0.2"]);
+    assert!(judged.verdict.fix.iter().all(|line| !line.contains("Start the service")), "{:?}", judged.verdict.fix);
+}
+
+#[test]
+fn what_a_router_says_of_a_loop_belongs_to_the_loop() {
+    let looped = finding("ip.routing-loop", Weight::Fault, "l3.routing-loop", 0, Some(Party::Host([10, 2, 0, 10].into())));
+    let said = finding("icmp.ttl-exceeded", Weight::Fault, "l3.routing-loop", 1, Some(Party::Host([10, 1, 0, 1].into())));
+    let judged = check(&outcome(vec![flow(1, SERVER, State::S0)], vec![looped, said]), Status::Fault, Some("l3.routing-loop"), 1);
+    assert_eq!((judged.groups[0].party.as_str(), judged.groups[0].cited.count), ("10.2.0.10", 4));
+}
+
+#[test]
+fn the_filter_of_many_dead_hosts_names_them_all() {
+    let (flows, findings) = (1..=6).map(|id| silent(id, &format!("10.2.0.{id}:80"))).unzip();
+    let judged = check(&outcome(flows, findings), Status::Inconclusive, Some("l4.port-filtered"), 1);
+    assert_eq!(
+        judged.groups[0].filter,
+        "ip.addr in {10.2.0.1, 10.2.0.2, 10.2.0.3, 10.2.0.4, 10.2.0.5, 10.2.0.6} && tcp.port == 80 && tcp.flags.syn == 1"
+    );
 }
 
 #[test]
