@@ -94,9 +94,12 @@ fn sign(paper: &Paper, status: LayerStatus) -> (&'static str, Style) {
 
 /// A time a person can read: `0.4 ms`, `312 ms`, `3.0 s`.
 pub(crate) fn time(ms: f64) -> String {
+    const HOUR: f64 = 3_600_000.0;
     match ms {
         ms if !ms.is_finite() => "?".to_owned(),
-        ms if ms >= 99_950.0 => format!("{:.0} s", (ms / 1e3).min(999_999.0)),
+        ms if ms >= 48.0 * HOUR => format!("{:.0} d", (ms / (24.0 * HOUR)).min(9_999_999.0)),
+        ms if ms >= 2.0 * HOUR => format!("{:.1} h", ms / HOUR),
+        ms if ms >= 99_950.0 => format!("{:.0} s", ms / 1e3),
         ms if ms >= 999.5 => format!("{:.1} s", ms / 1e3),
         ms if ms >= 9.95 => format!("{ms:.0} ms"),
         ms if ms >= 0.095 => format!("{ms:.1} ms"),
@@ -123,7 +126,10 @@ mod tests {
             (312.4, "312 ms"),
             (999.6, "1.0 s"),
             (3004.0, "3.0 s"),
-            (1e300, "999999 s"),
+            (3_600_000.0, "3600 s"),
+            (9_000_000.0, "2.5 h"),
+            (14_403_230_818.0, "167 d"),
+            (1e300, "9999999 d"),
         ] {
             assert_eq!(time(ms), text);
         }
