@@ -115,7 +115,8 @@ fn sign(rule: &str, cause: &str, udp: bool) -> &'static str {
         ("dns.nxdomain", _) => "dns.flags.rcode == 3",
         ("dns.servfail", _) => "dns.flags.rcode == 2",
         ("dns.refused", _) => "dns.flags.rcode == 5",
-        ("http.status", cause) if cause != "l7.http-redirect-loop" => "(http.response.code >= 400 || http2.headers.status >= 400)",
+        ("http.status", "l7.http-redirect-loop") => "",
+        ("http.status", cause) => status(cause),
         ("tcp.syn-unanswered", _) => "tcp.flags.syn == 1",
         ("tcp.syn-refused", _) => "(tcp.flags.syn == 1 || tcp.flags.reset == 1)",
         ("tcp.loss", _) => "(tcp.analysis.retransmission || tcp.analysis.out_of_order || tcp.analysis.duplicate_ack)",
@@ -130,6 +131,22 @@ fn sign(rule: &str, cause: &str, udp: bool) -> &'static str {
         _ if rule.starts_with("dhcp.") => "(dhcp || dhcpv6)",
         _ if rule.starts_with("ntp.") => "ntp",
         _ => "",
+    }
+}
+
+/// The status that has this cause, where it is one.
+fn status(cause: &str) -> &'static str {
+    match cause {
+        "l7.http-bad-request" => "(http.response.code == 400 || http2.headers.status == 400)",
+        "l7.http-unauthorized" => "(http.response.code == 401 || http2.headers.status == 401)",
+        "l7.http-forbidden" => "(http.response.code == 403 || http2.headers.status == 403)",
+        "l7.http-not-found" => "(http.response.code == 404 || http2.headers.status == 404)",
+        "l7.http-method-not-allowed" => "(http.response.code == 405 || http2.headers.status == 405)",
+        "l7.http-rate-limited" => "(http.response.code == 429 || http2.headers.status == 429)",
+        "l7.http-bad-gateway" => "(http.response.code == 502 || http2.headers.status == 502)",
+        "l7.http-unavailable" => "(http.response.code == 503 || http2.headers.status == 503)",
+        "l7.http-gateway-timeout" => "(http.response.code == 504 || http2.headers.status == 504)",
+        _ => "(http.response.code >= 400 || http2.headers.status >= 400)",
     }
 }
 
@@ -253,6 +270,7 @@ mod tests {
             "http.status",
             "(ip.addr == 10.2.0.10 && tcp.port == 80 && (http.response.code >= 400 || http2.headers.status >= 400)) || frame.number in {4, 6}",
         );
+        assert!(Shown::of("http.status", service(SERVER), false, &cited(&[]), "l7.http-not-found").to_string().contains("code == 404 "));
         // A frame of HTTP/2 at a port where nobody looks for it.
         check("h2.goaway", "(ip.addr == 10.2.0.10 && tcp.port == 80 && http2) || frame.number in {4, 6}");
     }
