@@ -1,6 +1,7 @@
 //! Problems put before the judge, party by party, and gathered again by what the judge named: one dead dependency behind a hundred failed connects is
 //! one group.
 
+use super::advice;
 use super::census::Census;
 use super::filter::Shown;
 use super::problem::{MOST_FLOWS, Problem, join};
@@ -223,6 +224,8 @@ fn sentence(one: &Weighed) -> String {
     let flows = problem.concerned();
     let often = match (problem.weighed || !problem.decides.is_empty(), problem.times) {
         (true, _) | (_, 0 | 1) => String::new(),
+        // Several rules that tell of one event.
+        (false, times) if times <= problem.rules() => String::new(),
         (false, times) if flows > 1 => format!("; {times} times in {flows} flows"),
         (false, times) => format!("; {times} times"),
     };
@@ -319,9 +322,9 @@ impl Group {
             more_flows: problem.concerned().saturating_sub(problem.flows.len() as u64),
             times: problem.times.max(problem.flows.len() as u64).max(tries(problem)),
         };
-        if let Some(scanner) = super::scanning::scanner(outcome).filter(|_| problem.rule == "tcp.scan") {
-            super::scanning::advise(&mut group.verdict, scanner);
-        }
+        let mut flows = explained.iter().flat_map(|one| &one.problem.flows).filter_map(|id| census.flow(outcome, *id));
+        let name = flows.find_map(|flow| flow.server_name.as_deref());
+        advice::fit(&mut group.verdict, problem, name, outcome);
         if group.cited.packets.is_empty() {
             group.cited = Cited::default();
             explained.iter().for_each(|one| join(&mut group.cited, &one.problem.cited));
@@ -388,7 +391,7 @@ fn gather_services(groups: Vec<Group>, outcome: &Outcome, census: &Census) -> Ve
             None => format!("{ports} ports of {ip} have the same problem. First: {}", group.verdict.summary),
         };
         if let Some(scanner) = scanner {
-            super::scanning::advise(&mut group.verdict, *scanner);
+            advice::scan(&mut group.verdict, *scanner);
             group.severity = Severity::Degraded;
             group.verdict.status = Status::Degraded;
         }

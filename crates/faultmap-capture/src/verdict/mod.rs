@@ -1,6 +1,7 @@
 //! From flows and findings to a verdict, in the words of the model's causes: problems are gathered by cause and by the party that has them, weighed
 //! against what went well there, and put before the judge of the model. Pure. It reads no packet, and says of silence only what silence tells.
 
+mod advice;
 mod census;
 mod challenge;
 mod distance;
@@ -20,7 +21,6 @@ mod over_tcp;
 mod probes;
 mod problem;
 mod prohibited;
-mod scanning;
 mod silence;
 mod size;
 #[cfg(test)]

@@ -107,6 +107,11 @@ impl Problem {
         (self.beyond, self.times) = (beyond, self.times.saturating_add(beyond));
     }
 
+    /// How many rules its findings are of.
+    pub(super) fn rules(&self) -> u64 {
+        self.kinds.iter().map(|(rule, ..)| rule).collect::<BTreeSet<_>>().len() as u64
+    }
+
     /// Flows that it concerns, those included whose findings were not told.
     pub(super) fn concerned(&self) -> u64 {
         (self.flows.len() as u64).saturating_add(if self.flows.is_empty() { 0 } else { self.beyond })

@@ -174,6 +174,26 @@ fn what_a_router_says_of_a_loop_belongs_to_the_loop() {
 }
 
 #[test]
+fn a_certificate_is_asked_for_by_the_name_that_the_client_asked_for() {
+    let check = |name: Option<&str>, run: &str| {
+        let server = "10.2.0.10:443";
+        let flow = FlowRecord { server_name: name.map(str::to_owned), ..flow(1, server, State::Sf) };
+        let judged = judge(&outcome(vec![flow], vec![finding("tls.cert-expired", Weight::Fault, "l6.cert-expired", 1, service(server))]));
+        assert!(judged.verdict.next[0].run.starts_with(run), "{}", judged.verdict.next[0].run);
+    };
+    check(Some("shop.test"), "openssl s_client -connect 10.2.0.10:443 -servername shop.test <");
+    check(None, "openssl s_client -connect 10.2.0.10:443 <");
+}
+
+#[test]
+fn two_rules_that_tell_of_one_event_are_not_two_events() {
+    let of_rule = |rule: &'static str| finding(rule, Weight::Fault, "l4.reset-mid-stream", 1, service(SERVER));
+    let flow = asked(flow(1, SERVER, State::Rstr), 1, 1);
+    let judged = judge(&outcome(vec![flow], vec![of_rule("tcp.rst-mid-response"), of_rule("http.truncated-body")]));
+    assert!(!judged.verdict.summary.contains("times"), "{}", judged.verdict.summary);
+}
+
+#[test]
 fn the_filter_of_many_dead_hosts_names_them_all() {
     let (flows, findings) = (1..=6).map(|id| silent(id, &format!("10.2.0.{id}:80"))).unzip();
     let judged = check(&outcome(flows, findings), Status::Inconclusive, Some("l4.port-filtered"), 1);
