@@ -43,7 +43,7 @@ pub(crate) fn usual_at(port: u16) -> Option<&'static str> {
 pub use talk::{Talk, datagrams};
 pub(crate) use tls::sealed_handshake;
 
-pub(crate) use self::tell::{CUT_OFF, CUT_SHORT, Mark};
+pub(crate) use self::tell::{CLOSES, CUT_OFF, CUT_SHORT, Mark};
 pub(crate) use self::turns::AT_A_GLANCE;
 use crate::finding::{Finding, Party};
 use crate::flow::Side;

@@ -22,6 +22,9 @@ pub(crate) const CUT_SHORT: &str = "http.truncated-body";
 /// The rule of a session that the server's side ended without a word of goodbye; its value is the silence before, in milliseconds.
 pub(crate) const CUT_OFF: &str = "ws.cut-off";
 
+/// The rule of a connection that the server ended with its first answer, though the client would have kept it; its value is what a new one costs, in milliseconds.
+pub(crate) const CLOSES: &str = "http.closes";
+
 /// The last finding is of a question for a tunnel: what it means is about the proxy.
 pub(super) fn of_tunnel(closed: &str, sink: &mut Sink) {
     let Some(finding) = sink.findings.last_mut() else { return };

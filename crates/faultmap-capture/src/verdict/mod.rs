@@ -21,6 +21,7 @@ mod over_tcp;
 mod probes;
 mod problem;
 mod prohibited;
+mod reuse;
 mod silence;
 mod size;
 #[cfg(test)]
@@ -73,6 +74,7 @@ pub fn judge(outcome: &Outcome) -> Judgement {
     insights.join(idle::all(outcome));
     insights.join(elsewhere::all(outcome));
     insights.join(lifetimes::all(outcome));
+    insights.join(reuse::all(outcome));
     let mut problems = problem::gather(outcome, &census, &insights.explained);
     problems.extend(silence::problems(outcome, &census, &insights.explained));
     problems.extend(insights.problems);

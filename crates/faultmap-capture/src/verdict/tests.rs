@@ -5,6 +5,7 @@ mod dead;
 mod inside;
 mod lifetimes;
 mod paths;
+mod reuse;
 
 use super::*;
 use crate::app::End;

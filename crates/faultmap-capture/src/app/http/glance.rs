@@ -97,7 +97,7 @@ impl Http {
         let response = Response { head, request, began, wait_ms, think_ms, sample: Vec::new(), cut: true, content: None, with_body: false };
         // What an answer means hangs on its question; of a 400 the body tells whether TLS was wanted.
         if response.request.is_some() && status != 400 {
-            self.judge(&response, sink);
+            self.judge(&response, below, sink);
         }
         if tunnel {
             self.tunnel =

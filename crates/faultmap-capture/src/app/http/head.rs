@@ -40,6 +40,8 @@ pub(super) struct RequestHead {
     pub(super) empty_page: bool,
     /// JSON is the only form of answer that it accepts (RFC 9110 §12.5.1).
     pub(super) wants_json: bool,
+    /// It wants the connection for this one request: `Connection: close`, or HTTP/1.0.
+    pub(super) closes: bool,
     /// The key of a WebSocket.
     pub(super) key: Option<[u8; 24]>,
     /// The target is one that browsers and robots ask for unasked.
@@ -87,6 +89,8 @@ pub(super) struct ResponseHead {
     pub(super) elsewhere: Option<(bool, String)>,
     /// Lines of it were not captured: what it does not say, it may say there.
     pub(super) cut: bool,
+    /// The connection ends with it (`Connection: close`).
+    pub(super) closes: bool,
     /// Answer to the key of a WebSocket.
     pub(super) accept: Option<[u8; 28]>,
 }
@@ -114,6 +118,7 @@ pub(super) fn request(bytes: &[u8]) -> Result<RequestHead, Unread> {
             _ => Method::Other,
         },
         idle_curiosity: idle_curiosity(target),
+        closes: read.version != Some(1),
         absolute: text::has(target.as_bytes(), b"://") && method != "CONNECT",
         ..RequestHead::default()
     };
@@ -128,6 +133,8 @@ pub(super) fn request(bytes: &[u8]) -> Result<RequestHead, Unread> {
             head.upgrade = Some(upgrade(field.value));
         } else if is(field, "accept") {
             head.wants_json = only_json(field.value);
+        } else if is(field, "connection") {
+            head.closes |= closes(field.value);
         } else if is(field, "sec-websocket-key") {
             head.key = field.value.trim_ascii().first_chunk::<24>().filter(|_| field.value.trim_ascii().len() == 24).copied();
         }
@@ -169,6 +176,8 @@ pub(super) fn response(bytes: &[u8]) -> Result<ResponseHead, Unread> {
         if is(field, "location") {
             head.location = true;
             head.elsewhere = portal::host_of(field.value);
+        } else if is(field, "connection") {
+            head.closes |= closes(field.value);
         } else if is(field, "upgrade") {
             head.upgrade = Some(upgrade(field.value));
         } else if is(field, "sec-websocket-accept") {
@@ -264,6 +273,11 @@ fn is(field: &Header<'_>, name: &str) -> bool {
 fn matches(value: &[u8], any: &[&str]) -> bool {
     let value = value.trim_ascii();
     value.len() <= LONGEST_TOKEN && any.iter().any(|one| value.eq_ignore_ascii_case(one.as_bytes()))
+}
+
+/// Whether `close` is among the options of a connection (RFC 9112 §9.6).
+fn closes(options: &[u8]) -> bool {
+    options.split(|byte| *byte == b',').any(|option| option.trim_ascii().eq_ignore_ascii_case(b"close"))
 }
 
 fn upgrade(value: &[u8]) -> Upgrade {

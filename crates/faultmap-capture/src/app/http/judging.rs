@@ -5,15 +5,18 @@ use super::head::Upgrade;
 use super::{CIRCLE, Http, MOST_TARGETS, Phase, Response, portal, proxy, status};
 use crate::app::content::{Wrong, page_for_json};
 use crate::app::recognise;
-use crate::app::tell::{CUT_SHORT, Mark, tell};
+use crate::app::tell::{CLOSES, CUT_SHORT, Mark, tell};
 use crate::app::turns::AT_A_GLANCE;
 use crate::app::{Below, End, Exchange, Sink, text};
 use crate::finding::{Finding, Weight};
 use crate::flow::Side;
 use faultmap_model::Layer;
 
+/// What a new connection costs from here on is felt where several follow one another, in milliseconds; as in a check.
+const DEAR_MS: f64 = 25.0;
+
 impl Http {
-    pub(super) fn judge(&mut self, response: &Response, sink: &mut Sink) {
+    pub(super) fn judge(&mut self, response: &Response, below: &Below, sink: &mut Sink) {
         let status = response.head.status;
         let asked = response.request.as_ref().map_or_else(Default::default, |request| status::Asked::from(&request.head));
         self.portal(response, sink);
@@ -44,9 +47,26 @@ impl Http {
             });
         }
         self.not_upgraded(response, sink);
+        self.closes(response, below, sink);
         self.page_for_json(response, sink);
         if matches!(status, 301 | 302 | 303 | 307 | 308) && (response.head.location || response.head.cut) {
             self.redirected(response, sink);
+        }
+    }
+
+    /// The server ends a connection that the client would have kept, with its first answer. What a new one costs are its handshakes: a round trip of TCP, and one at
+    /// least of each TLS.
+    fn closes(&self, response: &Response, below: &Below, sink: &mut Sink) {
+        let kept = response.request.as_ref().filter(|request| self.asked == 1 && !request.head.closes && !request.head.cut);
+        let cost = below.handshake_rtt_ms.unwrap_or_default() * (1.0 + f64::from(sink.within));
+        if let Some(request) = kept.filter(|_| response.head.closes && response.head.status < 400 && below.from_the_start && cost >= DEAR_MS) {
+            let cost_in_words = text::time(cost);
+            let text = format!(
+                "{}: the server closes with its answer (Connection: close); a new connection costs {cost_in_words} at least, before anything is asked",
+                request.head.question
+            );
+            let finding = tell(CLOSES, Weight::Note, Layer::L5, response.began, text).and(request.asked);
+            sink.findings.push(finding.on(self.ends.service()).worth(cost));
         }
     }
 
@@ -93,7 +113,7 @@ impl Http {
         if !wants_tls {
             // The words may be among those that were not captured.
             if !response.cut {
-                self.judge(response, sink);
+                self.judge(response, below, sink);
             }
             return;
         }

@@ -312,7 +312,7 @@ impl Http {
         let content = Content::of(head.declared, status).filter(|_| with_body);
         let response = Response { head, request, began, wait_ms, think_ms, sample: Vec::new(), cut: false, content, with_body };
         if response.head.status != 400 {
-            self.judge(&response, sink);
+            self.judge(&response, below, sink);
         }
         self.current = Some(Box::new(response));
         match body {

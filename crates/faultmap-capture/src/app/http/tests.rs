@@ -1,8 +1,10 @@
 //! HTTP/1 conversations written by hand.
 
-use crate::app::End;
-use crate::app::testkit::{C, Line, S, exchanges, rules, told, told_cut};
+use super::Http;
+use crate::app::testkit::{C, Line, S, at, below, ends, exchanges, rules, told, told_cut};
+use crate::app::{Below, Chunk, Conversation, End, Sink};
 use crate::flow::Side;
+use crate::packet::PacketNo;
 
 const GET: &[u8] = b"GET /a?token=secret HTTP/1.1\r\nHost: shop.test:8080\r\nCookie: secret\r\n\r\n";
 const OK: &[u8] = b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhello";
@@ -281,4 +283,26 @@ fn an_answer_to_an_unseen_question_may_be_to_any() {
     check(&[(C, 1, nonsense), (S, 60, refused)], End::Closed, 100, &["http.status warning l7.http-bad-request"]);
     alone("403 Forbidden\r\nX-Squid-Error: ERR_ACCESS_DENIED 0", &["http.status fault l5.proxy-refused"]);
     alone("503 Service Unavailable", &["http.status fault l7.http-unavailable"]);
+}
+
+#[test]
+fn a_connection_that_the_server_ends_with_its_first_answer_is_noted_where_a_new_one_is_dear() {
+    let gives = |ask: &str, answer: &str, rtt_ms: f64| {
+        let (ask, answer) = (format!("GET /a HTTP/1.{ask}\r\n\r\n"), format!("HTTP/1.1 {answer}\r\nContent-Length: 0\r\n\r\n"));
+        let (mut sink, below) = (Sink::default(), Below { handshake_rtt_ms: Some(rtt_ms), ..below(80) });
+        let mut http = Http::new(ends(80));
+        for (from, bytes) in [(C, &ask), (S, &answer)] {
+            http.chunk(Chunk { from, bytes: bytes.as_bytes(), at: at(1), packet: PacketNo(4) }, &below, &mut sink);
+        }
+        rules(&sink)
+    };
+    let closing = "200 OK\r\nConnection: Close";
+    assert_eq!(gives("1\r\nHost: a", closing, 80.0), ["http.closes note -"]);
+    assert_eq!(gives("1\r\nHost: a", closing, 20.0), [""; 0], "near");
+    assert_eq!(gives("1\r\nHost: a", "200 OK\r\nConnection: keep-alive", 80.0), [""; 0]);
+    // The client wanted it so; a refusal may be the last word.
+    for ask in ["1\r\nConnection: te, close", "0\r\nHost: a"] {
+        assert_eq!(gives(ask, closing, 80.0), [""; 0], "{ask}");
+    }
+    assert_eq!(gives("1\r\nHost: a", "503 No\r\nConnection: close", 80.0), ["http.status fault l7.http-unavailable"]);
 }
