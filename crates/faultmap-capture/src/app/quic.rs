@@ -19,6 +19,46 @@ const PATIENCE_MS: f64 = 3000.0;
 /// Codes from here on are alerts of TLS (RFC 9000 §20.1).
 const ALERTS: u64 = 0x100;
 
+const CONNECTION_REFUSED: u64 = 2;
+/// Versions of an offer that are told.
+const MOST_VERSIONS: usize = 4;
+
+/// The name of a transport error (RFC 9000 §20.1, RFC 9368 §10.2).
+fn error_name(code: u64) -> String {
+    let name = match code {
+        1 => "INTERNAL_ERROR",
+        CONNECTION_REFUSED => "CONNECTION_REFUSED",
+        3 => "FLOW_CONTROL_ERROR",
+        4 => "STREAM_LIMIT_ERROR",
+        5 => "STREAM_STATE_ERROR",
+        6 => "FINAL_SIZE_ERROR",
+        7 => "FRAME_ENCODING_ERROR",
+        8 => "TRANSPORT_PARAMETER_ERROR",
+        9 => "CONNECTION_ID_LIMIT_ERROR",
+        10 => "PROTOCOL_VIOLATION",
+        11 => "INVALID_TOKEN",
+        13 => "CRYPTO_BUFFER_EXCEEDED",
+        14 => "KEY_UPDATE_ERROR",
+        15 => "AEAD_LIMIT_REACHED",
+        16 => "NO_VIABLE_PATH",
+        17 => "VERSION_NEGOTIATION_ERROR",
+        _ => return format!("error {code}"),
+    };
+    format!("{name} ({code})")
+}
+
+fn is_grease(version: u32) -> bool {
+    version & 0x0f0f_0f0f == 0x0a0a_0a0a
+}
+
+/// `QUIC 1`, `version 0x51303530`
+fn version_words(version: u32) -> String {
+    match version_name(version) {
+        "unknown version" => format!("version {version:#010x}"),
+        name => name.to_owned(),
+    }
+}
+
 /// QUIC between two ends.
 pub(super) struct Quic {
     ends: Ends,
@@ -28,6 +68,8 @@ pub(super) struct Quic {
     version: u32,
     asked: Option<Mark>,
     tries: u32,
+    /// The server wanted to see a token first, at this moment.
+    retried: Option<Mark>,
     answered: Option<Mark>,
     /// The handshake is beyond what can be read.
     over: bool,
@@ -52,6 +94,7 @@ impl Quic {
             version: 0,
             asked: None,
             tries: 0,
+            retried: None,
             answered: None,
             over: false,
             failed: None,
@@ -69,7 +112,17 @@ impl Quic {
             self.keys = Initial::new(packet.version, packet.dcid).map(|keys| (packet.version, keys));
             self.version = packet.version;
         }
-        let Some(opened) = self.keys.as_ref().and_then(|(_, keys)| keys.open(packet, from)) else { return };
+        let mut opened = self.keys.as_ref().and_then(|(_, keys)| keys.open(packet, from));
+        if opened.is_none() && from == Side::Client && self.answered.is_none() {
+            // Another connection between the same ports: a client that begins anew chooses another id.
+            let keys = Initial::new(packet.version, packet.dcid);
+            opened = keys.as_ref().and_then(|keys| keys.open(packet, from));
+            if opened.is_some() {
+                self.keys = keys.map(|keys| (packet.version, keys));
+                self.said = CryptoStream::default();
+            }
+        }
+        let Some(opened) = opened else { return };
         for frame in Frames::new(&opened.frames) {
             match frame {
                 Frame::Crypto { offset, data } if from == Side::Client && self.name.is_none() => {
@@ -109,26 +162,27 @@ impl Quic {
         let who = if from == Side::Client { "the client" } else { "the server" };
         let words = text::printable(reason, 80);
         let said = if words.is_empty() { String::new() } else { format!(": {words:?}") };
-        let (layer, cause, what) = match u8::try_from(code.wrapping_sub(ALERTS)) {
-            Ok(alert) => (
-                Layer::L6,
-                tls::alert_cause(alert, from, self.answered.is_some()),
-                format!("the TLS alert {} ({alert})", tls::alert_name(alert)),
-            ),
-            Err(_) if code == 2 => (Layer::L7, Some("l7.service-error"), "CONNECTION_REFUSED".to_owned()),
-            Err(_) => (Layer::L4, None, format!("error {code}")),
+        let (weight, layer, cause, what) = match u8::try_from(code.wrapping_sub(ALERTS)) {
+            Ok(alert) => {
+                let Some((weight, cause)) = tls::alert_weight(alert, from, self.answered.is_some()) else { return };
+                (weight, Layer::L6, Some(cause), format!("the TLS alert {} ({alert})", tls::alert_name(alert)))
+            }
+            Err(_) if code == CONNECTION_REFUSED => (Weight::Fault, Layer::L7, Some("l7.service-error"), error_name(code)),
+            Err(_) => (Weight::Fault, Layer::L4, None, error_name(code)),
         };
         let text = format!("{who} refused the QUIC connection in its handshake with {what}{said}");
-        sink.findings
-            .push(tell("quic.close", Weight::Fault, layer, mark, text).for_cause(cause).on(self.ends.service()).worth(code as f64));
+        sink.findings.push(tell("quic.close", weight, layer, mark, text).for_cause(cause).on(self.ends.service()).worth(code as f64));
         self.failed = Some(what);
     }
 
     fn negotiate(&mut self, versions: &[u8], mark: Mark, sink: &mut Sink) {
         self.answered.get_or_insert(mark);
         self.keys = None;
-        let count = versions.len() / 4;
-        let text = format!("the server does not speak {} and offers {count} other versions", version_name(self.version));
+        let offered = versions.chunks_exact(4).filter_map(|four| four.first_chunk::<4>()).map(|four| u32::from_be_bytes(*four));
+        // Some are there to be ignored (RFC 9000 §15).
+        let named: Vec<String> = offered.filter(|version| !is_grease(*version)).take(MOST_VERSIONS).map(version_words).collect();
+        let offers = if named.is_empty() { "none that is known".to_owned() } else { named.join(", ") };
+        let text = format!("the server does not speak {} and offers {offers}", version_words(self.version));
         sink.findings.push(tell("quic.version-negotiation", Weight::Note, Layer::L4, mark, text).on(self.ends.service()));
     }
 }
@@ -148,6 +202,7 @@ impl Conversation for Quic {
                 Packet::Retry { .. } if chunk.from == Side::Server => {
                     self.keys = None;
                     self.said = CryptoStream::default();
+                    self.retried.get_or_insert(mark);
                 }
                 Packet::Short { .. } => self.over |= chunk.from == Side::Server && self.answered.is_some(),
                 _ => {}
@@ -164,8 +219,16 @@ impl Conversation for Quic {
         if self.answered.is_none() && self.failed.is_none() && (self.tries >= MOST_TRIES || waited >= PATIENCE_MS) {
             // Clients go on by TCP: a warning.
             let text = format!("the ClientHello{name} over QUIC got no answer to {} tries in {}", self.tries, text::time(waited));
-            let finding = tell("quic.unanswered", Weight::Warning, Layer::L4, asked, text).for_cause("l4.udp-filtered");
-            sink.findings.push(finding.on(self.ends.service()).worth(waited));
+            let finding = tell("quic.unanswered", Weight::Warning, Layer::L4, asked, text).on(self.ends.service()).worth(waited);
+            sink.findings.push(match self.retried {
+                None => finding.for_cause("l4.udp-filtered"),
+                // UDP passes in both directions.
+                Some(retried) => {
+                    let mut finding = finding.and(retried);
+                    finding.text.push_str(", though the server had asked for a token first (Retry)");
+                    finding
+                }
+            });
         }
         let ok = self.answered.is_some() && self.failed.is_none();
         let wait = self.answered.map(|mark| mark.at.ms_since(asked.at));
@@ -179,3 +242,6 @@ impl Conversation for Quic {
         });
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -141,7 +141,7 @@ fn expand(secret: &Prk, label: &[u8], out: &mut [u8]) -> Option<()> {
 }
 
 #[cfg(test)]
-pub(super) mod testkit {
+pub(crate) mod testkit {
     //! What only tests need: the other direction.
 
     use super::*;

@@ -6,6 +6,8 @@ mod initial;
 
 pub use frames::{CryptoStream, Frame, Frames};
 pub use initial::{Initial, Opened};
+#[cfg(test)]
+pub(crate) use initial::testkit::protect;
 
 /// QUIC version 1 (RFC 9000).
 pub const V1: u32 = 1;

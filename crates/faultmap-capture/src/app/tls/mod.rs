@@ -57,10 +57,11 @@ pub(super) fn alert_name(code: u8) -> &'static str {
     alert::name(code)
 }
 
-/// The cause that an alert in a handshake points to, for QUIC.
-pub(super) fn alert_cause(code: u8, from: Side, chosen: bool) -> Option<&'static str> {
+/// What an alert in a handshake weighs, and the cause that it points to, for QUIC.
+pub(super) fn alert_weight(code: u8, from: Side, chosen: bool) -> Option<(Weight, &'static str)> {
     let stage = Stage { chosen, certificate_requested: false };
-    Some(alert::cause(code, from, stage, &Shown::default()))
+    // QUIC knows fatal ones only (RFC 9001 §4.8).
+    Some((alert::weight(2, code)?, alert::cause(code, from, stage, &Shown::default())))
 }
 
 /// Whether a record may begin here.
