@@ -279,6 +279,17 @@ mod tests {
     }
 
     #[test]
+    fn compressed_messages_are_stepped_over_and_a_close_behind_them_is_heard() {
+        // RFC 7692 §7.2.3: the first fragment and the last of one message, a ping between them, which is never compressed.
+        let message: &[u8] = &[0x41, 3, 0xf2, 0x48, 0xcd, 0x89, 0, 0x80, 4, 0xc9, 0xc9, 0x07, 0x00];
+        let pong: &[u8] = &[0x8a, 0x80, 1, 1, 1, 1];
+        check(&[(S, 20, message), (C, 21, pong)], 40_000, &[]);
+        check(&[(S, 20, message), (C, 21, pong), (S, 22, &[0x88, 2, 3, 243])], 40, &["ws.close fault l7.service-error"]);
+        // What a side has against the extension itself.
+        check(&[(S, 20, message), (C, 21, &[0x88, 0x82, 0, 0, 0, 0, 3, 242])], 40, &["ws.close warning -"]);
+    }
+
+    #[test]
     fn an_end_without_a_close_is_told_of_the_side_that_ends() {
         let said: [Line<'_>; 3] = [(C, 1, ASK), (S, 12, YES), (S, 20, &[0x81, 2, b'h', b'i'])];
         let ends = |lines: &[Line<'_>], how: End| rules(&told(80, lines, how, 4020));

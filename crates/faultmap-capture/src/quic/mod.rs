@@ -5,9 +5,9 @@ mod frames;
 mod initial;
 
 pub use frames::{CryptoStream, Frame, Frames};
-pub use initial::{Initial, Opened};
 #[cfg(test)]
 pub(crate) use initial::testkit::protect;
+pub use initial::{Initial, Opened};
 
 /// QUIC version 1 (RFC 9000).
 pub const V1: u32 = 1;

@@ -7,14 +7,16 @@
 mod block;
 mod frame;
 mod grpc;
+mod stream;
 #[cfg(test)]
 mod tests;
 
-use super::content::{Content, Declared, Wrong, page_for_json};
-use super::http::{only_json, status};
+use super::content::{Content, page_for_json};
+use super::http::status;
 use super::tell::{Mark, Open, Rules, tell};
-use super::{Below, Chunk, Conversation, End, Ends, Exchange, Sink, text};
-use crate::finding::{Finding, Weight};
+use super::websocket::WebSocket;
+use super::{Below, Chunk, Conversation, End, Ends, Sink, text};
+use crate::finding::Weight;
 use crate::flow::Side;
 use crate::flow::record::PerSide;
 use crate::packet::Stamp;
@@ -23,6 +25,7 @@ use fluke_hpack::Decoder;
 use frame::{
     CONTINUATION, DATA, END_HEADERS, END_STREAM, Frames, GOAWAY, HEADERS, Head, PADDED, PUSH_PROMISE, RST_STREAM, Step, error_name,
 };
+use stream::{Fields, Stream};
 
 /// What a client says first (RFC 9113 §3.4).
 pub(super) const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
@@ -73,48 +76,6 @@ struct Half {
     hole: bool,
 }
 
-/// One question, and what is known of its answer.
-#[derive(Default)]
-struct Stream {
-    id: u32,
-    question: String,
-    asked: Mark,
-    done: Option<Stamp>,
-    began: Option<Mark>,
-    status: u16,
-    wait_ms: Option<f64>,
-    think_ms: Option<f64>,
-    grpc: bool,
-    grpc_status: Option<u16>,
-    grpc_message: String,
-    authorised: bool,
-    /// The answer of the health service: anything but SERVING.
-    unwell: Option<&'static str>,
-    /// Its answer says that it is gRPC, and every block of fields of it could be read.
-    answers_grpc: bool,
-    /// Only JSON is accepted.
-    wants_json: bool,
-    /// The answer says that its body is a page.
-    page: bool,
-    /// Its body, where that is declared as something that can be looked at.
-    content: Option<Box<Content>>,
-}
-
-/// The fields of a header block that are read.
-#[derive(Default)]
-struct Fields {
-    method: String,
-    path: String,
-    authority: Option<String>,
-    status: Option<u16>,
-    grpc: bool,
-    grpc_status: Option<u16>,
-    grpc_message: String,
-    authorised: bool,
-    wants_json: bool,
-    declared: Declared,
-}
-
 impl Half {
     fn new(from_the_start: bool) -> Self {
         let decoder = from_the_start.then(|| {
@@ -146,28 +107,6 @@ impl Half {
             self.decoder = None;
         }
         read.ok().map(|()| fields)
-    }
-}
-
-impl Fields {
-    fn take(&mut self, name: &[u8], value: &[u8]) {
-        let number = || std::str::from_utf8(value).ok().and_then(|value| value.parse().ok());
-        match name {
-            b":method" => self.method = text::printable(value, 20),
-            b":path" => self.path = text::path(&String::from_utf8_lossy(value.get(..1024).unwrap_or(value))).into_owned(),
-            b":authority" => self.authority = std::str::from_utf8(value).ok().map(text::host),
-            b":status" => self.status = number(),
-            b"content-type" => {
-                self.grpc |= value.starts_with(b"application/grpc");
-                self.declared.typed(value);
-            }
-            b"content-encoding" => self.declared.encoded(value),
-            b"accept" => self.wants_json = only_json(value),
-            b"grpc-status" => self.grpc_status = number(),
-            b"grpc-message" => self.grpc_message = text::printable(value, 80),
-            b"authorization" => self.authorised = true,
-            _ => {}
-        }
     }
 }
 
@@ -277,6 +216,7 @@ impl H2 {
             stream.grpc = fields.grpc;
             stream.authorised = fields.authorised;
             stream.wants_json = fields.wants_json;
+            stream.websocket = fields.websocket;
             if sink.server_name.is_none() {
                 sink.server_name = fields.authority;
             }
@@ -302,7 +242,9 @@ impl H2 {
             stream.answers_grpc = fields.grpc && stream.grpc;
             stream.grpc |= fields.grpc;
             stream.page = fields.declared.page;
-            let looked_at = room && !stream.is_head();
+            let looked_at = room && !stream.is_head() && !stream.websocket;
+            let opens = stream.websocket && (200..300).contains(&stream.status);
+            stream.talk = opens.then(|| Box::new(WebSocket::new(ends, began)));
             stream.content = Content::of(fields.declared, stream.status).filter(|_| looked_at).map(Box::new);
             stream.wait_ms = stream.done.filter(|done| *done <= began.at).map(|done| began.at.ms_since(done));
             stream.think_ms = stream.wait_ms.map(|wait| below.think_ms(wait));
@@ -335,13 +277,19 @@ impl H2 {
         sink.exchanges.push(stream.exchange(Some(mark.at), None));
     }
 
-    /// The next bytes of the body of an answer.
-    fn body(&mut self, head: Head, bytes: &[u8], mark: Mark, sink: &mut Sink) {
-        let service = self.ends.service();
+    /// The next bytes of a body, or of what is said in its place.
+    fn body(&mut self, head: Head, chunk: Chunk<'_>, below: &Below, sink: &mut Sink) {
+        let (service, mark) = (self.ends.service(), Mark::from(&chunk));
         let Some(stream) = self.streams.iter_mut().find(|stream| stream.id == head.stream) else { return };
         // Which of the bytes are padding (RFC 9113 §6.1) is not worth following.
-        stream.content.take_if(|_| head.flags & PADDED != 0);
-        let wrong = stream.content.as_mut().and_then(|content| content.take(bytes));
+        if head.flags & PADDED != 0 {
+            (stream.content, stream.talk) = (None, None);
+        }
+        if let Some(talk) = &mut stream.talk {
+            talk.chunk(chunk, below, sink);
+        }
+        let content = stream.content.as_mut().filter(|_| chunk.from == Side::Server);
+        let wrong = content.and_then(|content| content.take(chunk.bytes));
         sink.findings.extend(wrong.map(|wrong| stream.misdeclared(wrong, mark).on(service)));
     }
 
@@ -378,6 +326,8 @@ impl H2 {
         }
         let asked = status::Asked { authorised: stream.authorised, idle_curiosity: stream.question.ends_with("/favicon.ico") };
         if let Some((weight, layer, cause)) = status::judge(stream.status, asked) {
+            let refused = stream.websocket && layer == Layer::L7 && stream.status != 401;
+            let (cause, weight) = if refused { ("l7.websocket-refused", weight.max(Weight::Warning)) } else { (cause, weight) };
             let text = format!("{}: {}", stream.question, stream.status);
             let finding = tell("http.status", weight, layer, stream.began.unwrap_or(mark), text).and(stream.asked);
             sink.findings.push(finding.for_cause(cause).on(service).worth(stream.status));
@@ -446,42 +396,6 @@ fn cause(code: u32) -> Option<&'static str> {
     })
 }
 
-impl Stream {
-    /// The body of its answer is not what it is declared to be.
-    fn misdeclared(&self, wrong: Wrong, mark: Mark) -> Finding {
-        wrong.finding(&self.question, mark).and(self.began.unwrap_or(mark))
-    }
-
-    fn is_head(&self) -> bool {
-        self.question.starts_with("HEAD ")
-    }
-
-    fn exchange(&self, until: Option<Stamp>, broken: Option<&str>) -> Exchange {
-        let answer = match (broken, self.grpc_status, self.status) {
-            (Some(broken), ..) => broken.to_owned(),
-            (None, Some(code), _) => grpc::name(code).to_owned(),
-            (None, None, 0) if self.began.is_some() => "unknown".to_owned(),
-            (None, None, 0) => String::new(),
-            (None, None, status) => status.to_string(),
-        };
-        let protocol = if self.grpc { "grpc" } else { "h2" };
-        Exchange {
-            ok: broken.is_none()
-                && self.began.is_some()
-                && self.status < 400
-                && self.grpc_status.unwrap_or_default() == 0
-                && self.unwell.is_none()
-                && !(self.answers_grpc && self.grpc_status.is_none()),
-            answer,
-            wait_ms: self.wait_ms,
-            think_ms: self.think_ms,
-            total_ms: until.map(|until| until.ms_since(self.asked.at)),
-            answered_in: self.began.map(|mark| mark.packet.0),
-            ..Exchange::unanswered(protocol, self.question.clone(), self.asked)
-        }
-    }
-}
-
 impl Conversation for H2 {
     fn chunk(&mut self, chunk: Chunk<'_>, below: &Below, sink: &mut Sink) {
         let mut rest = chunk.bytes;
@@ -506,10 +420,10 @@ impl Conversation for H2 {
             }
             let began = half.began;
             let (step, tail) = half.frames.step(rest);
-            let body = half.frames.body(rest, tail).filter(|(_, bytes)| chunk.from == Side::Server && !bytes.is_empty());
+            let body = half.frames.body(rest, tail).filter(|(_, bytes)| !bytes.is_empty());
             rest = tail;
             if let Some((head, bytes)) = body {
-                self.body(head, bytes, mark, sink);
+                self.body(head, Chunk { bytes, ..chunk }, below, sink);
             }
             match step {
                 Step::Whole(head) => {
@@ -531,8 +445,9 @@ impl Conversation for H2 {
     }
 
     fn gap(&mut self, from: Side, missing: u64, _sink: &mut Sink) {
-        if from == Side::Server {
-            self.streams.iter_mut().for_each(|stream| stream.content = None);
+        for stream in &mut self.streams {
+            stream.talk = None;
+            stream.content.take_if(|_| from == Side::Server);
         }
         let half = self.halves.of_mut(from);
         if !half.frames.skip(missing) {

@@ -184,3 +184,21 @@ fn a_server_that_does_not_answer_the_preface_is_mute_before_any_question() {
     check(&[(C, 1, hello())], End::HalfClosed(C), 900, &[], &["the preface of HTTP/2 > "]);
     check(&[(C, 1, hello()), (S, 9, frame(4, 0, 0, &[]))], End::Cut, 9000, &[], &[]);
 }
+
+#[test]
+fn a_websocket_within_http2_is_heard_and_its_refusal_named() {
+    let ask = [(":method", "CONNECT"), (":protocol", "websocket"), (":path", "/chat"), (":authority", "shop.test")];
+    let open = (C, 1, [hello(), headers(0, 1, &ask)].concat());
+    let yes = (S, 12, headers(0, 1, &[(":status", "200"), ("sec-websocket-extensions", "permessage-deflate")]));
+    // A compressed message (RFC 7692 §7.2.3.1), and a close in two frames of HTTP/2.
+    let said = |close: &[u8]| (S, 20, [frame(0, 0, 1, b"\xc1\x07\xf2\x48\xcd\xc9\xc9\x07\x00\x88"), frame(0, 0, 1, close)].concat());
+    let masked = (C, 15, frame(0, 0, 1, b"\xc1\x81\x01\x02\x03\x04\xf3"));
+    let row = |close: &[u8], expect: &[&str]| {
+        check(&[open.clone(), yes.clone(), masked.clone(), said(close)], End::Closed, 30, expect, &["CONNECT /chat > 200"]);
+    };
+    row(b"\x02\x03\xe8", &[]);
+    row(b"\x02\x03\xf3", &["ws.close fault l7.service-error"]);
+    row(b"\x02\x03\xef", &["ws.close fault l6.serialization-invalid"]);
+    let no = (S, 12, headers(1, 1, &[(":status", "403")]));
+    check(&[open, no], End::Closed, 30, &["http.status warning l7.websocket-refused"], &["CONNECT /chat > 403"]);
+}

@@ -59,7 +59,9 @@ impl Http {
     fn closes(&self, response: &Response, below: &Below, sink: &mut Sink) {
         let kept = response.request.as_ref().filter(|request| self.asked == 1 && !request.head.closes && !request.head.cut);
         let cost = below.handshake_rtt_ms.unwrap_or_default() * (1.0 + f64::from(sink.within));
-        if let Some(request) = kept.filter(|_| response.head.closes && response.head.status < 400 && below.from_the_start && cost >= DEAR_MS) {
+        if let Some(request) =
+            kept.filter(|_| response.head.closes && response.head.status < 400 && below.from_the_start && cost >= DEAR_MS)
+        {
             let cost_in_words = text::time(cost);
             let text = format!(
                 "{}: the server closes with its answer (Connection: close); a new connection costs {cost_in_words} at least, before anything is asked",
