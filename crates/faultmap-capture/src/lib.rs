@@ -19,6 +19,7 @@ pub mod keys;
 pub mod live;
 pub mod packet;
 pub mod pcapng;
+pub mod pipeline;
 pub mod quic;
 pub mod report;
 pub mod verdict;

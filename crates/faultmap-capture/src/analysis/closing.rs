@@ -1,7 +1,7 @@
 //! The end of a flow, and of the analysis: what is told of each, and which records are kept.
 
 use super::untold::LetGo;
-use super::{Core, Outcome, Volume};
+use super::{Core, Front, Outcome, Volume};
 use crate::app::{Conversation, End};
 use crate::finding::{Cited, Finding, Party, Weight};
 use crate::flow::following::{Body, Flow};
@@ -279,13 +279,14 @@ impl Core {
         let now = self.now;
         self.neighbors.expire(now, true, &self.hosts, &mut self.book);
         self.neighbors.doubt(&mut self.book);
-        self.links.finish(&mut self.book);
+        self.front.links.finish(&mut self.book);
         self.fragments.expire(now, &mut self.book);
         self.leases.finish(now, &mut self.book);
         self.leases.explain_silence(&self.hosts, &mut self.book);
         self.scans.finish(&mut self.book);
         self.tell_quality();
-        self.counts.flush(&mut self.totals);
+        let Front { counts, stations, .. } = self.front;
+        counts.tell(&mut self.totals);
         self.totals.flows = self.flows;
         self.bounds_hit.records = self.records.let_go;
         self.bounds_hit.findings = self.book.left_out;
@@ -300,7 +301,7 @@ impl Core {
             quality: self.quality,
             flows,
             findings: self.book.into_findings(),
-            heard_back: self.stations.heard_back(),
+            heard_back: stations.heard_back(),
             names: self.lookups.names,
             rules,
             bounds_hit: self.bounds_hit,

@@ -7,9 +7,11 @@
 mod book;
 mod closing;
 mod copies;
+mod counts;
 mod early;
 mod errors;
 mod fragments;
+mod front;
 mod hosts;
 mod leases;
 mod limits;
@@ -42,23 +44,21 @@ use crate::keys::Keys;
 use crate::packet::{Captured, Stamp};
 use book::{Book, Gathered, Subject};
 use closing::Why;
-use copies::{Copies, Likeness};
+use copies::Likeness;
 use early::Early;
 use errors::IcmpError;
 use faultmap_model::Layer;
-use faultmap_wire::dissect::{Frame, Network, Packet, Transport, Verdict, dissect, header_checksum};
-use faultmap_wire::{Mac, icmpv6};
+use faultmap_wire::dissect::{Frame, Network, Packet, Transport, dissect};
+use faultmap_wire::icmpv6;
 use foldhash::fast::RandomState;
 use fragments::Fragments;
+pub(crate) use front::{Front, Look};
 use hosts::Hosts;
 use leases::Leases;
-use links::Links;
 use lookups::Lookups;
 use neighbors::Neighbors;
 use scans::Scans;
-use stations::Stations;
 use std::collections::{HashMap, HashSet};
-use transports::Counts;
 
 /// Sees every flow record when its flow is over, those that the outcome has no room for included.
 pub type FlowSink = Box<dyn FnMut(&FlowRecord) + Send>;
@@ -82,7 +82,7 @@ pub struct Analysis {
 struct Core {
     limits: Limits,
     totals: Totals,
-    counts: Counts,
+    front: Front,
     quality: Quality,
     bounds_hit: BoundsHit,
     records: closing::Records,
@@ -94,11 +94,8 @@ struct Core {
     now: Stamp,
     ticked: Stamp,
     flows: u64,
-    copies: Copies,
     hosts: Hosts,
     neighbors: Neighbors,
-    stations: Stations,
-    links: Links,
     leases: Leases,
     lookups: Lookups,
     fragments: Fragments,
@@ -136,7 +133,7 @@ impl Analysis {
         let core = Core {
             limits,
             totals: Totals::default(),
-            counts: Counts::default(),
+            front: Front::new(),
             quality: Quality::default(),
             bounds_hit: BoundsHit::default(),
             records: closing::Records::new(limits.max_records),
@@ -147,11 +144,8 @@ impl Analysis {
             now: Stamp::default(),
             ticked: Stamp::default(),
             flows: 0,
-            copies: Copies::new(),
             hosts: Hosts::default(),
             neighbors: Neighbors::default(),
-            stations: Stations::default(),
-            links: Links::default(),
             leases: Leases::default(),
             lookups: Lookups::default(),
             fragments: Fragments::default(),
@@ -190,20 +184,36 @@ impl Analysis {
 
     /// Takes in one packet.
     pub fn packet(&mut self, captured: &Captured<'_>) {
+        let frame = dissect(captured.link, captured.bytes, captured.wire_len as usize);
+        let look = self.core.front.look(captured, &frame);
+        self.follow(captured, &frame, look);
+    }
+
+    /// Who looks at the packets ahead; they come back with [`Analysis::looked_ahead`], and whoever looked with [`Analysis::all_looked_at`].
+    pub(crate) fn lookout(&mut self) -> Front {
+        std::mem::replace(&mut self.core.front, Front::new())
+    }
+
+    /// Takes in one packet that was looked at already.
+    pub(crate) fn looked_ahead(&mut self, captured: &Captured<'_>, look: Look) {
+        let frame = dissect(captured.link, captured.bytes, captured.wire_len as usize);
+        self.follow(captured, &frame, look);
+    }
+
+    /// All packets were looked at.
+    pub(crate) fn all_looked_at(&mut self, front: Front) {
+        self.core.front = front;
+    }
+
+    fn follow(&mut self, captured: &Captured<'_>, frame: &Frame<'_>, look: Look) {
         self.core.place = None;
         self.core.count(captured);
-        let frame = dissect(captured.link, captured.bytes, captured.wire_len as usize);
-        self.core.counts.add(&frame, u64::from(captured.wire_len));
         if frame.problem.is_some() && captured.bytes.len() >= captured.wire_len as usize {
             self.core.malformed(captured);
         }
-        self.core.links.frame(&frame, captured.number, captured.at);
-        if let Some(way) = frame.macs {
-            self.core.stations.frame(way);
-        }
         match &frame.network {
             Network::Arp(message) => self.core.neighbors.arp(message, frame.macs, captured.number, captured.at, &mut self.core.book),
-            Network::Ip(packet) => self.ip(captured, &frame, packet),
+            Network::Ip(packet) => self.ip(captured, frame, packet, look),
             Network::Other(faultmap_wire::ethernet::ARP) => self.core.neighbors.unreadable(),
             Network::Other(_) => {}
         }
@@ -243,26 +253,22 @@ impl Analysis {
         self.table.len()
     }
 
-    fn ip(&mut self, captured: &Captured<'_>, frame: &Frame<'_>, packet: &Packet<'_>) {
-        // No host takes a packet whose header is damaged (RFC 1122 §3.2.1.2); where its bytes went wrong they say nothing of anybody.
-        if header_checksum(packet) == Verdict::Bad {
+    fn ip(&mut self, captured: &Captured<'_>, frame: &Frame<'_>, packet: &Packet<'_>, look: Look) {
+        if look.damaged {
             return self.core.malformed(captured);
         }
-        let way = frame.macs.filter(|_| frame.tunnels == 0).map_or(0, way);
-        let likeness = self.core.copies.look(packet.bytes, captured.at, way);
-        let like_a_copy = match likeness {
-            Likeness::New => false,
+        match look.likeness {
             Likeness::Looped => return self.looped(captured, frame, packet),
             Likeness::Forwarded => return self.copied(captured, frame, packet, true),
             Likeness::Copy { unique: true } => return self.copied(captured, frame, packet, false),
-            Likeness::Copy { unique: false } => matches!(packet.transport, Transport::Tcp(..)),
-        };
+            Likeness::New | Likeness::Copy { unique: false } => {}
+        }
         if packet.ip.fragment.is_some() {
             self.core.fragments.fragment(packet, captured.number, captured.at, &mut self.core.book);
         }
         match packet.transport {
-            Transport::Tcp(..) => self.tcp(captured, frame, packet, like_a_copy),
-            Transport::Udp(..) => self.udp(captured, frame, packet),
+            Transport::Tcp(..) => self.tcp(captured, frame, packet, look),
+            Transport::Udp(..) => self.udp(captured, frame, packet, look),
             Transport::Icmp(..) | Transport::Icmpv6(..) => self.icmp(captured, frame, packet),
             Transport::Other(_) => {}
         }
@@ -347,23 +353,10 @@ impl Analysis {
     }
 }
 
-/// A direction on the medium as a number, never 0.
-fn way((src, dst): (Mac, Mac)) -> u32 {
-    let fold = |mac: Mac| mac.0.iter().fold(0_u32, |sum, byte| sum.rotate_left(5) ^ u32::from(*byte));
-    (fold(src).wrapping_mul(0x9e37_79b1) ^ fold(dst)) | 1
-}
-
 impl Core {
     fn count(&mut self, captured: &Captured<'_>) {
         let totals = &mut self.totals;
         totals.all.add(u64::from(captured.wire_len));
-        match self.counts.link {
-            Some((link, ref mut count)) if link == captured.link.0 => *count += 1,
-            _ => {
-                self.counts.flush_link(totals);
-                self.counts.link = Some((captured.link.0, 1));
-            }
-        }
         totals.first = Some(totals.first.map_or(captured.at, |first| first.min(captured.at)));
         totals.last = Some(totals.last.map_or(captured.at, |last| last.max(captured.at)));
         if !captured.link.is_known() {

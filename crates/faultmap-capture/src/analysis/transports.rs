@@ -1,8 +1,10 @@
-//! From a packet to its flow: TCP, UDP and ICMP, each with what it needs of the packet. And the count of packets by protocol.
+//! From a packet to its flow: TCP, UDP and ICMP, each with what it needs of the packet.
 
+use super::copies::Likeness;
 use super::errors::{self, Beside, Says};
+use super::front::Look;
 use super::lookups::Silence;
-use super::{Analysis, Core, Mark, Place, Totals, Volume, leases};
+use super::{Analysis, Core, Mark, Place, leases};
 use crate::analysis::book::Subject;
 use crate::analysis::closing::Why;
 use crate::app::Exchange;
@@ -13,7 +15,7 @@ use crate::flow::table::Class;
 use crate::flow::tcp::Segment;
 use crate::flow::{FlowId, FlowKey, Protocol, Side};
 use crate::packet::{Captured, PacketNo, Stamp};
-use faultmap_wire::dissect::{Frame, Network, Packet, Transport, Verdict, transport_checksum};
+use faultmap_wire::dissect::{Frame, Packet, Transport, Verdict};
 use faultmap_wire::{Tcp, icmp, icmpv6};
 use std::net::SocketAddr;
 
@@ -21,57 +23,6 @@ use std::net::SocketAddr;
 const MOST_OVER: usize = 4096;
 /// SYNs in VLANs that are remembered until their answer comes.
 const MOST_REALMS: usize = 4096;
-
-/// Packets by protocol, counted without a look into a map; the link type is that of the packets since the last change.
-#[derive(Default)]
-pub(super) struct Counts {
-    by_protocol: [Volume; NAMES.len()],
-    pub(super) link: Option<(u32, u64)>,
-}
-
-const NAMES: [&str; 10] = ["arp", "ipv4", "ipv6", "tcp", "udp", "icmp", "icmpv6", "fragments", "tunnelled", "other"];
-
-impl Counts {
-    pub(super) fn add(&mut self, frame: &Frame<'_>, bytes: u64) {
-        let mut add = |index: usize| {
-            if let Some(volume) = self.by_protocol.get_mut(index) {
-                volume.add(bytes);
-            }
-        };
-        if frame.tunnels > 0 {
-            add(8);
-        }
-        match &frame.network {
-            Network::Arp(_) => add(0),
-            Network::Other(_) => add(9),
-            Network::Ip(packet) => {
-                add(if packet.ip.src.is_ipv4() { 1 } else { 2 });
-                match packet.transport {
-                    Transport::Tcp(..) => add(3),
-                    Transport::Udp(..) => add(4),
-                    Transport::Icmp(..) => add(5),
-                    Transport::Icmpv6(..) => add(6),
-                    Transport::Other(_) => {}
-                }
-                if packet.ip.fragment.is_some() {
-                    add(7);
-                }
-            }
-        }
-    }
-
-    pub(super) fn flush_link(&mut self, totals: &mut Totals) {
-        if let Some((link, count)) = self.link.take() {
-            *totals.link_types.entry(link).or_default() += count;
-        }
-    }
-
-    pub(super) fn flush(&mut self, totals: &mut Totals) {
-        self.flush_link(totals);
-        let seen = NAMES.iter().zip(&self.by_protocol).filter(|(_, volume)| volume.packets > 0);
-        totals.protocols = seen.map(|(name, volume)| (*name, *volume)).collect();
-    }
-}
 
 /// The key of a packet's flow, and whether its lower end sent it; `None` if it belongs to none.
 pub(super) fn key_of(frame: &Frame<'_>, packet: &Packet<'_>) -> Option<(FlowKey, bool)> {
@@ -92,7 +43,7 @@ fn echo(rest: [u8; 4]) -> (u16, u16, Protocol) {
 }
 
 impl Analysis {
-    pub(super) fn tcp(&mut self, captured: &Captured<'_>, frame: &Frame<'_>, packet: &Packet<'_>, like_a_copy: bool) {
+    pub(super) fn tcp(&mut self, captured: &Captured<'_>, frame: &Frame<'_>, packet: &Packet<'_>, look: Look) {
         let Transport::Tcp(tcp, payload) = packet.transport else { return };
         let Some((key, low_sends)) = key_of(frame, packet) else { return };
         let found = self.table.find(&key).filter(|at| !self.is_another(*at, &tcp, low_sends));
@@ -104,8 +55,9 @@ impl Analysis {
         let Self { table, core } = self;
         let Some(flow) = table.get_mut(at) else { return };
         let side = flow.side(low_sends);
+        let like_a_copy = look.likeness != Likeness::New;
         let segment = Segment { like_a_copy, ..Segment::new(captured.number, captured.at, side, packet, &tcp, payload) };
-        let Some(mark) = core.segment(flow, &segment, packet) else {
+        let Some(mark) = core.segment(flow, &segment, packet, look.checksum) else {
             core.quality.copies += 1;
             core.gathered.copies.add(captured.number, captured.at);
             core.place = Some(Place { flow: flow.id, from: side, mark: Mark::Copy });
@@ -181,7 +133,7 @@ impl Analysis {
         }
     }
 
-    pub(super) fn udp(&mut self, captured: &Captured<'_>, frame: &Frame<'_>, packet: &Packet<'_>) {
+    pub(super) fn udp(&mut self, captured: &Captured<'_>, frame: &Frame<'_>, packet: &Packet<'_>, look: Look) {
         let Transport::Udp(_, payload) = packet.transport else { return };
         let Some((key, low_sends)) = key_of(frame, packet) else { return };
         let at = self.table.find(&key).unwrap_or_else(|| self.open(key, low_sends, None, captured, Class::Datagram));
@@ -190,7 +142,7 @@ impl Analysis {
         let side = flow.side(low_sends);
         core.volume(flow, side, captured, frame, packet);
         core.place = Some(Place { flow: flow.id, from: side, mark: Mark::Plain });
-        if packet.ip.fragment.is_none() && !payload.is_empty() && transport_checksum(packet) == Verdict::Bad {
+        if look.checksum == Verdict::Bad {
             core.malformed(captured);
         } else if !payload.is_empty() && (packet.ip.fragment.is_none() || flow.app == Some("dns")) {
             // The first fragment of an answer tells whose it is.
@@ -293,7 +245,7 @@ impl Analysis {
 
 impl Core {
     /// Takes a segment into its flow; `None` if it is but a copy.
-    fn segment(&mut self, flow: &mut Flow, segment: &Segment<'_>, packet: &Packet<'_>) -> Option<Mark> {
+    fn segment(&mut self, flow: &mut Flow, segment: &Segment<'_>, packet: &Packet<'_>, checksum: Verdict) -> Option<Mark> {
         let ends = flow.ends();
         let port = ends.server.port();
         let Body::Tcp(body) = &mut flow.body else { return Some(Mark::Plain) };
@@ -303,7 +255,7 @@ impl Core {
                 body.skip_to(side, missed, when, port, &mut self.room, &mut self.said);
             }
         }
-        body.tcp.checksum(segment, transport_checksum(packet));
+        body.tcp.checksum(segment, checksum);
         let took = body.tcp.segment(segment)?;
         let whole = packet.ip.fragment.is_none();
         if took.on_syn {

@@ -24,6 +24,7 @@ use std::collections::VecDeque;
 use std::io::Read;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
+use zeroize::Zeroizing;
 
 /// Link types that are remembered for the report.
 const MOST_LINKS: usize = 64;
@@ -60,8 +61,28 @@ pub struct Files {
     link: Option<LinkType>,
     notes: Notes,
     keys: Keys,
+    /// Key logs that were read and not given to `keys` yet.
+    key_logs: Vec<KeyLog>,
+    /// They wait for who asks for them.
+    keeps_key_logs: bool,
     done: u64,
     size: Option<u64>,
+}
+
+/// Session keys of TLS as they stand in a file.
+pub(crate) struct KeyLog(Zeroizing<Vec<u8>>);
+
+impl KeyLog {
+    fn of(text: &[u8]) -> Self {
+        Self(Zeroizing::new(text.to_vec()))
+    }
+
+    pub(crate) fn give_to(&self, keys: &Keys) {
+        keys.read(&self.0);
+        keys.end_of_log();
+        // Where one such block is, others may follow.
+        keys.will_grow();
+    }
 }
 
 /// A record that lies in the input's buffer.
@@ -91,8 +112,20 @@ impl Files {
     pub fn new(paths: &[PathBuf]) -> Self {
         let size = paths.iter().map(|path| size_of(path)).sum();
         let waiting = paths.iter().cloned().collect();
-        let (number, last, notes, keys) = (0, Stamp::default(), Notes::default(), Keys::default());
-        Self { waiting, stdin: None, current: None, number, last, link: None, notes, keys, done: 0, size }
+        Self {
+            waiting,
+            stdin: None,
+            current: None,
+            number: 0,
+            last: Stamp::default(),
+            link: None,
+            notes: Notes::default(),
+            keys: Keys::default(),
+            key_logs: Vec::new(),
+            keeps_key_logs: false,
+            done: 0,
+            size,
+        }
     }
 
     /// Puts session keys of TLS that stand in the files beside these.
@@ -123,6 +156,16 @@ impl Files {
         self.keys.clone()
     }
 
+    /// Key logs in the files are kept until somebody takes them, for who reads ahead of those that open connections.
+    pub(crate) const fn keep_key_logs(&mut self) {
+        self.keeps_key_logs = true;
+    }
+
+    /// The key logs before the packet that was read last, and behind the one before that.
+    pub(crate) fn take_key_logs(&mut self) -> Vec<KeyLog> {
+        std::mem::take(&mut self.key_logs)
+    }
+
     /// The next packet; `None` after the last one of the last file.
     ///
     /// # Errors
@@ -135,7 +178,11 @@ impl Files {
                 self.current = Some(Current::open(&path, &mut self.stdin)?);
             }
             let Some(current) = self.current.as_mut() else { return Ok(None) };
-            match current.record(&mut self.notes, &self.keys) {
+            let read = current.record(&mut self.notes, &mut self.key_logs);
+            if !self.key_logs.is_empty() && !self.keeps_key_logs {
+                self.key_logs.drain(..).for_each(|log| log.give_to(&self.keys));
+            }
+            match read {
                 Ok(Some(record)) => {
                     self.number = self.number.saturating_add(1);
                     if self.link != Some(record.link) && !link::is_known(record.link) {
@@ -224,7 +271,7 @@ impl Current {
         Ok(Self { name, input: Input::new(source), format: None, unknown: None })
     }
 
-    fn record(&mut self, notes: &mut Notes, keys: &Keys) -> Result<Option<Record>, Problem> {
+    fn record(&mut self, notes: &mut Notes, keys: &mut Vec<KeyLog>) -> Result<Option<Record>, Problem> {
         let format = match &mut self.format {
             Some(format) => format,
             None => {

@@ -5,8 +5,7 @@
 use super::error::Problem;
 use super::input::{Input, MOST_RECORD};
 use super::pcap::u32_at;
-use super::{Notes, Record};
-use crate::keys::Keys;
+use super::{KeyLog, Notes, Record};
 use crate::packet::Stamp;
 use faultmap_wire::dissect::LinkType;
 use pcap_parser::pcapng::{Block, parse_block_be, parse_block_le};
@@ -78,7 +77,7 @@ impl Clock {
 }
 
 impl Reader {
-    pub(crate) fn next(&mut self, input: &mut Input, notes: &mut Notes, keys: &Keys) -> Result<Option<Record>, Problem> {
+    pub(crate) fn next(&mut self, input: &mut Input, notes: &mut Notes, keys: &mut Vec<KeyLog>) -> Result<Option<Record>, Problem> {
         loop {
             let Some((kind, len)) = self.block_header(input)? else { return Ok(None) };
             let wanted = matches!(kind, SECTION | INTERFACE | PACKET | SIMPLE_PACKET | STATISTICS | ENHANCED_PACKET)
@@ -174,14 +173,11 @@ impl Reader {
     }
 
     /// What does not hold what it must opens nothing, and is no reason to stop reading packets.
-    fn secrets(&self, block: &[u8], keys: &Keys) {
+    fn secrets(&self, block: &[u8], keys: &mut Vec<KeyLog>) {
         let len = u32_at(block, 12, self.big) as usize;
         if u32_at(block, 8, self.big) == TLS_KEY_LOG {
             let end = len.saturating_add(16).min(block.len().saturating_sub(4));
-            keys.read(block.get(16..end).unwrap_or_default());
-            keys.end_of_log();
-            // Where one such block is, others may follow.
-            keys.will_grow();
+            keys.push(KeyLog::of(block.get(16..end).unwrap_or_default()));
         }
     }
 

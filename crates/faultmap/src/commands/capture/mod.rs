@@ -29,7 +29,6 @@ use faultmap_capture::flow::FlowRecord;
 use faultmap_capture::report::{Report, ShownGroup, Source};
 use narrow::Narrow;
 use reading::Reading;
-use std::ops::ControlFlow;
 use std::path::Path;
 
 /// Ended by SIGINT, as a shell tells it.
@@ -113,12 +112,10 @@ fn analyse(args: &CaptureArgs, mut narrow: Option<&mut Narrow>) -> anyhow::Resul
     let columns = args.parquet.as_deref().map(|path| Columns::begin(path, &mut analysis)).transpose()?;
     let keys = reading::keys(args)?;
     analysis.use_keys(keys.clone());
-    let reading = reading::read(args, &keys, |packet| {
-        analysis.packet(packet);
+    let reading = reading::follow(args, &keys, &mut analysis, |packet, place| {
         if let Some(narrow) = narrow.as_deref_mut() {
-            narrow.look(packet, analysis.place());
+            narrow.look(packet, place);
         }
-        Ok(ControlFlow::Continue(()))
     })?;
     let outcome = analysis.finish();
     if reading.packets == 0

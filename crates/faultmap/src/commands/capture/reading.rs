@@ -5,9 +5,11 @@ use crate::commands::signals::Signals;
 use crate::render;
 use crate::terminal::{self, Terminal};
 use anyhow::{Context as _, bail};
+use faultmap_capture::analysis::{Analysis, Place};
 use faultmap_capture::file::{FileError, Files, Notes, Progress, name_of};
 use faultmap_capture::keys::{KeyFile, Keys};
 use faultmap_capture::packet::Captured;
+use faultmap_capture::pipeline::Pipeline;
 use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, poll};
 use std::fs::File;
@@ -25,6 +27,8 @@ const SHORT: Duration = Duration::from_secs(1);
 const LOOK: u8 = 200;
 /// Packets between two looks at the clock.
 const STRIDE: u64 = 4096;
+/// Files of fewer bytes are read before a second core has begun.
+const LARGE: u64 = 1 << 20;
 
 /// How a reading went.
 #[derive(Debug, Default)]
@@ -63,6 +67,28 @@ pub(super) fn read(
     keys: &Keys,
     mut each: impl FnMut(&Captured<'_>) -> anyhow::Result<ControlFlow<()>>,
 ) -> anyhow::Result<Reading> {
+    run(args, keys, None, |packet, _| each(packet))
+}
+
+/// Takes every packet of the files into the analysis, and tells `each` where it belongs.
+pub(super) fn follow(
+    args: &CaptureArgs,
+    keys: &Keys,
+    analysis: &mut Analysis,
+    mut each: impl FnMut(&Captured<'_>, Option<Place>),
+) -> anyhow::Result<Reading> {
+    run(args, keys, Some(analysis), |packet, place| {
+        each(packet, place);
+        Ok(ControlFlow::Continue(()))
+    })
+}
+
+fn run(
+    args: &CaptureArgs,
+    keys: &Keys,
+    analysis: Option<&mut Analysis>,
+    mut each: impl FnMut(&Captured<'_>, Option<Place>) -> anyhow::Result<ControlFlow<()>>,
+) -> anyhow::Result<Reading> {
     let mut reading = Reading::default();
     let interrupted = interrupts()?;
     let mut files = Files::new(&args.files).with_keys(keys.clone());
@@ -73,19 +99,20 @@ pub(super) fn read(
         files = files.with_stdin(Box::new(stdin));
         watch.show("waiting for packets on the standard input");
     }
+    let mut source = Source::begin(files, keys, analysis)?;
     loop {
-        match files.next() {
-            Ok(Some(packet)) => {
+        match source.next() {
+            Ok(Some((packet, place))) => {
                 let number = packet.number.0;
-                if each(&packet)?.is_break() {
+                if each(&packet, place)?.is_break() {
                     break;
                 }
                 if interrupted.load(Ordering::Relaxed) {
                     reading.cut_short = true;
-                    break;
+                    source.stop();
                 }
                 if number.is_multiple_of(STRIDE) || waited.swap(false, Ordering::Relaxed) {
-                    watch.look(&files.progress(), number);
+                    watch.look(&source.progress(), number);
                 }
             }
             Ok(None) => break,
@@ -97,9 +124,66 @@ pub(super) fn read(
         reading.cut_short = true;
         reading.errors.retain(|error| error.file() != name_of(Path::new("-")));
     }
-    reading.packets = files.packets();
-    reading.notes = files.notes().clone();
+    (reading.packets, reading.notes) = source.told();
     Ok(reading)
+}
+
+/// Where packets come from, and who follows them before they are shown around.
+enum Source<'a> {
+    Files { files: Box<Files>, analysis: Option<&'a mut Analysis>, stopped: bool },
+    Pipeline { pipeline: Box<Pipeline>, analysis: &'a mut Analysis },
+}
+
+impl<'a> Source<'a> {
+    /// Two cores share the work where there are two, and something to share. A pipe stays with one: it may be silent for long, and what came is told.
+    fn begin(files: Files, keys: &Keys, analysis: Option<&'a mut Analysis>) -> anyhow::Result<Self> {
+        let worth_it = files.progress().size.is_some_and(|size| size >= LARGE)
+            && std::thread::available_parallelism().is_ok_and(|cores| cores.get() > 1);
+        Ok(match analysis {
+            Some(analysis) if worth_it => {
+                let pipeline = Pipeline::begin(files, analysis, keys.clone()).context("cannot begin to read")?;
+                Self::Pipeline { pipeline: Box::new(pipeline), analysis }
+            }
+            analysis => Self::Files { files: Box::new(files), analysis, stopped: false },
+        })
+    }
+
+    fn next(&mut self) -> Result<Option<(Captured<'_>, Option<Place>)>, FileError> {
+        match self {
+            Self::Files { stopped: true, .. } => Ok(None),
+            Self::Files { files, analysis, .. } => Ok(files.next()?.map(|packet| {
+                let place = analysis.as_deref_mut().and_then(|analysis| {
+                    analysis.packet(&packet);
+                    analysis.place()
+                });
+                (packet, place)
+            })),
+            Self::Pipeline { pipeline, analysis } => pipeline.next(analysis),
+        }
+    }
+
+    /// No more is read; what was read ahead still comes.
+    fn stop(&mut self) {
+        match self {
+            Self::Files { stopped, .. } => *stopped = true,
+            Self::Pipeline { pipeline, .. } => pipeline.stop(),
+        }
+    }
+
+    fn progress(&self) -> Progress {
+        match self {
+            Self::Files { files, .. } => files.progress(),
+            Self::Pipeline { pipeline, .. } => pipeline.progress(),
+        }
+    }
+
+    /// Packets read, and what the files say beside them.
+    fn told(&self) -> (u64, Notes) {
+        match self {
+            Self::Files { files, .. } => (files.packets(), files.notes().clone()),
+            Self::Pipeline { pipeline, .. } => (pipeline.packets(), pipeline.notes().cloned().unwrap_or_default()),
+        }
+    }
 }
 
 /// The standard input, which ends when the user has had enough, also while nothing comes.
