@@ -3,7 +3,7 @@
 //!
 //! Memory: [`WAITING`] batches on the way and one on each side, [`BYTES`] of packets each. Both threads end with whoever lets go of the pipeline.
 
-use crate::analysis::{Analysis, Front, Look, Place};
+use crate::analysis::{Analysis, Front, Place, Sight};
 use crate::file::{FileError, Files, KeyLog, Notes, Progress};
 use crate::keys::Keys;
 use crate::packet::{Captured, PacketNo, Stamp};
@@ -46,7 +46,7 @@ struct Batch {
     progress: Progress,
 }
 
-/// A packet that was looked at.
+/// A packet that the lookout has seen.
 struct Seen {
     number: PacketNo,
     at: Stamp,
@@ -54,7 +54,7 @@ struct Seen {
     len: u32,
     wire_len: u32,
     link: LinkType,
-    look: Look,
+    sight: Sight,
 }
 
 enum Between {
@@ -112,7 +112,7 @@ impl Pipeline {
         self.at += 1;
         self.packets = seen.number.0;
         let captured = seen.captured(&self.batch.bytes);
-        analysis.looked_ahead(&captured, seen.look);
+        analysis.seen(&captured, &seen.sight);
         Ok(Some((captured, analysis.place())))
     }
 
@@ -131,7 +131,7 @@ impl Pipeline {
                     let Reader { files, front, .. } = reader.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic));
                     self.packets = files.packets();
                     self.files = Some(files);
-                    analysis.all_looked_at(front);
+                    analysis.all_seen(front);
                 }
                 false
             }
@@ -181,11 +181,11 @@ impl Batch {
         self.packets.is_empty() && self.between.is_empty()
     }
 
-    fn add(&mut self, captured: &Captured<'_>, look: Look) {
+    fn add(&mut self, captured: &Captured<'_>, sight: Sight) {
         let (start, len) = (self.bytes.len() as u32, captured.bytes.len() as u32);
         self.bytes.extend_from_slice(captured.bytes);
         let Captured { number, at, link, wire_len, .. } = *captured;
-        self.packets.push(Seen { number, at, start, len, wire_len, link, look });
+        self.packets.push(Seen { number, at, start, len, wire_len, link, sight });
     }
 }
 
@@ -208,8 +208,8 @@ impl Reader {
             let read = match self.files.next() {
                 Ok(Some(captured)) => {
                     let frame = dissect(captured.link, captured.bytes, captured.wire_len as usize);
-                    let look = self.front.look(&captured, &frame);
-                    batch.add(&captured, look);
+                    let sight = self.front.see(&captured, &frame);
+                    batch.add(&captured, sight);
                     Ok(true)
                 }
                 Ok(None) => Ok(false),

@@ -52,7 +52,8 @@ use faultmap_wire::dissect::{Frame, Network, Packet, Transport, dissect};
 use faultmap_wire::icmpv6;
 use foldhash::fast::RandomState;
 use fragments::Fragments;
-pub(crate) use front::{Front, Look};
+use front::{Addressed, Look};
+pub(crate) use front::{Front, Sight};
 use hosts::Hosts;
 use leases::Leases;
 use lookups::Lookups;
@@ -185,29 +186,42 @@ impl Analysis {
     /// Takes in one packet.
     pub fn packet(&mut self, captured: &Captured<'_>) {
         let frame = dissect(captured.link, captured.bytes, captured.wire_len as usize);
-        let look = self.core.front.look(captured, &frame);
-        self.follow(captured, &frame, look);
+        let sight = self.core.front.see(captured, &frame);
+        self.follow(captured, &sight, |analysis| analysis.frame(captured, &frame, sight.look));
     }
 
-    /// Who looks at the packets ahead; they come back with [`Analysis::looked_ahead`], and whoever looked with [`Analysis::all_looked_at`].
+    /// Who looks at the packets ahead: on another core, until [`Analysis::all_seen`].
     pub(crate) fn lookout(&mut self) -> Front {
         std::mem::replace(&mut self.core.front, Front::new())
     }
 
-    /// Takes in one packet that was looked at already.
-    pub(crate) fn looked_ahead(&mut self, captured: &Captured<'_>, look: Look) {
-        let frame = dissect(captured.link, captured.bytes, captured.wire_len as usize);
-        self.follow(captured, &frame, look);
+    /// Takes in one packet that was seen by the [`Analysis::lookout`].
+    pub(crate) fn seen(&mut self, captured: &Captured<'_>, sight: &Sight) {
+        self.follow(captured, sight, |analysis| {
+            let frame = dissect(captured.link, captured.bytes, captured.wire_len as usize);
+            analysis.frame(captured, &frame, sight.look);
+        });
     }
 
-    /// All packets were looked at.
-    pub(crate) fn all_looked_at(&mut self, front: Front) {
+    /// The lookout has seen all packets.
+    pub(crate) fn all_seen(&mut self, front: Front) {
         self.core.front = front;
     }
 
-    fn follow(&mut self, captured: &Captured<'_>, frame: &Frame<'_>, look: Look) {
+    /// `apart` takes what is no plain segment.
+    fn follow(&mut self, captured: &Captured<'_>, sight: &Sight, apart: impl FnOnce(&mut Self)) {
         self.core.place = None;
         self.core.count(captured);
+        match &sight.segment {
+            Some(segment) => self.tcp(captured, segment, sight.look),
+            None => apart(self),
+        }
+        if self.core.now.since(self.core.ticked) > TICK_NS {
+            self.tick();
+        }
+    }
+
+    fn frame(&mut self, captured: &Captured<'_>, frame: &Frame<'_>, look: Look) {
         if frame.problem.is_some() && captured.bytes.len() >= captured.wire_len as usize {
             self.core.malformed(captured);
         }
@@ -216,9 +230,6 @@ impl Analysis {
             Network::Ip(packet) => self.ip(captured, frame, packet, look),
             Network::Other(faultmap_wire::ethernet::ARP) => self.core.neighbors.unreadable(),
             Network::Other(_) => {}
-        }
-        if self.core.now.since(self.core.ticked) > TICK_NS {
-            self.tick();
         }
     }
 
@@ -267,7 +278,11 @@ impl Analysis {
             self.core.fragments.fragment(packet, captured.number, captured.at, &mut self.core.book);
         }
         match packet.transport {
-            Transport::Tcp(..) => self.tcp(captured, frame, packet, look),
+            Transport::Tcp(..) => {
+                if let Some(segment) = Addressed::of(captured, frame, packet) {
+                    self.tcp(captured, &segment, look);
+                }
+            }
             Transport::Udp(..) => self.udp(captured, frame, packet, look),
             Transport::Icmp(..) | Transport::Icmpv6(..) => self.icmp(captured, frame, packet),
             Transport::Other(_) => {}

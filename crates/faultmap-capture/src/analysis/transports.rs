@@ -2,7 +2,7 @@
 
 use super::copies::Likeness;
 use super::errors::{self, Beside, Says};
-use super::front::Look;
+use super::front::{Addressed, Look};
 use super::lookups::Silence;
 use super::{Analysis, Core, Mark, Place, leases};
 use crate::analysis::book::Subject;
@@ -12,17 +12,35 @@ use crate::finding::{Cited, Finding, Party, Weight};
 use crate::flow::following::{Body, Flow};
 use crate::flow::stream::Payload;
 use crate::flow::table::Class;
-use crate::flow::tcp::Segment;
+use crate::flow::tcp::{Header, Segment};
 use crate::flow::{FlowId, FlowKey, Protocol, Side};
 use crate::packet::{Captured, PacketNo, Stamp};
 use faultmap_wire::dissect::{Frame, Packet, Transport, Verdict};
-use faultmap_wire::{Tcp, icmp, icmpv6};
-use std::net::SocketAddr;
+use faultmap_wire::{Mac, TcpFlags, icmp, icmpv6};
+use std::net::{IpAddr, SocketAddr};
 
 /// Connections that are over and wait for late packets: those of a second where thousands end in one.
 const MOST_OVER: usize = 4096;
 /// SYNs in VLANs that are remembered until their answer comes.
 const MOST_REALMS: usize = 4096;
+
+/// What a packet tells of its sender.
+struct Sent {
+    by: IpAddr,
+    ttl: u8,
+    /// Bytes on the wire.
+    payload_len: u32,
+    /// Source and destination on the medium, where they are those of the packet and of no tunnel.
+    macs: Option<(Mac, Mac)>,
+    fragment: bool,
+}
+
+impl Sent {
+    fn of(frame: &Frame<'_>, packet: &Packet<'_>) -> Self {
+        let macs = frame.macs.filter(|_| frame.tunnels == 0);
+        Self { by: packet.ip.src, ttl: packet.ip.hop_limit, payload_len: packet.payload_len, macs, fragment: packet.ip.fragment.is_some() }
+    }
+}
 
 /// The key of a packet's flow, and whether its lower end sent it; `None` if it belongs to none.
 pub(super) fn key_of(frame: &Frame<'_>, packet: &Packet<'_>) -> Option<(FlowKey, bool)> {
@@ -43,27 +61,28 @@ fn echo(rest: [u8; 4]) -> (u16, u16, Protocol) {
 }
 
 impl Analysis {
-    pub(super) fn tcp(&mut self, captured: &Captured<'_>, frame: &Frame<'_>, packet: &Packet<'_>, look: Look) {
-        let Transport::Tcp(tcp, payload) = packet.transport else { return };
-        let Some((key, low_sends)) = key_of(frame, packet) else { return };
-        let found = self.table.find(&key).filter(|at| !self.is_another(*at, &tcp, low_sends));
-        let opener = tcp.flags.has(faultmap_wire::TcpFlags::SYN).then(|| tcp.flags.is_opening());
-        let at = match found.or_else(|| self.across_realms(&key, &tcp)) {
+    pub(super) fn tcp(&mut self, captured: &Captured<'_>, packet: &Addressed, look: Look) {
+        let Addressed { key, low_sends, ref header, .. } = *packet;
+        let found = self.table.find(&key).filter(|at| !self.is_another(*at, header, low_sends));
+        let opener = header.flags.has(TcpFlags::SYN).then(|| header.flags.is_opening());
+        let at = match found.or_else(|| self.across_realms(&key, header)) {
             Some(at) => at,
             None => self.open(key, low_sends, opener, captured, Class::Connection),
         };
         let Self { table, core } = self;
         let Some(flow) = table.get_mut(at) else { return };
         let side = flow.side(low_sends);
-        let like_a_copy = look.likeness != Likeness::New;
-        let segment = Segment { like_a_copy, ..Segment::new(captured.number, captured.at, side, packet, &tcp, payload) };
-        let Some(mark) = core.segment(flow, &segment, packet, look.checksum) else {
+        let segment = Segment::new(captured, header, side, look.likeness != Likeness::New);
+        let Some(mark) = core.segment(flow, &segment, !packet.fragment, look.checksum) else {
             core.quality.copies += 1;
             core.gathered.copies.add(captured.number, captured.at);
             core.place = Some(Place { flow: flow.id, from: side, mark: Mark::Copy });
             return;
         };
-        core.volume(flow, side, captured, frame, packet);
+        let from = if low_sends { key.low } else { key.high };
+        let Addressed { macs, fragment, .. } = *packet;
+        let sent = Sent { by: from.ip(), ttl: header.ttl, payload_len: header.len, macs, fragment };
+        core.volume(flow, side, captured, &sent);
         core.place = Some(Place { flow: flow.id, from: side, mark });
         core.early_segment(flow, side, mark, captured.at);
         let class = match &mut flow.body {
@@ -80,7 +99,7 @@ impl Analysis {
     }
 
     /// A SYN between the ends of a known connection that opens another one: the known one is closed.
-    fn is_another(&mut self, at: u32, tcp: &Tcp<'_>, low_sends: bool) -> bool {
+    fn is_another(&mut self, at: u32, tcp: &Header, low_sends: bool) -> bool {
         if !tcp.flags.is_opening() {
             return false;
         }
@@ -95,8 +114,7 @@ impl Analysis {
     }
 
     /// The two directions of a connection may go through two VLANs: a SYN-ACK without a SYN in its own finds the SYN that it answers in another.
-    fn across_realms(&mut self, key: &FlowKey, tcp: &Tcp<'_>) -> Option<u32> {
-        use faultmap_wire::TcpFlags;
+    fn across_realms(&mut self, key: &FlowKey, tcp: &Header) -> Option<u32> {
         let ends = FlowKey { realm: 0, ..*key };
         if tcp.flags.is_opening() && key.realm != 0 && self.core.realms.len() < MOST_REALMS {
             self.core.realms.insert(ends, key.realm);
@@ -140,7 +158,7 @@ impl Analysis {
         let Self { table, core } = self;
         let Some(flow) = table.get_mut(at) else { return };
         let side = flow.side(low_sends);
-        core.volume(flow, side, captured, frame, packet);
+        core.volume(flow, side, captured, &Sent::of(frame, packet));
         core.place = Some(Place { flow: flow.id, from: side, mark: Mark::Plain });
         if look.checksum == Verdict::Bad {
             core.malformed(captured);
@@ -186,7 +204,7 @@ impl Analysis {
         let Self { table, core } = self;
         let Some(flow) = table.get_mut(at) else { return };
         let side = flow.side(low_sends);
-        core.volume(flow, side, captured, frame, packet);
+        core.volume(flow, side, captured, &Sent::of(frame, packet));
         core.place = Some(Place { flow: flow.id, from: side, mark: Mark::Plain });
         core.echo(flow, asks, packet, captured);
         let now = core.now;
@@ -244,8 +262,8 @@ impl Analysis {
 }
 
 impl Core {
-    /// Takes a segment into its flow; `None` if it is but a copy.
-    fn segment(&mut self, flow: &mut Flow, segment: &Segment<'_>, packet: &Packet<'_>, checksum: Verdict) -> Option<Mark> {
+    /// Takes a segment into its flow; `None` if it is but a copy. Not `whole`: the first fragment of one.
+    fn segment(&mut self, flow: &mut Flow, segment: &Segment<'_>, whole: bool, checksum: Verdict) -> Option<Mark> {
         let ends = flow.ends();
         let port = ends.server.port();
         let Body::Tcp(body) = &mut flow.body else { return Some(Mark::Plain) };
@@ -257,7 +275,6 @@ impl Core {
         }
         body.tcp.checksum(segment, checksum);
         let took = body.tcp.segment(segment)?;
-        let whole = packet.ip.fragment.is_none();
         if took.on_syn {
             body.opened(segment, took.offset, port, &mut self.room, &mut self.said);
             if segment.from == Side::Server {
@@ -324,33 +341,33 @@ impl Core {
     }
 
     /// Counts a packet in its flow, and what it tells of its sender.
-    fn volume(&mut self, flow: &mut Flow, side: Side, captured: &Captured<'_>, frame: &Frame<'_>, packet: &Packet<'_>) {
+    fn volume(&mut self, flow: &mut Flow, side: Side, captured: &Captured<'_>, sent: &Sent) {
         let packets = flow.packets.of_mut(side);
         *packets += 1;
         if *packets == 1 {
-            self.hosts.heard(packet.ip.src, packet.ip.hop_limit, captured.at);
+            self.hosts.heard(sent.by, sent.ttl, captured.at);
         }
         if self.neighbors.has_questions() {
-            self.neighbors.answered(packet.ip.src);
+            self.neighbors.answered(sent.by);
         }
-        *flow.bytes.of_mut(side) += u64::from(packet.payload_len);
+        *flow.bytes.of_mut(side) += u64::from(sent.payload_len);
         flow.wire_bytes = flow.wire_bytes.saturating_add(u64::from(captured.wire_len));
         flow.first = flow.first.min(captured.at);
         flow.last = flow.last.max(captured.at);
         flow.last_packet = captured.number;
         let (kept, wire) = (captured.bytes.len() as u64, u64::from(captured.wire_len));
         if kept < wire {
-            flow.cut.payload |= packet.payload_len > 0;
-            flow.cut.headers |= kept.saturating_add(u64::from(packet.payload_len)) < wire;
+            flow.cut.payload |= sent.payload_len > 0;
+            flow.cut.headers |= kept.saturating_add(u64::from(sent.payload_len)) < wire;
         }
         if side == Side::Client {
-            flow.ttl = flow.ttl.min(packet.ip.hop_limit);
+            flow.ttl = flow.ttl.min(sent.ttl);
         }
-        if packet.ip.fragment.is_some() {
+        if sent.fragment {
             let count = if side == Side::Client { &mut flow.fragmented } else { &mut flow.answered_in_fragments };
             *count = count.saturating_add(1);
         }
-        let Some((station, to)) = frame.macs.filter(|_| frame.tunnels == 0) else { return };
+        let Some((station, to)) = sent.macs else { return };
         // The stations are those of the packet before, but for the first one and a few.
         if side == Side::Client && flow.to == Some(to) {
             flow.to_it = flow.to_it.saturating_add(1);
@@ -365,7 +382,7 @@ impl Core {
         let known = flow.macs.of_mut(side);
         if *known != Some(station)
             && let Some(old) = known.replace(station)
-            && !self.neighbors.is_local(packet.ip.src)
+            && !self.neighbors.is_local(sent.by)
         {
             self.neighbors.gateway_changed(old, station, (captured.number, captured.at), &mut self.book);
         }

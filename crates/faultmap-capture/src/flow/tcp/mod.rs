@@ -11,7 +11,7 @@ mod segment;
 mod size;
 mod tally;
 
-pub(crate) use segment::Segment;
+pub(crate) use segment::{Header, Segment};
 
 use crate::analysis::Mark;
 use crate::app::End;

@@ -1,7 +1,7 @@
 //! A TCP segment as the rules read it: what of header and options matters, and where it came from.
 
 use crate::flow::Side;
-use crate::packet::{PacketNo, Stamp};
+use crate::packet::{Captured, PacketNo, Stamp};
 use faultmap_wire::dissect::Packet;
 use faultmap_wire::{Tcp, TcpFlags, TcpOption};
 
@@ -21,29 +21,20 @@ pub(crate) struct Options {
 }
 
 impl Options {
-    fn read(tcp: &Tcp<'_>) -> Self {
+    fn read(bytes: &[u8]) -> Self {
         let mut options = Self::default();
-        // What nearly every segment bears: the clocks, and two bytes of padding before them or behind.
-        if let [1, 1, 8, 10, a, b, c, d, e, f, g, h] | [8, 10, a, b, c, d, e, f, g, h, 0 | 1, 0 | 1] = *tcp.options {
-            options.times = Some((u32::from_be_bytes([a, b, c, d]), u32::from_be_bytes([e, f, g, h])));
-        } else {
-            options.read_all(tcp);
-        }
-        options
-    }
-
-    fn read_all(&mut self, tcp: &Tcp<'_>) {
-        for option in tcp.options() {
+        for option in (Tcp { options: bytes, ..Tcp::new(0, 0, TcpFlags(0)) }).options() {
             match option {
-                TcpOption::Mss(mss) => self.mss = Some(mss),
+                TcpOption::Mss(mss) => options.mss = Some(mss),
                 // RFC 7323 §2.3: a larger shift is taken as 14.
-                TcpOption::WindowScale(shift) => self.window_scale = Some(shift.min(14)),
-                TcpOption::SackPermitted => self.sack_permitted = true,
-                TcpOption::Timestamps { value, echo } => self.times = Some((value, echo)),
-                TcpOption::Sack(blocks) => self.read_sacks(blocks),
+                TcpOption::WindowScale(shift) => options.window_scale = Some(shift.min(14)),
+                TcpOption::SackPermitted => options.sack_permitted = true,
+                TcpOption::Timestamps { value, echo } => options.times = Some((value, echo)),
+                TcpOption::Sack(blocks) => options.read_sacks(blocks),
                 TcpOption::Other { .. } => {}
             }
         }
+        options
     }
 
     fn read_sacks(&mut self, blocks: &[u8]) {
@@ -57,6 +48,60 @@ impl Options {
     /// The blocks: left and right edge.
     pub(crate) fn sacks(&self) -> &[(u32, u32)] {
         self.sacks.get(..usize::from(self.sack_count)).unwrap_or_default()
+    }
+}
+
+/// A range of the bytes of a frame.
+type Place = (u32, u32);
+
+fn at(bytes: &[u8], (start, len): Place) -> &[u8] {
+    bytes.get(start as usize..start as usize + len as usize).unwrap_or_default()
+}
+
+/// What the headers of a segment say, without its bytes: who takes a frame apart may hand this to another core.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Header {
+    pub(crate) seq: u32,
+    pub(crate) ack: u32,
+    pub(crate) flags: TcpFlags,
+    window: u16,
+    /// The clocks, where these are the only option, as in nearly every segment.
+    clocks: Option<(u32, u32)>,
+    /// The others, where there are others.
+    options: Place,
+    payload: Place,
+    /// Payload bytes on the wire.
+    pub(crate) len: u32,
+    pub(crate) ttl: u8,
+    ip_id: u16,
+    dont_fragment: bool,
+}
+
+impl Header {
+    /// Of a segment in the bytes of a frame.
+    pub(crate) fn of(frame: &[u8], packet: &Packet<'_>, tcp: &Tcp<'_>, payload: &[u8]) -> Self {
+        // Everything that was taken apart lies in the frame.
+        let place = |part: &[u8]| ((part.as_ptr() as usize).saturating_sub(frame.as_ptr() as usize) as u32, part.len() as u32);
+        // Two bytes of padding stand before them or behind.
+        let clocks = match *tcp.options {
+            [1, 1, 8, 10, a, b, c, d, e, f, g, h] | [8, 10, a, b, c, d, e, f, g, h, 0 | 1, 0 | 1] => {
+                Some((u32::from_be_bytes([a, b, c, d]), u32::from_be_bytes([e, f, g, h])))
+            }
+            _ => None,
+        };
+        Self {
+            seq: tcp.seq,
+            ack: tcp.ack,
+            flags: tcp.flags,
+            window: tcp.window,
+            clocks,
+            options: if clocks.is_some() { (0, 0) } else { place(tcp.options) },
+            payload: place(payload),
+            len: packet.payload_len,
+            ttl: packet.ip.hop_limit,
+            ip_id: packet.id.unwrap_or(0),
+            dont_fragment: packet.ip.dont_fragment,
+        }
     }
 }
 
@@ -84,22 +129,27 @@ pub(crate) struct Segment<'a> {
 }
 
 impl<'a> Segment<'a> {
-    pub(crate) fn new(no: PacketNo, at: Stamp, from: Side, packet: &Packet<'a>, tcp: &Tcp<'a>, payload: &'a [u8]) -> Self {
+    pub(crate) fn new(captured: &Captured<'a>, header: &Header, from: Side, like_a_copy: bool) -> Self {
+        let options = match header.clocks {
+            Some(_) => Options { times: header.clocks, ..Options::default() },
+            None if header.options.1 == 0 => Options::default(),
+            None => Options::read(at(captured.bytes, header.options)),
+        };
         Self {
-            no,
-            at,
+            no: captured.number,
+            at: captured.at,
             from,
-            seq: tcp.seq,
-            ack: tcp.ack,
-            flags: tcp.flags,
-            window: tcp.window,
-            len: packet.payload_len,
-            payload,
-            options: Options::read(tcp),
-            ttl: packet.ip.hop_limit,
-            ip_id: packet.id.unwrap_or(0),
-            dont_fragment: packet.ip.dont_fragment,
-            like_a_copy: false,
+            seq: header.seq,
+            ack: header.ack,
+            flags: header.flags,
+            window: header.window,
+            len: header.len,
+            payload: at(captured.bytes, header.payload),
+            options,
+            ttl: header.ttl,
+            ip_id: header.ip_id,
+            dont_fragment: header.dont_fragment,
+            like_a_copy,
         }
     }
 
