@@ -50,11 +50,16 @@ fn claim(ev: &Evidence<'_>, v4: bool) -> Option<Claim> {
     )
 }
 
-/// This host has no address of the family beyond its own link: it does not use the family, and misses nothing.
+/// This host does not use the family, and misses nothing: the kernel has no route to such an address, so that every connect to one fails in no
+/// time and costs nobody anything; or the host has no address of the family beyond its own link.
 fn family_absent(ev: &Evidence<'_>, failed: &[Failure<'_>], v4: bool) -> bool {
     // A source of the own link alone reaches nobody beyond it, and is chosen last (RFC 6724 5, rule 2).
     let own_link_only = |source: &IpAddr| matches!(source, IpAddr::V6(source) if source.is_unicast_link_local());
-    let unrouted = failed.iter().all(|failure| match ev.route(failure.ip).map(|(_, route)| &route.outcome) {
+    let routes = || failed.iter().map(|failure| ev.route(failure.ip).map(|(_, route)| &route.outcome));
+    if routes().all(|route| matches!(route, Some(RouteOutcome::NoRoute))) {
+        return true;
+    }
+    let unreachable = failed.iter().all(|failure| match ev.route(failure.ip).map(|(_, route)| &route.outcome) {
         Some(RouteOutcome::NoRoute) => true,
         Some(RouteOutcome::Found { source: Some(source), .. }) => own_link_only(source),
         _ => false,
@@ -63,7 +68,7 @@ fn family_absent(ev: &Evidence<'_>, failed: &[Failure<'_>], v4: bool) -> bool {
         address.contains('.') == v4 && !address.starts_with("fe80") && !address.starts_with("127.") && !address.starts_with("::1")
     };
     let has_address = ev.all::<Link>().any(|(_, link)| !link.loopback && link.addresses.iter().any(global));
-    unrouted && !has_address
+    unreachable && !has_address
 }
 
 #[cfg(test)]
@@ -106,6 +111,9 @@ mod tests {
 
     #[test]
     fn a_host_without_ipv6_is_not_blamed() {
-        check(vec![no_route("fd00:2::10"), connect("[fd00:2::10]:443", Role::Target, errno("ENETUNREACH"))], None);
+        let unrouted = || vec![no_route("fd00:2::10"), connect("[fd00:2::10]:443", Role::Target, errno("ENETUNREACH"))];
+        check(unrouted(), None);
+        // An address without a route beyond its link, as in a network that numbers itself (RFC 4193).
+        check([vec![own_link("fd00:1::2")], unrouted()].concat(), None);
     }
 }

@@ -89,7 +89,7 @@ fn by_conversation(ev: &Evidence<'_>) -> Option<SizeLimit> {
     let clamped = passes(ev, "clamped-mss")?;
     let mut because = vec![stalled, clamped];
     because.extend(again);
-    because.extend(ev.first::<SizeProbe>(lost_when_large).map(|(id, _)| id));
+    because.extend(ev.first::<SizeProbe>(large_vanish).map(|(id, _)| id));
     let words = "the conversation stalls, and passes with a small segment size".to_owned();
     Some(SizeLimit { to, because, words, breaks: true })
 }
@@ -100,17 +100,27 @@ fn by_datagrams(ev: &Evidence<'_>) -> Option<SizeLimit> {
     if (ev.response().is_some() && crawled.is_none()) || ev.dialogue().is_some_and(|(_, own)| own.answered()) {
         return None;
     }
-    let (id, probe) = ev.first::<SizeProbe>(|probe| probe.to == to.ip() && lost_when_large(probe))?;
+    let (id, probe) = ev.first::<SizeProbe>(|probe| probe.to == to.ip() && large_vanish(probe))?;
     let limit = probe.largest_answered_bytes.unwrap_or(probe.small_bytes);
     let words = format!("packets of {} bytes vanish without an ICMP error, {limit} bytes pass", probe.large_bytes);
     let (slow, words) = match crawled {
         Some(slow) => (Some(slow), format!("{words}, and the answer came in small pieces, slowly")),
         None => (None, words),
     };
-    Some(SizeLimit { to, because: std::iter::once(id).chain(slow).collect(), words, breaks: false })
+    let stuck = data_stuck(ev);
+    Some(SizeLimit { to, because: std::iter::once(id).chain(slow).chain(stuck).collect(), words, breaks: stuck.is_some() })
 }
 
-fn lost_when_large(probe: &SizeProbe) -> bool {
+/// What we sent is not acknowledged, however often it is sent again, and no conversation with small segments was tried to compare: a request
+/// that may not be repeated is not.
+fn data_stuck(ev: &Evidence<'_>) -> Option<ObservationId> {
+    let (id, http) = ev.exchange().filter(|(_, http)| matches!(http.outcome, HttpOutcome::Silent { received_bytes: 0, .. }))?;
+    let stuck = http.tcp.as_ref().is_some_and(|tcp| tcp.unacked >= 2 && tcp.backoff >= 2 && tcp.snd_wnd != Some(0));
+    (stuck && ev.exchange_for("clamped-mss").is_none()).then_some(id)
+}
+
+/// Small packets are answered, large ones vanish without a word.
+pub(in crate::causes) fn large_vanish(probe: &SizeProbe) -> bool {
     probe.small.1 > 0 && probe.small.1 == probe.small.0 && probe.large.0 >= 2 && probe.large.1 == 0 && probe.too_big.is_none()
 }
 
@@ -227,6 +237,33 @@ pub(in crate::causes) mod tests {
         let check = |seen, expect| assert_eq!(claims(&CAUSE, &recording("postgres://10.2.0.10", seen)), expect);
         check(vec![route(), done, silent()], Some((0.95, true)));
         check(vec![route(), own("clamped-mss", DialogueOutcome::Silent { waited_ms: 2e3, received_bytes: 1 }), silent()], None);
+    }
+
+    #[test]
+    fn an_upload_that_is_not_acknowledged_where_large_packets_vanish_meets_the_limit() {
+        use crate::observation::{TcpHealth, Transport};
+        let check = |unacked, large, expect| {
+            let Seen::HttpExchange(mut upload) = exchange("default", silent()) else { panic!("an exchange") };
+            upload.method = "POST".to_owned();
+            upload.tcp = Some(TcpHealth { unacked, backoff: if unacked > 0 { 5 } else { 0 }, ..TcpHealth::default() });
+            let probe = SizeProbe {
+                to: "10.2.0.10".parse().expect("ip"),
+                transport: Some(Transport::Udp),
+                small_bytes: 128,
+                small: (2, 2),
+                large_bytes: 1500,
+                large,
+                too_big: None,
+                largest_answered_bytes: Some(1194),
+            };
+            let connect = connect("10.2.0.10:80", Role::Target, connected());
+            let seen = vec![route_via("10.2.0.10"), connect, Seen::HttpExchange(upload), Seen::SizeProbe(probe)];
+            assert_eq!(claims(&CAUSE, &recording("http://10.2.0.10/", seen)), expect);
+        };
+        check(11, (2, 0), Some((0.95, true)));
+        // All was acknowledged: the server is mute, and the limit a risk. Large packets pass: something else drops the data.
+        check(0, (2, 0), Some((0.85, false)));
+        check(11, (2, 2), None);
     }
 
     #[test]

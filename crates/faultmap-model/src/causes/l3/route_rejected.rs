@@ -39,6 +39,7 @@ fn by_rule(ev: &Evidence<'_>, failure: &Failure<'_>, id: ObservationId, found: &
     let route_type = match errno {
         "EINVAL" => "blackhole",
         "EACCES" => "prohibit",
+        "EHOSTUNREACH" | "ENETUNREACH" if unsent(ev, failure) => "unreachable",
         _ => return None,
     };
     // A connect to a group or to all hosts is refused with the same errors, whatever the routes say.
@@ -60,6 +61,12 @@ fn by_rule(ev: &Evidence<'_>, failure: &Failure<'_>, id: ObservationId, found: &
         "here",
         "a rule by protocol, port, user or mark, and the table that it names",
     ))
+}
+
+/// No packet left, so that nobody can have refused one: the kernel had not even chosen a source address.
+fn unsent(ev: &Evidence<'_>, failure: &Failure<'_>) -> bool {
+    let connects = || ev.target_connects().filter(|(_, connect)| connect.to.ip() == failure.ip);
+    failure.icmp().is_none() && failure.protocol == Protocol::Tcp && connects().all(|(_, connect)| connect.local.is_none())
 }
 
 fn is_group(ip: IpAddr) -> bool {
@@ -89,6 +96,14 @@ mod tests {
     }
 
     #[test]
+    fn what_was_sent_and_refused_is_no_rule_of_ours() {
+        let Seen::TcpConnect(mut sent) = connect("10.2.0.10:80", Role::Target, errno("EHOSTUNREACH")) else { panic!("a connect") };
+        // An unanswered ARP request's error comes to a socket that has its address.
+        sent.local = Some("10.1.0.2:40000".parse().expect("addr"));
+        assert_eq!(claims(&CAUSE, &recording("tcp://10.2.0.10:80", vec![route_via("10.2.0.10"), Seen::TcpConnect(sent)])), None);
+    }
+
+    #[test]
     fn a_rule_by_protocol_rejects_what_the_address_alone_would_not() {
         let check = |name, expect| {
             let seen = vec![route_via("10.2.0.10"), connect("10.2.0.10:80", Role::Target, errno(name))];
@@ -96,8 +111,9 @@ mod tests {
         };
         check("EINVAL", Some((0.88, true)));
         check("EACCES", Some((0.88, true)));
-        // A filter's, and an unanswered ARP request's.
+        check("ENETUNREACH", Some((0.88, true)));
+        check("EHOSTUNREACH", Some((0.88, true)));
+        // A filter's.
         check("EPERM", None);
-        check("EHOSTUNREACH", None);
     }
 }

@@ -21,6 +21,7 @@ mod time_wait_full;
 mod udp_buffer_full;
 mod udp_filtered;
 mod udp_port_unreachable;
+mod unheard;
 mod zero_window;
 
 use super::Cause;

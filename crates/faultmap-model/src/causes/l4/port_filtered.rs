@@ -1,5 +1,6 @@
 //! A firewall drops this port: silence on it, while the host answers otherwise.
 
+use super::unheard::Unheard;
 use super::{queue_signs, stopped_before, stops_at_translator};
 use crate::causes::{Cause, Claim, Tool};
 use crate::evidence::{Failure, Protocol};
@@ -41,7 +42,10 @@ fn claim(ev: &Evidence<'_>) -> Option<Claim> {
     if let Some(told) = crate::causes::peer::told(ev, CAUSE.id) {
         return told;
     }
-    let failure = ev.failure().filter(|failure| failure.silent() && failure.protocol == Protocol::Tcp)?;
+    let Some(failure) = ev.failure() else { return after_the_handshake(ev) };
+    if !failure.silent() || failure.protocol != Protocol::Tcp {
+        return None;
+    }
     if ev.is_local(failure.ip) {
         return None;
     }
@@ -82,6 +86,22 @@ fn claim(ev: &Evidence<'_>) -> Option<Claim> {
         ),
     };
     Some(claim.citing([failure.id, control]))
+}
+
+/// Handshakes pass, and no segment that follows one arrives.
+fn after_the_handshake(ev: &Evidence<'_>) -> Option<Claim> {
+    let Unheard { because, to } = super::unheard::unheard(ev)?;
+    let summary = format!(
+        "Connections to {to} open, and nothing that follows arrives there: a firewall lets the handshake pass and drops the rest. One that keeps \
+         state drops what it takes for no part of a connection, as where it sees one direction only."
+    );
+    let claim = Claim::likely(0.84, Where::Path, format!("between here and {}", to.ip()), summary).citing(because).despite_answers();
+    let claim = claim.advising("See that both directions go through the same stateful firewall, and what it logs as invalid.");
+    Some(claim.decided_by(
+        format!("tcpdump -ni any 'tcp port {} and tcp[13] & 16 != 0'", to.port()),
+        to.ip().to_string(),
+        "ACKs and data of ours that do not arrive are dropped on the way; where they arrive, the host itself drops them",
+    ))
 }
 
 /// Without the right to send a bare ACK. Where no other TCP port says so much as RST, a filter is there for certain, and lets pass but a few; one
@@ -182,6 +202,25 @@ mod tests {
             icmp: None,
         });
         check([silent_with_control(), vec![some]].concat(), None);
+    }
+
+    #[test]
+    fn data_that_never_arrives_after_good_handshakes_meets_a_filter() {
+        use super::super::unheard::tests::request_unheard;
+        let check = |seen, expect| assert_eq!(claims(&CAUSE, &recording("http://10.2.0.10/", seen)), expect);
+        check(request_unheard(5, 16), Some((0.84, true)));
+        // One timer is chance, and connects that hang are a queue's or the path's.
+        check(request_unheard(1, 16), None);
+        check(request_unheard(5, 12), None);
+        // The server's kernel took the request: it is the service's matter.
+        let acked = request_unheard(5, 16).into_iter().map(|seen| match seen {
+            Seen::HttpExchange(mut http) => {
+                http.tcp = http.tcp.map(|tcp| crate::observation::TcpHealth { unacked: 0, bytes_acked: 90, backoff: 0, ..tcp });
+                Seen::HttpExchange(http)
+            }
+            other => other,
+        });
+        check(acked.collect(), None);
     }
 
     #[test]

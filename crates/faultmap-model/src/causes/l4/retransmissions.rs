@@ -2,9 +2,10 @@
 
 use super::path_loses;
 use crate::causes::{Cause, Claim, Tool};
-use crate::observation::{Dialogue, HttpExchange, LinkDelta, TcpHealth, TlsHandshake, Walk};
+use crate::observation::{ConnectOutcome, Dialogue, HttpExchange, LinkDelta, TcpHealth, TlsHandshake, Walk};
 use crate::verdict::Where;
 use crate::{Evidence, Layer, ObservationId};
+use std::net::SocketAddr;
 
 /// `l4.retransmissions`
 pub(super) static CAUSE: Cause = Cause {
@@ -30,7 +31,7 @@ fn claim(ev: &Evidence<'_>) -> Option<Claim> {
     let main = ev.main_address()?;
     let ratio = f64::from(tcp.retransmits) / f64::from(tcp.data_segs_out.max(1));
     let errors = ev.first::<LinkDelta>(|delta| delta.rose.keys().any(|name| name.contains("errors")));
-    if tcp.retransmits < 2 || ratio < 0.05 || path_loses(ev, main.ip()) || errors.is_some() {
+    if tcp.retransmits < 2 || learned_the_path(ev, main, tcp) || ratio < 0.05 || path_loses(ev, main.ip()) || errors.is_some() {
         return None;
     }
     let measured = ev.all::<Walk>().any(|(_, walk)| walk.to.ip() == main.ip());
@@ -41,6 +42,16 @@ fn claim(ev: &Evidence<'_>) -> Option<Claim> {
         tcp.data_segs_out.max(tcp.retransmits)
     );
     Some(Claim::degrades(confidence, Where::Path, format!("between here and {}", main.ip()), summary).citing([id]))
+}
+
+/// The path's MTU became known on this connection, and what had been sent too large was sent again, once: that is how it is learned (RFC 8899
+/// calls it the classical way, RFC 1191), and no loss.
+fn learned_the_path(ev: &Evidence<'_>, main: SocketAddr, tcp: &TcpHealth) -> bool {
+    let at_first = ev.connected().find_map(|(_, connect)| match connect.outcome {
+        ConnectOutcome::Connected { pmtu, .. } if connect.to == main => Some(pmtu),
+        _ => None,
+    });
+    tcp.backoff == 0 && tcp.pmtu > 0 && at_first.is_some_and(|pmtu| tcp.pmtu < pmtu)
 }
 
 fn worst<'a>(ev: &Evidence<'a>) -> Option<(ObservationId, &'a TcpHealth)> {
@@ -55,13 +66,14 @@ fn worst<'a>(ev: &Evidence<'a>) -> Option<(ObservationId, &'a TcpHealth)> {
 mod tests {
     use super::*;
     use crate::Seen;
-    use crate::observation::{HttpOutcome, HttpResponse};
+    use crate::causes::tests_support::{connect, connected};
+    use crate::observation::{HttpOutcome, HttpResponse, Role};
     use crate::testkit::{claims, recording};
 
     #[test]
     fn a_share_of_segments_sent_again_degrades() {
-        let check = |retransmits, expect| {
-            let tcp = TcpHealth { retransmits, data_segs_out: 10, ..TcpHealth::default() };
+        let check = |retransmits, pmtu, expect| {
+            let tcp = TcpHealth { retransmits, data_segs_out: 10, pmtu, ..TcpHealth::default() };
             let exchange = HttpExchange {
                 to: "10.2.0.10:80".parse().expect("addr"),
                 method: "GET".to_owned(),
@@ -71,10 +83,13 @@ mod tests {
                 outcome: HttpOutcome::Response(Box::new(HttpResponse { status: 200, ..HttpResponse::default() })),
                 tcp: Some(tcp),
             };
-            assert_eq!(claims(&CAUSE, &recording("http://10.2.0.10/", vec![Seen::HttpExchange(exchange)])), expect);
+            let seen = vec![connect("10.2.0.10:80", Role::Target, connected()), Seen::HttpExchange(exchange)];
+            assert_eq!(claims(&CAUSE, &recording("http://10.2.0.10/", seen)), expect);
         };
-        check(4, Some((0.6, false)));
-        check(0, None);
-        check(1, None);
+        check(4, 1500, Some((0.6, false)));
+        check(0, 1500, None);
+        check(1, 1500, None);
+        // A narrower link was told of on the way, and what had been under way was sent again.
+        check(4, 1380, None);
     }
 }
