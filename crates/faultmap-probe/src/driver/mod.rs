@@ -7,6 +7,7 @@ mod converse;
 mod datagram;
 mod edns;
 mod fragments;
+mod gateway;
 mod local;
 mod map_path;
 mod meddling;

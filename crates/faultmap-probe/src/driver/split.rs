@@ -74,6 +74,7 @@ impl Check<'_> {
             if !asked_queue && self.host_answered(ip) {
                 self.listen_queue_pattern(to, REPEATS).await;
             }
+            self.gateway_itself(ip).await;
             self.ingress_gap(to).await;
         };
         self.note_quiet_period(ip.is_ipv6());

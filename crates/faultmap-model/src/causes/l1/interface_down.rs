@@ -31,8 +31,12 @@ fn claim(ev: &Evidence<'_>) -> Option<Claim> {
     if !unrouted {
         return None;
     }
-    let (id, link) =
-        ev.first::<Link>(|link| !link.loopback && !link.up && has_addresses(link) && covers_family(link, failure.ip.is_ipv4()))?;
+    let v4 = failure.ip.is_ipv4();
+    let down = |link: &Link| !link.loopback && !link.up;
+    let with_address = ev.first::<Link>(|link| down(link) && has_address_of(link, v4));
+    // A spare interface that was never used is down too. Where another one carries the family, the route was lost otherwise.
+    let another = || ev.first::<Link>(|link| !link.loopback && link.up && has_address_of(link, v4)).is_some();
+    let (id, link) = with_address.or_else(|| ev.first::<Link>(|link| down(link) && was_used(link) && !another()))?;
     Some(say(link, [failure.id, id]))
 }
 
@@ -46,13 +50,15 @@ fn say(link: &Link, ids: [u32; 2]) -> Claim {
     Claim::proven(0.96, Where::Local, link.iface.clone(), summary).citing(ids)
 }
 
-fn has_addresses(link: &Link) -> bool {
+/// IPv6 addresses leave with IFF_UP, and with them what tells that the link was the one; IPv4 addresses stay, unless whoever set them takes
+/// them away.
+fn was_used(link: &Link) -> bool {
     !link.addresses.is_empty() || link.carrier_down_count.is_some_and(|count| count > 0)
 }
 
-/// IPv6 addresses leave with IFF_UP, IPv4 addresses stay: a down link without IPv6 addresses may still have been the IPv6 one.
-fn covers_family(link: &Link, v4: bool) -> bool {
-    !v4 || link.addresses.is_empty() || link.addresses.iter().any(|address| address.contains('.'))
+/// An address of the family that reaches beyond the link.
+fn has_address_of(link: &Link, v4: bool) -> bool {
+    link.addresses.iter().any(|address| address.contains('.') == v4 && !address.starts_with("fe80"))
 }
 
 #[cfg(test)]
@@ -78,5 +84,22 @@ mod tests {
         };
         check(false, Some((0.96, true)));
         check(true, None);
+    }
+
+    #[test]
+    fn a_spare_interface_that_is_down_explains_no_missing_route() {
+        let check = |to: &str, spare: &[&str], used: &str, expect| {
+            let Seen::Link(link) = link(false) else { panic!("a link") };
+            let addresses = spare.iter().map(|address| (*address).to_owned()).collect();
+            let spare = Seen::Link(Link { iface: "eth1".to_owned(), addresses, carrier_down_count: Some(1), ..link });
+            let target = std::net::SocketAddr::new(to.parse().expect("ip"), 80);
+            let seen = vec![no_route(to), connect(&target.to_string(), Role::Target, errno("ENETUNREACH")), own_link(used), spare];
+            assert_eq!(claims(&CAUSE, &recording("tcp://shop.test:80", seen)), expect, "{to} {used}");
+        };
+        check("10.2.0.10", &[], "10.1.0.2", None);
+        check("fd00:2::10", &[], "fd00:1::2", None);
+        // Its own address is on the interface that is down, or no other has one of the family.
+        check("10.2.0.10", &["10.9.0.2/24"], "10.1.0.2", Some((0.96, true)));
+        check("fd00:2::10", &["10.9.0.2/24"], "10.1.0.2", Some((0.96, true)));
     }
 }

@@ -43,7 +43,7 @@ fn claim(ev: &Evidence<'_>) -> Option<Claim> {
     let (id, neighbor) = ev.next_hop_neighbor(failure.ip)?;
     by_fresh_arp(ev, &failure, id, neighbor)
         .or_else(|| by_kernel_probes(&failure, id, neighbor))
-        .or_else(|| by_permanence(ev, &failure, id, neighbor))
+        .or_else(|| by_age(ev, &failure, id, neighbor))
 }
 
 fn by_fresh_arp(ev: &Evidence<'_>, failure: &Failure<'_>, id: ObservationId, neighbor: &Neighbor) -> Option<Claim> {
@@ -103,8 +103,12 @@ fn by_kernel_probes(failure: &Failure<'_>, id: ObservationId, neighbor: &Neighbo
     Some(proven(0.9, neighbor, summary).citing([failure.id, id]))
 }
 
-/// Nobody ever verifies a permanent entry. Root would have asked by ARP.
-fn by_permanence(ev: &Evidence<'_>, failure: &Failure<'_>, id: ObservationId, neighbor: &Neighbor) -> Option<Claim> {
+/// The entry is older than this check, or written by hand, which nobody ever verifies. Root would have asked by ARP.
+fn by_age(ev: &Evidence<'_>, failure: &Failure<'_>, id: ObservationId, neighbor: &Neighbor) -> Option<Claim> {
+    // Whoever answers at the gateway's own address is the gateway.
+    if neighbor.address != failure.ip && ev.host_answers(neighbor.address).is_some() {
+        return None;
+    }
     let asked = ev.first::<ArpProbe>(|probe| probe.address == neighbor.address);
     match (neighbor.after, asked) {
         (NeighborState::Permanent, None) => {
@@ -120,11 +124,13 @@ fn by_permanence(ev: &Evidence<'_>, failure: &Failure<'_>, id: ObservationId, ne
             ))
         }
         (NeighborState::Reachable | NeighborState::Stale | NeighborState::Delay | NeighborState::Probe, None)
-            if neighbor.mac_before.is_some() =>
+            if neighbor.mac_before.is_some() && !confirmed_meanwhile(neighbor) =>
         {
             let summary =
                 format!("Nothing passes {}, whose neighbour entry is older than this check: its MAC may be stale.", neighbor.address);
-            let claim = Claim::likely(0.3, Where::Local, neighbor.address.to_string(), summary).citing([failure.id, id]);
+            let mute = crate::causes::l3::gateway_is_mute(ev, failure.ip);
+            let confidence = if mute.is_some() { 0.4 } else { 0.3 };
+            let claim = Claim::likely(confidence, Where::Local, neighbor.address.to_string(), summary).citing([failure.id, id]);
             Some(claim.decided_by(
                 format!("sudo arping -c 2 -I {} {}", neighbor.iface, neighbor.address),
                 "here",
@@ -133,6 +139,12 @@ fn by_permanence(ev: &Evidence<'_>, failure: &Failure<'_>, id: ObservationId, ne
         }
         _ => None,
     }
+}
+
+/// The kernel doubted the entry, asked the station that it names, and was answered for this address (RFC 4861 7.3.3; IPv4 the same).
+fn confirmed_meanwhile(neighbor: &Neighbor) -> bool {
+    let doubted = matches!(neighbor.before, NeighborState::Stale | NeighborState::Delay | NeighborState::Probe);
+    doubted && neighbor.after == NeighborState::Reachable && neighbor.mac_before == neighbor.mac_after
 }
 
 fn proven(confidence: f64, neighbor: &Neighbor, summary: String) -> Claim {

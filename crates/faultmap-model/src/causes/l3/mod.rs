@@ -16,7 +16,7 @@ mod routing_loop;
 mod rp_filter;
 
 use super::Cause;
-use crate::observation::{HopSaid, IcmpMeaning, Link, NeighborState, RouteOutcome, Walk};
+use crate::observation::{ArpProbe, HopSaid, IcmpMeaning, Link, NeighborState, RouteOutcome, UdpOutcome, UdpProbe, Walk};
 use crate::{Evidence, ObservationId};
 use std::net::IpAddr;
 
@@ -149,6 +149,17 @@ pub(in crate::causes) fn source_is_foreign(ev: &Evidence<'_>, ip: IpAddr) -> boo
     let RouteOutcome::Found { iface, gateway: Some(_), source: Some(source), .. } = &route.outcome else { return false };
     let own = |address: &String| address.split(['/', ' ']).next().and_then(|text| text.parse().ok()) == Some(*source);
     ev.first::<Link>(|link| link.iface == *iface).is_some_and(|(_, link)| !link.addresses.iter().any(own))
+}
+
+/// The neighbour entry of the gateway toward the address is older than this check, the gateway was asked at its own address, and nothing came:
+/// whether the station behind the entry is the gateway is not known. Gives the question that was not answered.
+pub(in crate::causes) fn gateway_is_mute(ev: &Evidence<'_>, ip: IpAddr) -> Option<ObservationId> {
+    let gateway = ev.gateway(ip)?;
+    let (_, neighbor) = ev.next_hop_neighbor(ip)?;
+    let asked_by_arp = ev.first::<ArpProbe>(|probe| probe.address == gateway && !probe.macs.is_empty()).is_some();
+    let (id, _) = ev.first::<UdpProbe>(|udp| udp.to.ip() == gateway && matches!(udp.outcome, UdpOutcome::Silent { .. }))?;
+    let old = neighbor.mac_before.is_some() && neighbor.mac_before == neighbor.mac_after;
+    (old && !asked_by_arp && ev.host_answers(gateway).is_none()).then_some(id)
 }
 
 /// The two addresses share all but the last byte.

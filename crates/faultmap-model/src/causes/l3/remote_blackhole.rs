@@ -50,6 +50,10 @@ fn claim(ev: &Evidence<'_>) -> Option<Claim> {
         _ if path.last.is_none() && by_hand(ev, path.ip) => (0.35, "not even the first router answers"),
         // ... or we do not send from an address of that link.
         _ if path.last.is_none() && super::source_is_foreign(ev, path.ip) => (0.35, "not even the first router answers"),
+        // ... or it is not sure that they got to it.
+        Sibling::StopsToo(_) if path.last.is_none() && super::gateway_is_mute(ev, path.ip).is_some() => {
+            (0.55, "not even the first router answers")
+        }
         Sibling::StopsToo(_) if path.last.is_none() => (0.84, "a neighbouring address ends there too"),
         Sibling::StopsToo(_) => (0.62, "a neighbouring address ends there too"),
         Sibling::Unknown if path.last.is_some() => (0.6, "no port and no protocol passes"),
@@ -115,6 +119,44 @@ mod tests {
         check(vec![], Some((0.6, true)));
         check(vec![walk("10.2.0.11:9", Role::Control, &["10.1.0.1", "10.9.0.2"])], Some((0.88, true)));
         check(vec![walk("10.2.0.11:9", Role::Control, &["10.1.0.1"])], Some((0.62, true)));
+    }
+
+    #[test]
+    fn a_first_router_that_is_mute_at_its_own_address_may_be_another_station() {
+        use crate::causes::tests_support::neighbor;
+        use crate::observation::{Neighbor, NeighborState, UdpOutcome, UdpProbe};
+        let entry = |mac_before: Option<&str>| {
+            let Seen::Neighbor(entry) = neighbor("10.1.0.1", Role::Gateway, NeighborState::Reachable, NeighborState::Reachable) else {
+                panic!("a neighbour")
+            };
+            let mac_after = Some("02:00:00:00:00:01".to_owned());
+            let toward = Some("10.2.0.10".parse().expect("ip"));
+            Seen::Neighbor(Neighbor { mac_before: mac_before.map(str::to_owned), mac_after, toward, ..entry })
+        };
+        let asked = |outcome| {
+            let to = "10.1.0.1:33434".parse().expect("addr");
+            Seen::UdpProbe(UdpProbe { to, role: Role::Control, payload_bytes: 1, sent: 1, outcome })
+        };
+        let mute = || asked(UdpOutcome::Silent { waited_ms: 300.0 });
+        let unreachable = IcmpError { icmp_type: 3, code: 3, from: "10.1.0.1".parse().expect("ip"), mtu: None };
+        let alive = asked(UdpOutcome::Failed { errno: "ECONNREFUSED".to_owned(), icmp: Some(unreachable) });
+        let check = |extra: Vec<Seen>, expect: (Option<(f64, bool)>, Option<(f64, bool)>)| {
+            let unseen = |to: &str, role| walk(to, role, &[]);
+            let base = vec![
+                route_via("10.2.0.10"),
+                connect("10.2.0.10:80", Role::Target, silent()),
+                unseen("10.2.0.10:80", Role::Target),
+                unseen("10.2.0.11:33434", Role::Control),
+            ];
+            let recording = recording("tcp://10.2.0.10:80", [base, extra].concat());
+            let stale = crate::causes::find("l2.stale-neighbor").expect("a cause");
+            assert_eq!((claims(&CAUSE, &recording), claims(stale, &recording)), expect);
+        };
+        let old = || entry(Some("02:00:00:00:00:01"));
+        check(vec![old(), mute()], (Some((0.55, true)), Some((0.4, true))));
+        check(vec![old(), alive], (Some((0.84, true)), None));
+        // Its ARP answer has just come.
+        check(vec![entry(None), mute()], (Some((0.84, true)), None));
     }
 
     #[test]
