@@ -46,7 +46,8 @@ impl Check<'_> {
         let stations = async {
             // Two stations that claim one address show only here: everything else may well work.
             if self.raw {
-                self.fresh_arp(ip, Duration::from_millis(30)).await;
+                let wait = Duration::from_millis(30);
+                tokio::join!(self.fresh_arp(ip, wait), self.own_address_elsewhere(ip, wait));
             }
         };
         tokio::join!(train, stations);

@@ -69,6 +69,7 @@ impl Check<'_> {
                     }
                 },
                 self.fresh_arp(ip, Duration::from_millis(500)),
+                self.own_address_elsewhere(ip, Duration::from_millis(500)),
                 self.bare_ack(to),
             );
             if !asked_queue && self.host_answered(ip) {

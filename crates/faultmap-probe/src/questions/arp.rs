@@ -87,8 +87,9 @@ type Prepared = (Socket, Vec<u8>, SockAddr);
 fn arp(station: &Station, mac: [u8; 6], target: Ipv4Addr) -> io::Result<Prepared> {
     let socket = link_layer::open()?;
     socket.bind(&link_layer::address(link_layer::ARP, station.index, None)?)?;
-    // Without an address of ours the request is an address probe (RFC 5227 2.1.1), which is answered as well.
-    let ours = station.address.unwrap_or(Ipv4Addr::UNSPECIFIED);
+    // Without an address of ours the request is an address probe (RFC 5227 2.1.1), which is answered as well. So is the question who else has an
+    // address of ours; in our own name it would be an announcement, which others take over.
+    let ours = station.address.filter(|ours| *ours != target).unwrap_or(Ipv4Addr::UNSPECIFIED);
     let to = link_layer::address(link_layer::ARP, station.index, Some(link_layer::BROADCAST))?;
     Ok((socket, packet::arp_request(mac, ours, target), to))
 }

@@ -33,7 +33,9 @@ fn claim(ev: &Evidence<'_>) -> Option<Claim> {
     if let Some(claim) = answered_in_its_name(ev) {
         return Some(claim);
     }
-    let Some((id, place, words)) = by_arp(ev).or_else(|| by_entry(ev)).or_else(|| own_address(ev)) else { return wrong_gateway(ev) };
+    let Some((id, place, words)) = by_arp(ev).or_else(|| own_elsewhere(ev)).or_else(|| by_entry(ev)).or_else(|| own_address(ev)) else {
+        return wrong_gateway(ev);
+    };
     let summary = format!("Two stations claim the address {place}: {words}.");
     let lost = ev.failure().map(|failure| failure.id).or_else(|| lost_meanwhile(ev));
     let claim = match lost {
@@ -137,6 +139,14 @@ fn by_arp(ev: &Evidence<'_>) -> Option<(ObservationId, String, String)> {
     Some((id, probe.address.to_string(), format!("{} answer ARP for it", probe.macs.join(" and "))))
 }
 
+/// A station that is none of our interfaces answers ARP for an address of ours: answers to us go now here, now there.
+fn own_elsewhere(ev: &Evidence<'_>) -> Option<(ObservationId, String, String)> {
+    let own = |mac: &str| ev.all::<Link>().any(|(_, link)| link.mac.as_deref().is_some_and(|known| known.eq_ignore_ascii_case(mac)));
+    let another = |probe: &ArpProbe| probe.macs.iter().find(|mac| !own(mac)).cloned();
+    let (id, probe) = ev.first::<ArpProbe>(|probe| ev.is_self(probe.address) && another(probe).is_some())?;
+    Some((id, probe.address.to_string(), format!("it is ours, and {} answers ARP for it too", another(probe)?)))
+}
+
 /// One change is a failover; the entry going back is two stations.
 fn by_entry(ev: &Evidence<'_>) -> Option<(ObservationId, String, String)> {
     // Two interfaces of one host on one segment both answer for each of its addresses (arp_ignore 0).
@@ -178,6 +188,29 @@ mod tests {
         check(&TWO, Some(false), Some((0.96, false)));
         check(&TWO, Some(true), None);
         check(&["02:00:00:00:00:01"], None, None);
+    }
+
+    #[test]
+    fn another_station_that_answers_for_our_own_address_is_a_duplicate() {
+        use crate::causes::tests_support::own_link;
+        let check = |address: &str, mac: &str, expect| {
+            let Seen::Link(link) = own_link("10.1.0.2") else { panic!("a link") };
+            let ours = Seen::Link(crate::observation::Link { mac: Some("02:00:00:00:00:aa".to_owned()), ..link });
+            let arp = ArpProbe {
+                address: address.parse().expect("ip"),
+                iface: "eth0".to_owned(),
+                sent: 1,
+                macs: vec![mac.to_owned()],
+                entry_mac: None,
+                one_host: None,
+            };
+            let seen = vec![ours, route_via("10.2.0.10"), connect("10.2.0.10:80", Role::Target, connected()), Seen::ArpProbe(arp)];
+            assert_eq!(claims(&CAUSE, &recording("tcp://10.2.0.10:80", seen)), expect, "{address} {mac}");
+        };
+        check("10.1.0.2", "02:00:00:00:00:01", Some((0.96, false)));
+        // Another interface of our own on the same segment, and the gateway's own answer.
+        check("10.1.0.2", "02:00:00:00:00:AA", None);
+        check("10.1.0.1", "02:00:00:00:00:01", None);
     }
 
     fn two_macs(address: &str) -> Seen {

@@ -95,12 +95,13 @@ fn by_conversation(ev: &Evidence<'_>) -> Option<SizeLimit> {
 }
 
 fn by_datagrams(ev: &Evidence<'_>) -> Option<SizeLimit> {
-    let to = ev.connected().next().map(|(_, connect)| connect.to)?;
     let crawled = ev.response().filter(|(_, response)| response.body.crawled()).map(|(id, _)| id);
     if (ev.response().is_some() && crawled.is_none()) || ev.dialogue().is_some_and(|(_, own)| own.answered()) {
         return None;
     }
-    let (id, probe) = ev.first::<SizeProbe>(|probe| probe.to == to.ip() && large_vanish(probe))?;
+    // Of several addresses, the one that was spoken to was examined.
+    let (id, probe) = ev.first::<SizeProbe>(large_vanish)?;
+    let to = ev.connected().map(|(_, connect)| connect.to).find(|to| to.ip() == probe.to)?;
     let limit = probe.largest_answered_bytes.unwrap_or(probe.small_bytes);
     let words = format!("packets of {} bytes vanish without an ICMP error, {limit} bytes pass", probe.large_bytes);
     let (slow, words) = match crawled {

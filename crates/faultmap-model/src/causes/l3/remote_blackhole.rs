@@ -140,7 +140,7 @@ mod tests {
         let mute = || asked(UdpOutcome::Silent { waited_ms: 300.0 });
         let unreachable = IcmpError { icmp_type: 3, code: 3, from: "10.1.0.1".parse().expect("ip"), mtu: None };
         let alive = asked(UdpOutcome::Failed { errno: "ECONNREFUSED".to_owned(), icmp: Some(unreachable) });
-        let check = |extra: Vec<Seen>, expect: (Option<(f64, bool)>, Option<(f64, bool)>)| {
+        let check = |extra: Vec<Seen>, expect: [Option<(f64, bool)>; 2]| {
             let unseen = |to: &str, role| walk(to, role, &[]);
             let base = vec![
                 route_via("10.2.0.10"),
@@ -150,13 +150,13 @@ mod tests {
             ];
             let recording = recording("tcp://10.2.0.10:80", [base, extra].concat());
             let stale = crate::causes::find("l2.stale-neighbor").expect("a cause");
-            assert_eq!((claims(&CAUSE, &recording), claims(stale, &recording)), expect);
+            assert_eq!([claims(&CAUSE, &recording), claims(stale, &recording)], expect);
         };
         let old = || entry(Some("02:00:00:00:00:01"));
-        check(vec![old(), mute()], (Some((0.55, true)), Some((0.4, true))));
-        check(vec![old(), alive], (Some((0.84, true)), None));
+        check(vec![old(), mute()], [Some((0.55, true)), Some((0.4, true))]);
+        check(vec![old(), alive], [Some((0.84, true)), None]);
         // Its ARP answer has just come.
-        check(vec![entry(None), mute()], (Some((0.84, true)), None));
+        check(vec![entry(None), mute()], [Some((0.84, true)), None]);
     }
 
     #[test]

@@ -2,9 +2,7 @@
 
 use super::path_loses;
 use crate::causes::l3::pmtu_blackhole::large_vanish;
-use crate::observation::{
-    Dialogue, DialogueOutcome, HttpExchange, HttpOutcome, SizeProbe, TcpHealth, TcpRepeat, TlsHandshake, TlsOutcome,
-};
+use crate::observation::{Dialogue, DialogueOutcome, HttpExchange, HttpOutcome, SizeProbe, TcpHealth, TcpRepeat, TlsHandshake, TlsOutcome};
 use crate::{Evidence, ObservationId};
 use std::net::SocketAddr;
 
