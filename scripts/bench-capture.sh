@@ -2,8 +2,9 @@
 # How fast is `faultmap capture` beside `tshark -q -z expert` and `tcptrace -b`, and how much memory does it take?
 #
 # Makes two captures (crates/faultmap-capture/examples/traffic.rs says what is in them), reads each with every program in turn, in rounds, so that what
-# else the machine does hits all alike, and prints medians: seconds, packets a second, megabytes, and how many times slower than faultmap. Then one
-# gigabyte and five are read from a pipe: the memory must not grow. Needs tshark, tcptrace and 1.5 GB of disk; no root.
+# else the machine does hits all alike, and prints medians: seconds (of the wall, and of the processor), packets a second, megabytes, and how many times
+# slower than faultmap. faultmap reads once with all cores and once held to one. Then one gigabyte and five are read from a pipe: the memory must not
+# grow. Needs tshark, tcptrace, taskset and 1.5 GB of disk; no root.
 #
 #   scripts/bench-capture.sh [ROUNDS] [PROGRAM]      default: 3 rounds of target/release/faultmap, which is built first
 set -eu
@@ -17,7 +18,7 @@ main() {
         '' | *[!0-9]*) fail "not a number of rounds: $rounds" ;;
     esac
     [ "$rounds" -ge 1 ] && [ "$rounds" -le "$MOST_ROUNDS" ] || fail "between 1 and $MOST_ROUNDS rounds"
-    for kind in tshark tcptrace python3; do
+    for kind in tshark tcptrace python3 taskset; do
         command -v "$kind" >/dev/null || fail "$kind is missing"
     done
     cd "$(dirname "$0")/.."
@@ -50,15 +51,17 @@ compare() {
     python3 - "$rounds" "$program" "$kind" "$file" "$PACKETS" <<'PY'
 import os, statistics, subprocess, sys, time
 rounds, program, kind, file, packets = int(sys.argv[1]), sys.argv[2], sys.argv[3], sys.argv[4], int(sys.argv[5])
+own = [program] + ([] if program.endswith("findings") else ["capture", "--quiet"]) + [file]
 commands = {
-    "faultmap capture": [program] + ([] if program.endswith("findings") else ["capture", "--quiet"]) + [file],
+    "faultmap capture": own,
+    "faultmap, one core": ["taskset", "-c", "0"] + own,
     "tshark -z expert": ["tshark", "-r", file, "-q", "-z", "expert"],
     "tcptrace -b": ["tcptrace", "-n", "-b", file],
 }
-seconds, memory = {name: [] for name in commands}, {name: 0 for name in commands}
+seconds, busy, memory = {name: [] for name in commands}, {name: [] for name in commands}, {name: 0 for name in commands}
 for round in range(rounds + 1):
     order = list(commands)
-    for name in order[round % 3:] + order[:round % 3]:
+    for name in order[round % len(order):] + order[:round % len(order)]:
         began = time.monotonic()
         with open(os.devnull, "w") as nowhere:
             child = subprocess.Popen(commands[name], stdout=nowhere, stderr=nowhere)
@@ -66,14 +69,15 @@ for round in range(rounds + 1):
         child.returncode = 0
         # The first round warms caches.
         if round > 0:
-            seconds[name].append(used.ru_utime + used.ru_stime if os.environ.get("CPU") else time.monotonic() - began)
+            seconds[name].append(time.monotonic() - began)
+            busy[name].append(used.ru_utime + used.ru_stime)
             memory[name] = max(memory[name], used.ru_maxrss // 1024)
-own = statistics.median(seconds["faultmap capture"])
+fastest = statistics.median(seconds["faultmap capture"])
 size = os.path.getsize(file) / 1e6
-print(f"{kind}: {packets} packets, {size:.0f} MB, {rounds} rounds, median of {'processor' if os.environ.get('CPU') else 'wall'} seconds")
+print(f"{kind}: {packets} packets, {size:.0f} MB, {rounds} rounds, medians")
 for name in commands:
-    took = statistics.median(seconds[name])
-    print(f"  {name:18} {took:8.3f} s {packets / took / 1e6:7.2f} M packets/s {size / took:7.0f} MB/s {memory[name]:6} MiB  x {took / own:.1f}")
+    took, worked = statistics.median(seconds[name]), statistics.median(busy[name])
+    print(f"  {name:18} {took:8.3f} s ({worked:.3f} s of processor) {packets / took / 1e6:7.2f} M packets/s {memory[name]:6} MiB  x {took / fastest:.1f}")
 PY
 }
 

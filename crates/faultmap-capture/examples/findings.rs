@@ -1,6 +1,5 @@
-//! The analysis alone over a capture file, for measurements of the library and for profiles: `findings FILE`, or `-` for the standard input;
-//! `--one-core` after it keeps all of it in one thread. Reads,
-//! follows and judges as `faultmap capture` does, without its screen, and prints one line.
+//! The analysis alone over a capture file, for measurements of the library and for profiles: `findings FILE`, or `-` for the standard input. Reads, follows
+//! and judges as `faultmap capture` does, without its screen, and prints one line; on one core (`taskset -c 0`) all of it stays in one thread.
 
 use faultmap_capture::analysis::{Analysis, Limits};
 use faultmap_capture::file::{Files, Notes};
@@ -14,8 +13,8 @@ use std::path::PathBuf;
 fn main() -> Result<(), Box<dyn Error>> {
     let path = std::env::args_os().nth(1).map(PathBuf::from).ok_or("usage: findings FILE")?;
     let (files, mut analysis) = (Files::new(&[path]), Analysis::new(Limits::default()));
-    let (packets, notes) =
-        if std::env::args_os().any(|arg| arg == "--one-core") { one_core(files, &mut analysis)? } else { two_cores(files, &mut analysis)? };
+    let alone = std::thread::available_parallelism().is_ok_and(|cores| cores.get() == 1);
+    let (packets, notes) = if alone { one_core(files, &mut analysis)? } else { two_cores(files, &mut analysis)? };
     let outcome = analysis.finish();
     let report = Report::new(&outcome, Vec::new(), &notes, false);
     let (flows, findings) = (outcome.totals.flows, outcome.findings.len());

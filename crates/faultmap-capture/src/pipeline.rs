@@ -173,6 +173,8 @@ impl Seen {
 impl Batch {
     fn clear(&mut self) {
         self.bytes.clear();
+        // A packet of megabytes takes its memory with it.
+        self.bytes.shrink_to(2 * BYTES);
         self.packets.clear();
         self.between.clear();
     }

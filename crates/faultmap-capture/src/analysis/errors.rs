@@ -59,7 +59,7 @@ impl IcmpError {
 
     /// The key of the flow that it is about.
     pub(super) fn key(&self, realm: u32) -> FlowKey {
-        FlowKey::of(self.from, self.to, self.protocol, realm).0
+        FlowKey::of(self.from.into(), self.to.into(), self.protocol, realm).0
     }
 }
 

@@ -13,11 +13,11 @@ use crate::flow::following::{Body, Flow};
 use crate::flow::stream::Payload;
 use crate::flow::table::Class;
 use crate::flow::tcp::{Header, Segment};
-use crate::flow::{FlowId, FlowKey, Protocol, Side};
+use crate::flow::{FlowEnd, FlowId, FlowKey, Protocol, Side};
 use crate::packet::{Captured, PacketNo, Stamp};
 use faultmap_wire::dissect::{Frame, Packet, Transport, Verdict};
 use faultmap_wire::{Mac, TcpFlags, icmp, icmpv6};
-use std::net::{IpAddr, SocketAddr};
+use std::net::IpAddr;
 
 /// Connections that are over and wait for late packets: those of a second where thousands end in one.
 const MOST_OVER: usize = 4096;
@@ -51,7 +51,7 @@ pub(super) fn key_of(frame: &Frame<'_>, packet: &Packet<'_>) -> Option<(FlowKey,
         Transport::Icmpv6(header, _) if header.echo_id().is_some() => echo(header.rest),
         _ => return None,
     };
-    let (from, to) = (SocketAddr::new(packet.ip.src, from_port), SocketAddr::new(packet.ip.dst, to_port));
+    let (from, to) = (FlowEnd { ip: packet.ip.src, port: from_port }, FlowEnd { ip: packet.ip.dst, port: to_port });
     Some(FlowKey::of(from, to, protocol, frame.realm))
 }
 
@@ -81,7 +81,7 @@ impl Analysis {
         };
         let from = if low_sends { key.low } else { key.high };
         let Addressed { macs, fragment, .. } = *packet;
-        let sent = Sent { by: from.ip(), ttl: header.ttl, payload_len: header.len, macs, fragment };
+        let sent = Sent { by: from.ip, ttl: header.ttl, payload_len: header.len, macs, fragment };
         core.volume(flow, side, captured, &sent);
         core.place = Some(Place { flow: flow.id, from: side, mark });
         core.early_segment(flow, side, mark, captured.at);

@@ -9,7 +9,6 @@ use crate::flow::tcp::{Segment, Tcp};
 use crate::flow::{FlowId, FlowKey, Protocol, Side};
 use crate::packet::{PacketNo, Stamp};
 use faultmap_wire::Mac;
-use std::net::SocketAddr;
 
 /// Ports from here on are drawn for clients (Linux's default range).
 const EPHEMERAL: u16 = 32_768;
@@ -106,8 +105,7 @@ impl Spare {
 }
 
 /// Who of two ends asked, where no SYN tells: services have the lower ports.
-fn first_is_client(from: SocketAddr, to: SocketAddr) -> bool {
-    let (from, to) = (from.port(), to.port());
+fn first_is_client(from: u16, to: u16) -> bool {
     // Who serves DHCP has a port of its own, whoever spoke first (RFC 2131 §4.1, RFC 8415 §7.2).
     match (from, to) {
         (67, 68) | (547, 546) => return false,
@@ -133,7 +131,7 @@ impl Flow {
         spare: &mut Spare,
     ) -> Self {
         let (from, to) = if low_sends { (key.low, key.high) } else { (key.high, key.low) };
-        let by_client = opener.unwrap_or_else(|| first_is_client(from, to));
+        let by_client = opener.unwrap_or_else(|| first_is_client(from.port, to.port));
         let body = match key.protocol {
             Protocol::Tcp => Body::Tcp(spare.take()),
             Protocol::Icmp => Body::Echo(Box::default()),
@@ -177,11 +175,11 @@ impl Flow {
         flow
     }
 
-    pub(crate) const fn ends(&self) -> Ends {
+    pub(crate) fn ends(&self) -> Ends {
         if self.low_is_client {
-            Ends { client: self.key.low, server: self.key.high }
+            Ends { client: self.key.low.into(), server: self.key.high.into() }
         } else {
-            Ends { client: self.key.high, server: self.key.low }
+            Ends { client: self.key.high.into(), server: self.key.low.into() }
         }
     }
 

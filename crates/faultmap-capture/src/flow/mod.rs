@@ -8,7 +8,7 @@ pub(crate) mod stream;
 pub(crate) mod table;
 pub(crate) mod tcp;
 
-pub use key::{FlowId, FlowKey, Protocol, Side};
+pub use key::{FlowEnd, FlowId, FlowKey, Protocol, Side};
 pub use record::FlowRecord;
 
 /// TTLs below this are those of a search for the path; hosts start at 64 or above.

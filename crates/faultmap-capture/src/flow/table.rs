@@ -1,11 +1,11 @@
 //! The flows that are followed at once: found by key in constant time, and let go in the order in which they fell silent, each kind after its time.
 
-use crate::flow::{FlowKey, Protocol};
+use crate::flow::{FlowEnd, FlowKey, Protocol};
 use crate::packet::Stamp;
 use foldhash::fast::RandomState;
 use hashbrown::HashTable;
 use std::hash::BuildHasher;
-use std::net::{IpAddr, SocketAddr};
+use std::net::IpAddr;
 
 const NONE: u32 = u32::MAX;
 const SECOND: u64 = 1_000_000_000;
@@ -54,7 +54,7 @@ struct Bits {
 
 impl Bits {
     fn of(key: &FlowKey) -> Self {
-        let bits = |end: SocketAddr| match end.ip() {
+        let bits = |end: FlowEnd| match end.ip {
             IpAddr::V4(v4) => u128::from(u32::from(v4)),
             IpAddr::V6(v6) => u128::from(v6),
         };
@@ -64,11 +64,11 @@ impl Bits {
             Protocol::Icmp => 1,
             Protocol::Other(number) => 0x100 | u64::from(number),
         };
-        let family = u64::from(key.low.is_ipv6()) << 16;
+        let family = u64::from(key.low.ip.is_ipv6()) << 16;
         Self {
             low: bits(key.low),
             high: bits(key.high),
-            ports: u32::from(key.low.port()) << 16 | u32::from(key.high.port()),
+            ports: u32::from(key.low.port) << 16 | u32::from(key.high.port),
             rest: u64::from(key.realm) << 32 | family | protocol,
         }
     }
@@ -295,7 +295,7 @@ mod tests {
     }
 
     fn key(port: u16) -> FlowKey {
-        let end = |port| SocketAddr::new(IpAddr::from([10, 0, 0, 1]), port);
+        let end = |port| FlowEnd { ip: IpAddr::from([10, 0, 0, 1]), port };
         FlowKey::of(end(port), end(80), Protocol::Tcp, 0).0
     }
 
