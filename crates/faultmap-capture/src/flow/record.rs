@@ -235,6 +235,9 @@ pub struct TcpSide {
     /// Its segments whose checksum the capture cannot judge, for a network card fills it in.
     #[serde(skip)]
     pub unchecked: u32,
+    /// Its round trips, where it sent in bulk.
+    #[serde(skip)]
+    pub trips: Option<Trips>,
     /// TTL of its packets.
     #[serde(skip)]
     pub ttl: Option<u8>,
@@ -246,6 +249,17 @@ pub struct TcpSide {
     pub sack: bool,
     /// Timestamps.
     pub timestamps: bool,
+}
+
+/// Round trips of a sender in bulk, those that it filled with its segments.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Trips {
+    /// Losses of which the round trip at that moment is known.
+    pub losses: u32,
+    /// The mean round trip at these, milliseconds.
+    pub at_loss_ms: f32,
+    /// The shortest of all, milliseconds; infinite where none is known.
+    pub least_ms: f32,
 }
 
 /// The handshake.

@@ -1,6 +1,7 @@
 //! Loss by path: what was sent again between two hosts, of all that was sent, whatever flows it was in. One lost packet is every day's; a share is not.
 
 mod path;
+mod queue;
 
 use super::problem::{MOST_FLOWS, Problem};
 use crate::analysis::Outcome;
@@ -50,11 +51,12 @@ struct Road {
     repaired: u64,
     before: u64,
     after: u64,
+    trips: queue::Trips,
     flows: BTreeSet<crate::flow::FlowId>,
 }
 
-/// The roads on which a share of packets was lost.
-pub(super) fn problems(outcome: &Outcome) -> Vec<Problem> {
+/// The roads on which a share of packets was lost, and what is to be said of those whose sender fills its own queue.
+pub(super) fn all(outcome: &Outcome) -> (Vec<Problem>, Vec<String>) {
     let mut roads: HashMap<(IpAddr, IpAddr), Road, RandomState> = HashMap::default();
     for flow in &outcome.flows {
         let Some(tcp) = flow.tcp.as_ref().filter(|_| !explained(flow)) else { continue };
@@ -63,22 +65,29 @@ pub(super) fn problems(outcome: &Outcome) -> Vec<Problem> {
                 Side::Client => (flow.client.ip(), flow.server.ip()),
                 Side::Server => (flow.server.ip(), flow.client.ip()),
             };
-            roads.entry((from, to)).or_default().add(flow, side, tcp.sides.of(side));
+            let road = roads.entry((from, to)).or_default();
+            road.add(flow, side, tcp.sides.of(side));
+            road.trips.add(tcp.sides.of(side), tcp.handshake.rtt_ms());
         }
     }
     // Of a thousand roads few are told of, and these in order.
     let roads: BTreeMap<(IpAddr, IpAddr), Road> = roads.into_iter().filter(|(_, road)| road.is_worth_telling()).collect();
+    let filled: BTreeMap<(IpAddr, IpAddr), String> =
+        roads.iter().filter(|(_, road)| !road.is_damaged()).filter_map(|(ends, road)| Some((*ends, queue::remark(road, *ends)?))).collect();
     let mut paths = path::losing(outcome);
+    paths.retain(|path| !filled.keys().any(|(from, to)| path.is_between(*from, *to)));
     paths.retain(|path| !roads.iter().any(|((from, to), road)| path.is_between(*from, *to) && road.is_damaged()));
     let told = |from: IpAddr, to: IpAddr| paths.iter().any(|path| path.is_between(from, to));
     let hidden = |path: &path::Between| roads.iter().any(|((from, to), road)| path.is_between(*from, *to) && road.may_be_damaged());
     let of_path: Vec<Problem> = paths.iter().flat_map(|path| open(path.problems(outcome), hidden(path))).collect();
-    let of_road = roads.into_iter().flat_map(|((from, to), road)| match (road.is_damaged(), road.may_be_damaged()) {
-        (true, _) => road.damage(from, to, outcome).into_iter().collect(),
-        (false, _) if told(from, to) => Vec::new(),
-        (false, hidden) => open(road.problem(from, to, outcome).into_iter().collect(), hidden),
+    let of_road = roads.into_iter().filter(|(ends, _)| !filled.contains_key(ends)).flat_map(|((from, to), road)| {
+        match (road.is_damaged(), road.may_be_damaged()) {
+            (true, _) => road.damage(from, to, outcome).into_iter().collect(),
+            (false, _) if told(from, to) => Vec::new(),
+            (false, hidden) => open(road.problem(from, to, outcome).into_iter().collect(), hidden),
+        }
     });
-    of_road.chain(of_path).collect()
+    (of_road.chain(of_path).collect(), filled.into_values().collect())
 }
 
 /// Where the capture cut off what checksums are computed from, damage looks like loss: it stays open beside it.

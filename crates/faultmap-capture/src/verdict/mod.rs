@@ -48,6 +48,9 @@ pub const MOST_GROUPS: usize = 50;
 /// Services that a report tells, the busiest first.
 pub const MOST_SERVICES: usize = 50;
 
+/// Things told beside a verdict that blame nobody.
+const MOST_REMARKS: usize = 3;
+
 /// What a capture says of the network that it was taken from.
 #[derive(Debug, Clone)]
 pub struct Judgement {
@@ -80,7 +83,8 @@ pub fn judge(outcome: &Outcome) -> Judgement {
     problems.extend(insights.problems);
     problems.extend(unheard::problems(outcome, &census));
     problems.extend(challenge::problems(outcome));
-    problems.extend(loss::problems(outcome));
+    let (lossy, filled) = loss::all(outcome);
+    problems.extend(lossy);
     problems.extend(distance::problems(outcome));
     problems.extend(fragments::problems(outcome));
     problems.extend(extra::problems(outcome));
@@ -89,7 +93,7 @@ pub fn judge(outcome: &Outcome) -> Judgement {
     let problems = problems.into_iter().filter(|problem| !(deaf && matches!(problem.rule, "quic.unanswered" | "udp.unanswered"))).collect();
     let weighed = weigh::all(problems, outcome, &census);
     let mut groups = group::all(weighed, &census, outcome);
-    let verdict = overall(outcome, &groups);
+    let verdict = overall(outcome, &groups, filled);
     let layers = layers::tower(outcome, &verdict, &groups);
     let more_groups = groups.len().saturating_sub(MOST_GROUPS);
     groups.truncate(MOST_GROUPS);
@@ -98,18 +102,18 @@ pub fn judge(outcome: &Outcome) -> Judgement {
 }
 
 /// The verdict is that of the worst group; what else is wrong is told beside it.
-fn overall(outcome: &Outcome, groups: &[Group]) -> Verdict {
-    let Some((worst, others)) = groups.split_first() else { return nothing_wrong(outcome) };
+fn overall(outcome: &Outcome, groups: &[Group], filled: Vec<String>) -> Verdict {
+    let Some((worst, others)) = groups.split_first() else { return nothing_wrong(outcome, filled) };
     let mut verdict = worst.verdict.clone();
     verdict.because = Vec::new();
     verdict.ruled_out = Vec::new();
     let told = others.iter().take(5).map(|group| group.verdict.summary.clone());
-    verdict.also.extend(told);
+    verdict.also.extend(told.chain(filled.into_iter().take(MOST_REMARKS)));
     verdict.also.dedup();
     verdict
 }
 
-fn nothing_wrong(outcome: &Outcome) -> Verdict {
+fn nothing_wrong(outcome: &Outcome, filled: Vec<String>) -> Verdict {
     let totals = &outcome.totals;
     let empty = totals.all.packets == 0;
     let summary = if empty {
@@ -135,7 +139,7 @@ fn nothing_wrong(outcome: &Outcome) -> Verdict {
         because: Vec::new(),
         candidates: Vec::new(),
         ruled_out: Vec::new(),
-        also: remarks(outcome),
+        also: filled.into_iter().chain(remarks(outcome)).take(MOST_REMARKS).collect(),
         next: if empty { vec![look_elsewhere()] } else { Vec::new() },
         fix: Vec::new(),
     }
@@ -155,5 +159,5 @@ fn remarks(outcome: &Outcome) -> Vec<String> {
     let is_remarkable = |finding: &&Finding| finding.weight == Weight::Warning && finding.cause.is_none() || finding.rule == "tcp.scan";
     let remarkable = outcome.findings.iter().filter(is_remarkable);
     let told = |finding: &Finding| finding.flow.map_or_else(|| finding.text.clone(), |flow| format!("{} (flow {flow})", finding.text));
-    remarkable.take(3).map(told).collect()
+    remarkable.take(MOST_REMARKS).map(told).collect()
 }

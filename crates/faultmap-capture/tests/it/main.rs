@@ -14,6 +14,7 @@ mod leases;
 mod lookups;
 mod mutation;
 mod paths;
+mod queue;
 mod rules;
 mod snap;
 mod wanted;

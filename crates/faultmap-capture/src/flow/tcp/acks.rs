@@ -1,6 +1,7 @@
 //! What a side says as a receiver: how far it has the peer's bytes, which it has beyond (SACK), which came twice (D-SACK), and which it misses.
 
 use super::half::{Again, Half};
+use super::queue::BULK;
 use super::{Segment, Sign, Tcp};
 use crate::analysis::Mark;
 use crate::flow::Side;
@@ -36,6 +37,9 @@ impl Tcp {
             self.maybe_duplicate(segment, ack, fresh_sack)
         };
         self.needless_by_d_sack(segment, ack);
+        if ack >= BULK {
+            self.queue_ack(segment, ack);
+        }
         if segment.from == Side::Server && self.question_acked_ms.is_none() && self.question_end > 0 && ack >= self.question_end {
             self.question_acked_ms = Some(segment.at.ms_since(self.question_at));
         }

@@ -3,6 +3,7 @@
 use super::acks::sign_of;
 use super::half::{Again, Half, sent_before};
 use super::holes::Hole;
+use super::queue::BULK;
 use super::{AfterIdle, IDLE_NS, PAUSE_NS, Segment, Sign, Tcp};
 use crate::analysis::Mark;
 use crate::flow::Side;
@@ -51,7 +52,11 @@ impl Tcp {
         if segment.len > 0 && end > half.nxt {
             half.last_news = Some(segment.at);
         }
-        let mark = if start >= half.nxt { self.news(segment, start, end, idle_ns) } else { self.again(segment, start, end) };
+        let is_news = start >= half.nxt;
+        let mark = if is_news { self.news(segment, start, end, idle_ns) } else { self.again(segment, start, end) };
+        if end >= BULK {
+            self.queue_data(segment, end, is_news);
+        }
         let (half, _) = self.pair(segment.from);
         if fin && half.fin_end.is_none() {
             half.fin_end = Some(end);
@@ -151,6 +156,9 @@ impl Tcp {
         half.count(mark, true);
         if let Some(sign) = sign_of(mark) {
             self.tallies.add(sign, segment.from, segment.no, segment.at);
+        }
+        if matches!(mark, Mark::FastRetransmit | Mark::TimeoutRetransmit) {
+            self.queue_lost(segment.from, segment.at);
         }
         mark
     }

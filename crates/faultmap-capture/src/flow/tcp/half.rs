@@ -4,6 +4,7 @@
 use crate::analysis::Mark;
 use crate::flow::record::{Seen, TcpSide};
 use crate::flow::tcp::holes::{Hole, Holes};
+use crate::flow::tcp::queue::Queue;
 use crate::flow::tcp::segment::{Segment, before};
 use crate::packet::{PacketNo, Stamp};
 use std::sync::LazyLock;
@@ -76,6 +77,8 @@ pub(crate) struct Half {
     pub(crate) acks_moved: bool,
 
     pub(crate) trouble: Option<Box<Trouble>>,
+    /// Of a sender in bulk.
+    pub(crate) queue: Option<Box<Queue>>,
 }
 
 /// What few connections go through: bytes that are missed, doubted, sent again, or wait before a closed window.

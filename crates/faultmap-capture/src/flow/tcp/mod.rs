@@ -6,6 +6,7 @@ mod data;
 mod half;
 mod holes;
 mod open;
+mod queue;
 pub(crate) mod report;
 mod segment;
 mod size;
@@ -466,6 +467,7 @@ impl Tcp {
                 window_scale: half.window_scale,
                 sack: half.sack,
                 timestamps: half.timestamps,
+                trips: half.queue.as_deref().map(queue::Queue::trips),
                 ..*counts
             }
         };
