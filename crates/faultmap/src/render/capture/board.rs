@@ -85,6 +85,20 @@ struct Entry {
     rtt_ms: Option<f64>,
 }
 
+/// What was found, of one rule at one party: the last of it, and how often.
+struct Told {
+    fresh: Fresh,
+    times: u64,
+}
+
+impl Told {
+    fn is_of(&self, other: &Fresh) -> bool {
+        let server = |fresh: &Fresh| fresh.ends.map(|(_, server)| server);
+        let of = |fresh: &Fresh| (fresh.finding.rule, fresh.finding.cause, fresh.finding.blames, server(fresh));
+        of(&self.fresh) == of(other)
+    }
+}
+
 /// The state of the screen.
 pub(crate) struct LiveBoard {
     interface: String,
@@ -97,7 +111,7 @@ pub(crate) struct LiveBoard {
     rate: f64,
     before: HashMap<u64, u64>,
     flows: Vec<(FlowNow, f64)>,
-    findings: VecDeque<Fresh>,
+    findings: VecDeque<Told>,
     found: u64,
 }
 
@@ -148,10 +162,12 @@ impl LiveBoard {
     pub(crate) fn found(&mut self, fresh: impl Iterator<Item = Fresh>) {
         for fresh in fresh.filter(|fresh| fresh.finding.weight >= Weight::Warning) {
             self.found += 1;
+            let known = self.findings.iter().position(|told| told.is_of(&fresh));
+            let times = known.and_then(|known| self.findings.remove(known)).map_or(0, |told| told.times);
             if self.findings.len() >= MOST_FINDINGS {
                 self.findings.pop_front();
             }
-            self.findings.push_back(fresh);
+            self.findings.push_back(Told { fresh, times: times + 1 });
         }
     }
 
@@ -239,6 +255,8 @@ struct Sheet<'a> {
 
 /// Columns of numbers: rate, bytes, packets, sent again.
 const NUMBERS: [usize; 4] = [11, 9, 9, 6];
+/// An address of IPv4 with its port.
+const LEAST_END: usize = 21;
 
 impl Sheet<'_> {
     fn put(&self, line: &mut Line<'static>, style: anstyle::Style, text: &str) {
@@ -283,7 +301,10 @@ impl Sheet<'_> {
         let room = self.paper.width().saturating_sub(numbers);
         // The round trip, the protocol and the other end go before the numbers do.
         let extra = if room >= 64 { 17 } else { 0 };
-        let ends = room.saturating_sub(extra) / if flows { 2 } else { 1 };
+        // No wider than what stands in it: numbers far from their names are hard to follow.
+        let entries = self.board.entries();
+        let widest = entries.iter().map(|entry| entry.name.width().max(entry.peer.width())).max().unwrap_or(0).max(LEAST_END);
+        let ends = (room.saturating_sub(extra) / if flows { 2 } else { 1 }).min(widest + 2);
         let mut head = Line::default();
         self.cell(&mut head, DIM, if flows { "client" } else { "host" }, ends, false);
         if flows {
@@ -297,7 +318,7 @@ impl Sheet<'_> {
             self.cell(&mut head, DIM, name, width, true);
         }
         let mut lines = vec![head];
-        for entry in self.board.entries() {
+        for entry in entries {
             let mut line = Line::default();
             self.cell(&mut line, PLAIN, &entry.name, ends.saturating_sub(1), false);
             self.put(&mut line, PLAIN, " ");
@@ -327,11 +348,14 @@ impl Sheet<'_> {
         self.put(&mut head, DIM, &if board.found == 0 { "nothing found so far".to_owned() } else { format!("found {}", board.found) });
         lines.push(head);
         let skip = board.findings.len().saturating_sub(SHOWN_FINDINGS);
-        for Fresh { finding, .. } in board.findings.iter().skip(skip) {
+        for Told { fresh: Fresh { finding, .. }, times } in board.findings.iter().skip(skip) {
             let mut line = Line::default();
             let style = if finding.weight == Weight::Fault { RED } else { YELLOW };
             self.put(&mut line, DIM, &super::live::clock(finding.last.0));
             self.put(&mut line, style, &format!(" {} ", finding.layer.map_or_else(|| "--".to_owned(), |layer| layer.to_string())));
+            if *times > 1 {
+                self.put(&mut line, BOLD, &format!("{times} times, the last: "));
+            }
             self.put(&mut line, PLAIN, &finding.text);
             lines.push(line);
         }
@@ -350,6 +374,7 @@ impl Sheet<'_> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use faultmap_capture::finding::{Cited, Finding, Party};
     use faultmap_capture::flow::record::PerSide;
     use faultmap_capture::flow::{FlowId, Protocol};
     use faultmap_capture::packet::Stamp;
@@ -401,6 +426,33 @@ mod tests {
         let (quick, large) = order(&board);
         assert!(large < quick);
         assert_eq!((board.press('x'), board.press('q')), (Ask::Nothing, Ask::Quit));
+    }
+
+    #[test]
+    fn what_is_found_again_at_one_party_is_one_line() {
+        let refused = |port: u16, packet: u64| {
+            let server: std::net::SocketAddr = format!("10.2.0.10:{port}").parse().expect("socket");
+            let finding = Finding {
+                rule: "tcp.syn-refused",
+                weight: Weight::Fault,
+                layer: None,
+                cause: None,
+                flow: Some(FlowId(packet)),
+                blames: Some(Party::Service(server)),
+                first: Stamp(0),
+                last: Stamp(0),
+                cited: Cited { packets: vec![packet], count: 1 },
+                text: format!("{server} refused the SYN (packet {packet})"),
+                said_by: None,
+                value: None,
+            };
+            Fresh { finding, ends: Some(("10.0.0.1:40000".parse().expect("socket"), server)) }
+        };
+        let mut board = board();
+        board.found([refused(81, 1), refused(81, 2), refused(82, 3), refused(81, 4)].into_iter());
+        let text = shown(&board, 120, 20);
+        assert!(text.contains("found 4") && text.contains("3 times, the last: 10.2.0.10:81 refused the SYN (packet 4)"), "{text}");
+        assert_eq!(text.matches("refused the SYN").count(), 2, "{text}");
     }
 
     #[test]
