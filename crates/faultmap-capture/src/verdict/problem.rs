@@ -316,6 +316,11 @@ fn decides(finding: &Finding, party: Party, outcome: &Outcome, census: &Census) 
     match (finding.rule, party) {
         ("icmp.admin-prohibited", Party::Service(server)) => vec![super::prohibited::decides(server)],
         ("tls.sealed-refusal", Party::Service(server)) => super::insight::certificate_causes(server, name).1,
+        ("tcp.rto" | "tcp.idle-blackhole" | "tcp.keepalive-dead", Party::Service(server)) => {
+            let why =
+                "whether anything answers, and how far packets come: tells loss, a black hole and a host that is gone apart".to_owned();
+            vec![NextStep { run: format!("faultmap check tcp://{server}"), on: "the client".to_owned(), why }]
+        }
         ("proxy.tunnel-unanswered" | "http.proxy-status" | "http.proxy-forbidden", Party::Service(server)) => {
             let run = format!("curl -v -x http://{server} http://faultmap.invalid/");
             let why = "a name that cannot exist: a proxy that works says so itself, and at once".to_owned();

@@ -195,6 +195,13 @@ fn two_rules_that_tell_of_one_event_are_not_two_events() {
 }
 
 #[test]
+fn what_was_never_acknowledged_is_left_open_with_the_test_that_decides() {
+    let sent_again = Finding { cause: None, ..finding("tcp.rto", Weight::Fault, "l4.retransmissions", 1, service(SERVER)) };
+    let judged = check(&outcome(vec![flow(1, SERVER, State::S1)], vec![sent_again]), Status::Inconclusive, Some("l4.retransmissions"), 1);
+    assert_eq!(judged.verdict.next[0].run, "faultmap check tcp://10.2.0.10:80");
+}
+
+#[test]
 fn the_filter_of_many_dead_hosts_names_them_all() {
     let (flows, findings) = (1..=6).map(|id| silent(id, &format!("10.2.0.{id}:80"))).unzip();
     let judged = check(&outcome(flows, findings), Status::Inconclusive, Some("l4.port-filtered"), 1);
