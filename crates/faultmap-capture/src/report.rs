@@ -282,7 +282,7 @@ fn remarks(outcome: &Outcome, quality: &Quality, notes: &Notes, cut_short: bool)
             "dropped by the recorder for want of room; what is missing may look like loss",
         ),
         (quality.interface_drops, "packet", "dropped by the interface before it could be captured"),
-        (quality.malformed, "packet", "with a header that cannot be read"),
+        (quality.malformed, "packet", "with a header that cannot be read, or a wrong checksum: they are not looked at further"),
         (quality.unknown_link, "packet", "not read, for the link type is not known"),
         (hit.flows, "flow", "closed early for want of room (--max-flows)"),
         (hit.records, "flow", "not in the tables for want of room (--parquet has all of them)"),

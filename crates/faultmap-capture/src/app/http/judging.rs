@@ -30,7 +30,11 @@ impl Http {
             None if response.request.is_none() && status == 400 && !matches!(self.asking.phase, Phase::Lost) => (None, String::new()),
             None => (status::judge(status, asked).map(|(weight, layer, cause)| ("http.status", weight, layer, Some(cause))), String::new()),
         };
-        let question = response.request.as_ref().map_or("an answer to an unseen question", |request| &request.head.question);
+        let unread = match self.asking.phase {
+            Phase::Lost if !self.asking.hole => "an answer to a question that cannot be read",
+            _ => "an answer to an unseen question",
+        };
+        let question = response.request.as_ref().map_or(unread, |request| &request.head.question);
         if let Some((rule, weight, layer, cause)) = judged.filter(|_| status != 511) {
             let wants = |upgrade| response.request.as_ref().is_some_and(|request| request.head.upgrade == Some(upgrade));
             // Who is asked to change over, and does not, refuses; but a login comes first.
