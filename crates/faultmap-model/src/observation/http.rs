@@ -178,7 +178,7 @@ impl BodyReading {
     }
 }
 
-/// Outcomes of N equal requests (`--samples`).
+/// Outcomes of N equal requests (`--samples`), or of N equal conversations in a service's own protocol.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct HttpSamples {
     /// Requests made, the first one included.
@@ -190,7 +190,7 @@ pub struct HttpSamples {
 /// One distinct outcome among the samples.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct SampleRow {
-    /// `200`, `503`, `reset`, `timeout`, `refused`, ...
+    /// `200`, `503`, `answered`, `reset`, `timeout`, `refused`, ...
     pub outcome: String,
     /// The outcome is a failure.
     pub failed: bool,

@@ -2,7 +2,7 @@
 
 use super::queue_signs;
 use crate::causes::{Cause, Claim, Tool};
-use crate::observation::{Counters, HostTables, HttpOutcome, TcpRepeat};
+use crate::observation::{Counters, DialogueOutcome, HostTables, HttpOutcome, TcpRepeat, TlsOutcome};
 use crate::verdict::Where;
 use crate::{Evidence, Layer};
 
@@ -56,7 +56,7 @@ fn by_pattern(ev: &Evidence<'_>) -> Option<Claim> {
     let to = ev.failure().map(|failure| failure.ip).or_else(|| ev.main_address().map(|main| main.ip()))?;
     let id = queue_signs(ev, to)?;
     let (_, repeat) = ev.all::<TcpRepeat>().find(|(repeat_id, _)| *repeat_id == id)?;
-    let served = ev.response().is_some() || crate::causes::l7::speech::answered(ev, "default").is_some();
+    let served = ev.response().is_some() || crate::causes::l7::speech::answered(ev, "default").is_some() || turned_down(ev);
     let mute = ev.exchange().filter(|(_, http)| matches!(http.outcome, HttpOutcome::Silent { .. })).map(|(id, _)| id);
     let mute = mute.or_else(|| crate::causes::l7::speech::broken(ev).map(|broken| broken.id));
     let summary = format!(
@@ -72,6 +72,17 @@ fn by_pattern(ev: &Evidence<'_>) -> Option<Claim> {
         Claim::proven(0.9, Where::Remote, repeat.to.to_string(), summary)
     };
     Some(claim.citing([id]).citing(mute).despite_answers())
+}
+
+/// The program took the connection and turned the conversation down in words: it does accept. What hangs then may hang by our own many connects,
+/// where the backlog is short (five, in many small servers).
+fn turned_down(ev: &Evidence<'_>) -> bool {
+    let tls = ev.handshake().is_some_and(|(_, tls)| matches!(tls.outcome, TlsOutcome::Alert { .. } | TlsOutcome::NotTls { .. }));
+    let http = ev.exchange().is_some_and(|(_, http)| matches!(http.outcome, HttpOutcome::Malformed { .. }));
+    let words = |outcome: &DialogueOutcome| {
+        matches!(outcome, DialogueOutcome::Refused { .. } | DialogueOutcome::Foreign { .. } | DialogueOutcome::TlsWanted { .. })
+    };
+    tls || http || ev.dialogue().is_some_and(|(_, dialogue)| words(&dialogue.outcome))
 }
 
 /// None passes, but segments that are no SYN are answered.
@@ -148,6 +159,15 @@ mod tests {
     fn some_connects_pass_and_others_hang() {
         check(vec![route_via("10.2.0.10"), connect("10.2.0.10:80", Role::Target, connected()), pattern(3, 7)], Some((0.9, true)));
         check(vec![route_via("10.2.0.10"), connect("10.2.0.10:80", Role::Target, connected()), pattern(10, 0)], None);
+    }
+
+    #[test]
+    fn a_listener_that_turns_a_conversation_down_in_words_does_accept() {
+        let page = TlsOutcome::NotTls { first_bytes: "<!DOCTYPE HTML>".to_owned(), looks_like: Some("html".to_owned()) };
+        let mut turned_down = crate::testkit::tls("default", page);
+        turned_down.to = "10.2.0.10:80".parse().expect("addr");
+        let seen = [Seen::from(turned_down), route_via("10.2.0.10"), connect("10.2.0.10:80", Role::Target, connected()), pattern(13, 3)];
+        check(seen.to_vec(), Some((0.5, true)));
     }
 
     #[test]

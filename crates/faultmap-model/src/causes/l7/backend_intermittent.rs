@@ -140,6 +140,17 @@ mod tests {
     }
 
     #[test]
+    fn conversations_of_a_database_that_hang_now_and_then_are_a_sick_server_behind_a_balancer() {
+        use crate::observation::DialogueOutcome;
+        use crate::testkit::{plus, spoken};
+        let hung = spoken("postgres://db.test/shop", "ssl-request", DialogueOutcome::Silent { waited_ms: 9e3, received_bytes: 0 });
+        let mixed = plus(hung.clone(), samples(&[("timeout", true, None, 3), ("answered", false, None, 2)]));
+        assert_eq!(claims(&CAUSE, &mixed), Some((0.9, true)));
+        assert_eq!(claims(&crate::causes::l7::service_mute::CAUSE, &mixed), None);
+        assert_eq!(claims(&CAUSE, &plus(hung, samples(&[("timeout", true, None, 5)]))), None);
+    }
+
+    #[test]
     fn failures_that_tie_to_one_marker_name_it() {
         check(&[("200", false, Some("x-backend: b1"), 3), ("500", true, Some("x-backend: b2"), 3)], Some((0.96, true)));
         // The balancer's own error page: its Server header names no backend.

@@ -127,7 +127,7 @@ fn in_dialogue(ev: &Evidence<'_>) -> Option<Claim> {
     let (dialogue, to) = (broken.dialogue, broken.dialogue.to.to_string());
     let other = another_protocol(ev).is_some() || waits_for_another_client(ev).is_some();
     let elsewhere = other || speaks_tls(ev).is_some() || alpn::mismatch(ev).is_some();
-    if !delivered(dialogue.tcp.as_ref()) || speech::answered(ev, "clamped-mss").is_some() || elsewhere {
+    if !delivered(dialogue.tcp.as_ref()) || speech::answered(ev, "clamped-mss").is_some() || elsewhere || mixed(ev).is_some() {
         return None;
     }
     let clamped = ev.dialogue_for("clamped-mss").filter(|(_, other)| speech::end(other).is_some()).map(|(id, _)| id);

@@ -36,6 +36,16 @@ impl Check<'_> {
         silent
     }
 
+    /// The same conversation on a fresh connection, not recorded; `None` when it did not come to begin.
+    pub(super) async fn dialogue_again(&self, to: SocketAddr, protocol: Spoken, wait: Duration) -> Option<Dialogue> {
+        let connection = self.connection(to).await?;
+        let authority = self.host_header();
+        let encrypted = matches!(connection, Connection::Tls(_));
+        let tls = if self.target.scheme.upgrades_to_tls() { self.tls_ask(to, super::FIRST) } else { None };
+        let ask = DialogueAsk { tls, purpose: "sample", ..self.dialogue_ask(to, protocol, &authority, encrypted, wait) };
+        converse(connection, &ask).await.dialogue
+    }
+
     /// The conversation as the target and the options describe it, without a way into TLS.
     fn dialogue_ask<'a>(
         &'a self,

@@ -1,10 +1,12 @@
-//! Equal requests, to see whether it is one backend of several.
+//! Equal requests, or conversations in a service's own protocol, to see whether it is one backend of several.
 
+use super::{AGAIN, BESIDE, Stage};
 use crate::driver::Check;
 use crate::http::Connection;
 use crate::recorder::ms;
 use faultmap_model::Seen;
-use faultmap_model::observation::{HttpExchange, HttpOutcome, HttpSamples, SampleRow};
+use faultmap_model::observation::{Dialogue, DialogueOutcome, HttpExchange, HttpOutcome, HttpSamples, SampleRow};
+use std::cell::Cell;
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
@@ -62,10 +64,75 @@ impl Check<'_> {
             };
             count(&mut rows, &answer, ms(asked.elapsed()));
         }
+        self.note_rows(started, rows);
+    }
+
+    fn note_rows(&self, started: Instant, rows: Vec<(SampleRow, Vec<f64>)>) {
         let rows: Vec<SampleRow> = rows.into_iter().map(|(row, times)| SampleRow { median_ms: median(times), ..row }).collect();
         let tried = rows.iter().map(|row| row.count).sum();
         self.rec.note(started, HttpSamples { tried, rows });
     }
+
+    /// Equal conversations in a service's own protocol: as many as the user wants, or, where the first one broke off and a second one was
+    /// answered, a few.
+    pub(super) async fn sample_dialogue(&self, to: SocketAddr) {
+        let Some(first) = self.told("default") else { return };
+        let extra = match self.options.samples {
+            0 | 1 if broke_off(&first) && self.answered_again(to).await => AFTER_ERROR,
+            0 | 1 => return,
+            wanted => wanted.saturating_sub(1).min(999),
+        };
+        let started = Instant::now();
+        let mut rows: Vec<(SampleRow, Vec<f64>)> = Vec::new();
+        count_dialogue(&mut rows, to, Some(&first), first.first_byte_ms.unwrap_or(0.0));
+        for _ in 0..extra {
+            if self.within(Duration::from_secs(1)) < Duration::from_secs(1) {
+                break;
+            }
+            let asked = Instant::now();
+            let wait = self.within(SAMPLE_PATIENCE.saturating_add(KEPT_FOR_ROWS)).saturating_sub(KEPT_FOR_ROWS);
+            let next = self.dialogue_again(to, first.protocol, wait).await;
+            count_dialogue(&mut rows, to, next.as_ref(), ms(asked.elapsed()));
+        }
+        self.note_rows(started, rows);
+    }
+
+    /// The last conversation of this purpose.
+    fn told(&self, purpose: &str) -> Option<Dialogue> {
+        self.rec.look(|seen| {
+            seen.iter().rev().find_map(|o| match &o.seen {
+                Seen::Dialogue(dialogue) if dialogue.purpose == purpose => Some(dialogue.clone()),
+                _ => None,
+            })
+        })
+    }
+
+    /// A second conversation is answered. One that was closed has not been asked for yet.
+    async fn answered_again(&self, to: SocketAddr) -> bool {
+        if self.told(AGAIN.purpose).is_none() && !self.rec.look(|seen| seen.iter().any(super::mute)) {
+            let stage = Cell::new(Stage::Tls);
+            let _ = tokio::time::timeout(BESIDE, Box::pin(self.turn(to, AGAIN, &stage))).await;
+        }
+        self.told(AGAIN.purpose).is_some_and(|again| again.answered())
+    }
+}
+
+/// No word of refusal: the connection ended, or nothing came.
+const fn broke_off(dialogue: &Dialogue) -> bool {
+    matches!(dialogue.outcome, DialogueOutcome::Closed { .. } | DialogueOutcome::Reset { .. } | DialogueOutcome::Silent { .. })
+}
+
+fn count_dialogue(rows: &mut Vec<(SampleRow, Vec<f64>)>, to: SocketAddr, dialogue: Option<&Dialogue>, took_ms: f64) {
+    let (outcome, failed) = match dialogue.map(|dialogue| &dialogue.outcome) {
+        None => ("no connection".to_owned(), true),
+        Some(DialogueOutcome::Closed { .. }) => ("closed".to_owned(), true),
+        Some(DialogueOutcome::Reset { .. }) => ("reset".to_owned(), true),
+        Some(DialogueOutcome::Silent { .. }) => ("timeout".to_owned(), true),
+        Some(DialogueOutcome::Refused { code, .. }) => (format!("refused {code}"), true),
+        Some(DialogueOutcome::Malformed { .. } | DialogueOutcome::Foreign { .. }) => ("malformed".to_owned(), true),
+        Some(_) => ("answered".to_owned(), false),
+    };
+    add(rows, SampleRow { outcome, failed, to, backend: None, count: 1, median_ms: 0.0 }, took_ms);
 }
 
 fn server_error(answer: &HttpExchange) -> bool {
@@ -96,12 +163,17 @@ fn count(rows: &mut Vec<(SampleRow, Vec<f64>)>, answer: &HttpExchange, took_ms: 
         }
         _ => None,
     };
-    match rows.iter_mut().find(|(row, _)| row.outcome == outcome && row.to == answer.to && row.backend == backend) {
+    add(rows, SampleRow { outcome, failed, to: answer.to, backend, count: 1, median_ms: 0.0 }, took_ms);
+}
+
+/// One more of a kind, or the first of it.
+fn add(rows: &mut Vec<(SampleRow, Vec<f64>)>, new: SampleRow, took_ms: f64) {
+    match rows.iter_mut().find(|(row, _)| row.outcome == new.outcome && row.to == new.to && row.backend == new.backend) {
         Some((row, times)) => {
             row.count += 1;
             times.push(took_ms);
         }
-        None => rows.push((SampleRow { outcome, failed, to: answer.to, backend, count: 1, median_ms: 0.0 }, vec![took_ms])),
+        None => rows.push((new, vec![took_ms])),
     }
 }
 
