@@ -7,6 +7,9 @@ use std::time::Duration;
 
 /// Rungs as shares of the longest idle time: dense where limits are short, and at the half, for round limits.
 const RUNGS: [f64; 8] = [1.0 / 16.0, 1.0 / 8.0, 3.0 / 16.0, 1.0 / 4.0, 3.0 / 8.0, 1.0 / 2.0, 3.0 / 4.0, 1.0];
+/// Each rung is a little longer than its share: a limit that people set is a round number, and a connection that is used at the very moment at which
+/// the server closes it looks as if it had failed in use.
+const PAST_ROUND: f64 = 1.02;
 /// Connections of the finer ladder.
 const FINER: u32 = 4;
 /// A gap between two rungs that is worth no finer ladder.
@@ -18,7 +21,7 @@ const SHORTEST_GAP: Duration = Duration::from_millis(500);
 /// The first ladder, ascending. The last rung is a little longer than asked: a limit of exactly that time shall be met.
 pub(crate) fn ladder(asked: Duration) -> Vec<Duration> {
     let grace = (asked / 50).clamp(Duration::from_millis(100), Duration::from_secs(2));
-    let mut rungs: Vec<Duration> = RUNGS.iter().map(|share| asked.mul_f64(*share)).collect();
+    let mut rungs: Vec<Duration> = RUNGS.iter().map(|share| asked.mul_f64(*share * PAST_ROUND)).collect();
     if let Some(last) = rungs.last_mut() {
         *last = asked + grace;
     }
@@ -120,7 +123,7 @@ mod tests {
     #[test]
     fn a_ladder_ends_just_beyond_what_was_asked() {
         let rungs = ladder(Duration::from_secs(60));
-        assert_eq!((rungs.len(), rungs[5]), (8, Duration::from_secs(30)));
+        assert_eq!((rungs.len(), rungs[5]), (8, Duration::from_millis(30_600)));
         assert!(rungs[7] > Duration::from_secs(60) && rungs[7] < Duration::from_secs(62));
     }
 }

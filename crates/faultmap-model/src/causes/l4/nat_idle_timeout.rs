@@ -1,6 +1,6 @@
 //! A stateful box on the way forgets a connection that is idle, and nobody is told.
 
-use crate::causes::l5::held::{Ending, Limit, claim as held_claim, cure, cut, fresh_works, session_is_service};
+use crate::causes::l5::held::{Ending, Limit, claim as held_claim, cure, cut, ends_in_spite_of_segments, fresh_works, session_is_service};
 use crate::causes::{Cause, Claim, Tool};
 use crate::verdict::Where;
 use crate::{Evidence, Layer};
@@ -73,6 +73,7 @@ fn claim(ev: &Evidence<'_>) -> Option<Claim> {
     };
     let claim = match (limit.ending, other_sender(line.answer_ttl, line.reset_ttl)) {
         (Ending::Reset, Some(false)) => return None,
+        (Ending::Reset, None) if ends_in_spite_of_segments(ev, line) => return None,
         (Ending::Reset, None) => Claim::likely(0.5, Where::Path, at, summary).despite_answers().decided_by(
             format!("tcpdump -nvi any 'tcp port {} and tcp[13] & 6 != 0'", line.to.port()),
             "here, while a connection is idle",

@@ -56,7 +56,7 @@ impl<'a> Limit<'a> {
         deaths.sort_by(|a, b| a.1.idle_ms.total_cmp(&b.1.idle_ms));
         let first = (0..deaths.len()).find(|first| is_limit(&deaths[*first..], &idle))?;
         let deaths = deaths.split_off(first);
-        let died = *deaths.first()?;
+        let died = plainest(&deaths)?;
         let ending = ending(died.1)?;
         let alike = deaths.into_iter().filter(|(_, line)| self::ending(line) == Some(ending)).collect();
         let below = idle.into_iter().filter(|(_, line)| line.survived() && line.idle_ms < died.1.idle_ms);
@@ -93,6 +93,18 @@ impl<'a> Limit<'a> {
             (_, None) => format!("for {died} or longer"),
         }
     }
+}
+
+/// The death that tells most of those at the limit. A connection that is used just when the other end closes it fails in use; others of the same
+/// idle time, that were seen to be closed before they were used, show what ended it.
+fn plainest<'a>(deaths: &[Line<'a>]) -> Option<Line<'a>> {
+    let first = *deaths.first()?;
+    let in_order = |line: &&Line<'_>| ending(line.1) == Some(Ending::Closed);
+    let at_limit = deaths.iter().filter(|line| line.1.idle_ms <= first.1.idle_ms * ALIKE);
+    Some(match ending(first.1) {
+        Some(Ending::Failed | Ending::ResetOnUse) => at_limit.copied().find(|line| in_order(&line)).unwrap_or(first),
+        _ => first,
+    })
 }
 
 /// From the first of these deaths on nothing lives longer, but for the slack of servers that look at their idle clients now and then.
@@ -191,6 +203,15 @@ pub(in crate::causes) const fn session_is_service(scheme: Scheme) -> bool {
             | S::Mqtt
             | S::Mqtts
     )
+}
+
+/// A connection over which the kernels exchanged keep-alive segments ended after the same time as this idle one: what ended both looks at what is
+/// said, not at segments, and so is no box that forgets flows.
+pub(in crate::causes) fn ends_in_spite_of_segments(ev: &Evidence<'_>, died: &SessionIdle) -> bool {
+    lines(ev, HeldFor::KeptAlive).any(|(_, line)| {
+        let by_segments = line.kept_by.as_ref().is_some_and(|kept| kept.by == Means::TcpKeepAlive && kept.every_ms * 2.0 < line.idle_ms);
+        by_segments && line.while_idle == died.while_idle && (line.idle_ms - died.idle_ms).abs() <= died.idle_ms * (ALIKE - 1.0)
+    })
 }
 
 /// A claim that breaks the target, or degrades it.

@@ -1,6 +1,6 @@
 //! The server, or a balancer in its name, ends sessions that are idle.
 
-use super::held::{Ending, Limit, claim as held_claim, cure, cut, fresh_works, session_is_service};
+use super::held::{Ending, Limit, claim as held_claim, cure, cut, ends_in_spite_of_segments, fresh_works, session_is_service};
 use crate::causes::l4::other_sender;
 use crate::causes::{Cause, Claim, Tool};
 use crate::verdict::Where;
@@ -40,7 +40,7 @@ fn claim(ev: &Evidence<'_>) -> Option<Claim> {
     let (line, scheme) = (limit.died.1, ev.target().scheme);
     let (how, unsure) = match (limit.ending, other_sender(line.answer_ttl, line.reset_ttl)) {
         (Ending::Reset, Some(true)) => return None,
-        (Ending::Reset, None) => ("resets", true),
+        (Ending::Reset, None) => ("resets", !ends_in_spite_of_segments(ev, line)),
         (Ending::Reset, Some(false)) => ("resets", false),
         _ => ("closes", false),
     };
@@ -65,9 +65,9 @@ fn claim(ev: &Evidence<'_>) -> Option<Claim> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::held::kit::{Held, answered, closed, held, ladder, lost};
+    use super::super::held::kit::{Held, answered, closed, held, ladder, lost, used};
     use super::*;
-    use crate::observation::{HeldFor, WhileIdle};
+    use crate::observation::{HeldFor, OnUse, WhileIdle};
     use crate::testkit::claims;
 
     fn check(target: &str, lines: Vec<Held>, expect: Option<(f64, bool)>) {
@@ -100,6 +100,25 @@ mod tests {
     #[test]
     fn a_reset_of_unknown_sender_is_only_one_that_fits() {
         check("http://10.2.0.10/", ladder(20_000.0, || (WhileIdle::Reset, None)), Some((0.45, true)));
+    }
+
+    #[test]
+    fn a_reset_that_keep_alive_segments_do_not_put_off_is_the_servers_own_limit() {
+        let reset = || (WhileIdle::Reset, None);
+        let with_segments = |lives: f64| {
+            let mut lines = ladder(40_000.0, reset);
+            lines.push(Held(HeldFor::KeptAlive, 50_000.0, lives, if lives > 60_000.0 { answered() } else { reset() }));
+            lines
+        };
+        check("mysql://10.2.0.10:80/shop", with_segments(40_100.0), Some((0.95, true)));
+        check("mysql://10.2.0.10:80/shop", with_segments(64_000.0), Some((0.45, true)));
+    }
+
+    #[test]
+    fn a_connection_used_at_the_very_moment_of_the_close_tells_no_other_limit() {
+        let mut lines = ladder(20_000.0, closed);
+        lines.push(Held(HeldFor::Idle, 0.0, 19_999.0, used(OnUse::Closed)));
+        check("ws://10.2.0.10:80/feed", lines, Some((0.95, true)));
     }
 
     #[test]
