@@ -152,8 +152,8 @@ fn issued(issuer: &CertificateDer<'_>, certificate: &CertificateDer<'_>) -> bool
 ///
 /// A missing intermediate and an unknown private root look alike when the server sends its leaf alone. The chain is called `Incomplete` when
 /// something says that an intermediate exists: the leaf names where its issuer can be fetched (AIA caIssuers), a trusted root is of the same
-/// organisation as the leaf's issuer, that issuer calls itself an intermediate, or the server sent other certificates that do not belong to the leaf. Otherwise, and whenever the
-/// leaf's issuer was sent, it is the issuer that is unknown.
+/// organisation as the leaf's issuer, that issuer calls itself an intermediate, or the server sent other certificates that do not belong to the
+/// leaf. Where the leaf's issuer was sent, only the name and the organisation of the next one tell. Otherwise it is the issuer that is unknown.
 fn distrust(sent: &[CertificateDer<'_>], certificates: &[Certificate], store: &TrustStore, error: &Error) -> (Trust, String) {
     let Some((leaf, seen)) = sent.first().zip(certificates.first()) else { return (Trust::Invalid, "no certificate was sent".to_owned()) };
     if seen.self_signed {
@@ -169,10 +169,12 @@ fn distrust(sent: &[CertificateDer<'_>], certificates: &[Certificate], store: &T
     if same_name {
         return (Trust::UnknownIssuer, format!("the store has a root named {issuer}, but its key did not sign this chain"));
     }
-    if top != 0 {
-        return (Trust::UnknownIssuer, format!("the chain ends at {issuer}, which is not in the store"));
-    }
-    match missing(leaf, seen, sent, store) {
+    let sign = match top {
+        0 => missing(leaf, seen, sent, store),
+        _ => missing_above(sent.get(top).unwrap_or(leaf), issuer, store),
+    };
+    match sign {
+        None if top != 0 => (Trust::UnknownIssuer, format!("the chain ends at {issuer}, which is not in the store")),
         Some(sign) => (Trust::Incomplete, format!("the issuer {issuer} was not sent and is not in the store; {sign}")),
         None => (Trust::UnknownIssuer, format!("the issuer {issuer} is not in the store")),
     }
@@ -204,13 +206,27 @@ fn missing(leaf: &CertificateDer<'_>, seen: &Certificate, sent: &[CertificateDer
     if let Some(url) = &seen.issuer_url {
         return Some(format!("the certificate says that it can be fetched from {url}"));
     }
-    if sent.len() > 1 {
+    // A file that holds the leaf twice is no chain of another server.
+    if sent.iter().any(|other| other != leaf) {
         return Some("the other certificates sent do not belong to it".to_owned());
     }
     if calls_itself_intermediate(&seen.issuer) {
         return Some("by its name that is an intermediate CA, and no root".to_owned());
     }
-    let organization = issuer_organization(leaf)?;
+    of_trusted_organization(leaf, store)
+}
+
+/// The sign that a second intermediate exists, above the highest certificate that was sent. Intermediates name their issuer's place (AIA) whether
+/// that is a root or not, and a root of a trusted organisation may be too new for this store: only names tell.
+fn missing_above(top: &CertificateDer<'_>, issuer: &str, store: &TrustStore) -> Option<String> {
+    if calls_itself_intermediate(issuer) {
+        return Some("by its name that is an intermediate CA, and no root".to_owned());
+    }
+    of_trusted_organization(top, store).filter(|_| !issuer.to_ascii_lowercase().contains("root"))
+}
+
+fn of_trusted_organization(certificate: &CertificateDer<'_>, store: &TrustStore) -> Option<String> {
+    let organization = issuer_organization(certificate)?;
     let ours = |roots: &Roots| roots.certificates.iter().any(|root| subject_organization(root).as_ref() == Some(&organization));
     (ours(store.given()) || ours(store.system())).then(|| format!("a trusted root is of the same organisation, {organization}"))
 }

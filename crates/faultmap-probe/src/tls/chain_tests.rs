@@ -34,6 +34,21 @@ fn self_signed(ca: bool) -> rcgen::Certificate {
     own.self_signed(&KeyPair::generate().unwrap()).unwrap()
 }
 
+/// A leaf and its intermediate, whose own issuer, of this organisation and name, is not sent.
+fn below_unsent(organization: &str, name: &str) -> Vec<CertificateDer<'static>> {
+    let authority = |organization: &str, name: &str| {
+        let mut params = params(organization, name, YEARS);
+        params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+        (params, KeyPair::generate().unwrap())
+    };
+    let (above, key) = authority(organization, name);
+    let above = rcgen::Issuer::new(above, key);
+    let (middle, key) = authority(organization, "ca 7");
+    let sent = middle.signed_by(&key, &above).unwrap().der().clone();
+    let leaf = params("server", "server.test", YEARS).signed_by(&KeyPair::generate().unwrap(), &rcgen::Issuer::new(middle, key)).unwrap();
+    vec![leaf.der().clone(), sent]
+}
+
 #[test]
 fn a_chain_as_sent_leads_to_its_trust() {
     use Trust::*;
@@ -49,6 +64,7 @@ fn a_chain_as_sent_leads_to_its_trust() {
     let foreign_direct = chain(theirs.issue(leaf(), NAMES, true));
     let linked = chain(theirs.issue(with_issuer_url(leaf(), "http://ca.test/intermediate.der"), NAMES, false));
     let named = chain(Authority::with_middle("theirs", "Issuing CA 2", (2000, 2100)).issue(leaf(), NAMES, false));
+    let (second_missing, new_root) = (below_unsent("ours", "policy ca"), below_unsent("ours", "root g2"));
     let mut client_only = leaf();
     client_only.extended_key_usages = vec![ExtendedKeyUsagePurpose::ClientAuth];
     let mut ca_leaf = leaf();
@@ -68,6 +84,9 @@ fn a_chain_as_sent_leads_to_its_trust() {
         ("leaf alone that tells where its issuer is", linked[..1].to_vec(), Incomplete),
         ("leaf alone, of an issuer that is no root by its name", named[..1].to_vec(), Incomplete),
         ("the same with its issuer, whose root is unknown", named.clone(), UnknownIssuer),
+        ("leaf twice, of an unknown issuer", vec![foreign[0].clone(), foreign[0].clone()], UnknownIssuer),
+        ("the second of two intermediates missing, of a trusted organisation", second_missing, Incomplete),
+        ("complete, of a root of that organisation that is too new for the store", new_root, UnknownIssuer),
         ("complete, but of an unknown root", foreign.clone(), UnknownIssuer),
         ("with its unknown root", [foreign.clone(), vec![theirs.root.clone()]].concat(), UnknownIssuer),
         ("unknown root that signs leaves itself", foreign_direct, UnknownIssuer),
