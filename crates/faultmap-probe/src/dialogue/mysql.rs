@@ -44,7 +44,7 @@ pub(super) async fn speak(talk: &mut Talk, ask: &DialogueAsk<'_>) -> Result<Dial
         Ok(greeting) => greeting,
         Err(refused) => return Ok(refused),
     };
-    let wish = wish(ask.path);
+    let (wish, database) = (wish(ask.path), database(ask.path));
     let mut sequence = greeting.sequence.wrapping_add(1);
     let offered = greeting.capabilities & SSL != 0;
     if wish.or_nothing() && !offered {
@@ -54,7 +54,7 @@ pub(super) async fn speak(talk: &mut Talk, ask: &DialogueAsk<'_>) -> Result<Dial
         && wish != TlsWish::Never
         && let Some(tls) = &ask.tls
     {
-        send_tls_request(talk, sequence).await?;
+        send_tls_request(talk, sequence, database.is_some()).await?;
         sequence = sequence.wrapping_add(1);
         talk.upgrade(tls, wish.demanded()).await?;
     }
@@ -62,7 +62,6 @@ pub(super) async fn speak(talk: &mut Talk, ask: &DialogueAsk<'_>) -> Result<Dial
     talk.step("authentication");
     let user = ask.credentials.map_or("", |given| given.user.as_str());
     let password = ask.credentials.and_then(|given| given.password.as_deref()).unwrap_or_default();
-    let database = database(ask.path);
     let login = Login { user, password, given: ask.credentials.is_some_and(|given| given.password.is_some()) };
     let response = login.response(&greeting, database.as_deref(), talk.encrypted);
     send(talk, sequence, &response).await?;
@@ -103,7 +102,7 @@ pub(super) async fn ask_for_tls(talk: &mut Talk) -> Result<bool, Broken> {
     if greeting.capabilities & SSL == 0 {
         return Ok(false);
     }
-    send_tls_request(talk, greeting.sequence.wrapping_add(1)).await?;
+    send_tls_request(talk, greeting.sequence.wrapping_add(1), false).await?;
     Ok(true)
 }
 
@@ -117,9 +116,14 @@ async fn greet(talk: &mut Talk) -> Result<Result<Greeting, DialogueOutcome>, Bro
     Ok(Ok(greeting))
 }
 
-/// SSLRequest: the head of a login, without the login.
-async fn send_tls_request(talk: &mut Talk, sequence: u8) -> Result<(), Broken> {
-    send(talk, sequence, &head(capabilities(false) | SSL)).await
+async fn send_tls_request(talk: &mut Talk, sequence: u8, with_database: bool) -> Result<(), Broken> {
+    send(talk, sequence, &tls_request(with_database)).await
+}
+
+/// SSLRequest: the head of a login, without the login. Servers keep these capabilities for the session, and do not read those of the login
+/// within TLS: what is not said here, such as a database, is not looked at there.
+fn tls_request(with_database: bool) -> Vec<u8> {
+    head(capabilities(with_database) | SSL)
 }
 
 const fn capabilities(with_database: bool) -> u32 {
@@ -330,6 +334,13 @@ fn odd(why: &str) -> Broken {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_request_for_tls_says_that_a_database_will_be_named() {
+        let flags = |with_database| u32::from_le_bytes(tls_request(with_database)[..4].try_into().unwrap());
+        assert_eq!((flags(true) & CONNECT_WITH_DB, flags(false) & CONNECT_WITH_DB), (CONNECT_WITH_DB, 0));
+        assert_ne!(flags(true) & SSL, 0);
+    }
 
     #[test]
     fn a_password_answers_a_nonce_as_the_manual_says() {

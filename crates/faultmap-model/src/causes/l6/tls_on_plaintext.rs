@@ -1,11 +1,11 @@
 //! A protocol in plain text was spoken to a port that wants TLS.
 
 use super::offers::speaks_tls;
-use crate::causes::l7::answer::{exchange, wants_tls};
+use crate::causes::l7::answer::{asks_for_tls, exchange, wants_tls};
 use crate::causes::l7::clients::with_clients;
 use crate::causes::l7::speech::{self, End};
 use crate::causes::{Cause, Claim, Tool};
-use crate::observation::{DialogueOutcome, HttpOutcome};
+use crate::observation::{DialogueOutcome, HttpOutcome, Spoken};
 use crate::verdict::Where;
 use crate::{Evidence, Layer, Scheme};
 
@@ -44,6 +44,11 @@ fn in_dialogue(ev: &Evidence<'_>) -> Option<Claim> {
     let said = match &dialogue.outcome {
         DialogueOutcome::Foreign { looks_like: Some(protocol), .. } if protocol == "tls" => "it answers with a TLS record".to_owned(),
         DialogueOutcome::TlsWanted { message } => format!("it says {message:?}"),
+        DialogueOutcome::Refused { code, message }
+            if dialogue.protocol == Spoken::Websocket && asks_for_tls(code.parse().ok()?, message) =>
+        {
+            format!("it answers {code} {message:?}")
+        }
         _ => {
             let end = speech::broken(ev)?.end;
             let unsaid = matches!(end, End::Silent { received: 0, .. } | End::Closed { received: 0 } | End::Reset { received: 0 });
@@ -139,6 +144,12 @@ mod tests {
         assert_eq!(claims(&CAUSE, &spoken("smtp://mail.test", "ehlo", wanted)), Some((0.97, true)));
         let silent = || spoken("smtp://mail.test:465", "greeting", DialogueOutcome::Silent { waited_ms: 9e3, received_bytes: 0 });
         assert_eq!(claims(&CAUSE, &silent()), None);
+        let upgrade = |code: &str| {
+            let message = "Client sent an HTTP request to an HTTPS server".to_owned();
+            spoken("ws://feed.test:443", "upgrade", DialogueOutcome::Refused { code: code.to_owned(), message })
+        };
+        assert_eq!(claims(&CAUSE, &upgrade("400")), Some((0.97, true)));
+        assert_eq!(claims(&CAUSE, &upgrade("403")), None);
         assert_eq!(claims(&CAUSE, &plus(silent(), tls("all-ciphers", accepted("TLS 1.3", 0x1301)))), Some((0.97, true)));
         assert_eq!(claims(&CAUSE, &plus(silent(), tls("all-ciphers", alert(70)))), Some((0.97, true)));
     }

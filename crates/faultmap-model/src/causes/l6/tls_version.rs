@@ -36,7 +36,9 @@ pub(super) static CAUSE: Cause = Cause {
 pub(in crate::causes) fn limit<'a>(ev: &Evidence<'a>) -> Option<Vec<Taken<'a>>> {
     let failed = failed(ev)?;
     let taken: Vec<Taken<'a>> = VERSIONS.into_iter().filter_map(|offer| accepted(ev, offer)).collect();
-    let (old, modern) = (accepted(ev, VERSIONS[0]).or(accepted(ev, VERSIONS[1])), accepted(ev, VERSIONS[2]).or(accepted(ev, VERSIONS[3])));
+    // A server may take the highest version that it knows and was not offered: then it has not taken ours.
+    let chosen = |any: [&str; 2]| taken.iter().find(|taken| any.contains(&taken.version));
+    let (old, modern) = (chosen(["TLS 1.0", "TLS 1.1"]), chosen(["TLS 1.2", "TLS 1.3"]));
     let fits = match failed.outcome {
         TlsOutcome::Alert { code: PROTOCOL_VERSION, .. } => true,
         // A modern version alone is taken: then the alert is about ciphers.
@@ -119,6 +121,12 @@ mod tests {
             );
             check(vec![("default", outcome)], None);
         }
+    }
+
+    #[test]
+    fn an_old_version_in_answer_to_a_modern_offer_is_no_modern_one() {
+        let old = || accepted("TLS 1.1", 0xc013);
+        check(vec![("default", alert(40)), ("only-tls1.1", old()), ("only-tls1.2", old()), ("only-tls1.3", alert(40))], Some((0.96, true)));
     }
 
     #[test]

@@ -72,6 +72,11 @@ pub(in crate::causes) fn drips(http: &HttpExchange) -> Option<u64> {
 
 /// The server wants TLS on this port and says so in plain HTTP: nginx, Go, Apache and Java servers in their own words.
 pub(in crate::causes) fn wants_tls(response: &HttpResponse) -> bool {
+    asks_for_tls(response.status, &response.body.excerpt)
+}
+
+/// A status and the words with it ask for TLS.
+pub(in crate::causes) fn asks_for_tls(status: u16, said: &str) -> bool {
     const WORDS: [&str; 5] = [
         "plain http request was sent to https port",
         "client sent an http request to an https server",
@@ -79,8 +84,8 @@ pub(in crate::causes) fn wants_tls(response: &HttpResponse) -> bool {
         "combination of host and port requires tls",
         "web server is running in ssl mode",
     ];
-    let said = response.body.excerpt.to_lowercase();
-    matches!(response.status, 400 | 426 | 497) && WORDS.iter().any(|words| said.contains(words))
+    let said = said.to_lowercase();
+    matches!(status, 400 | 426 | 497) && WORDS.iter().any(|words| said.contains(words))
 }
 
 /// The server misses a client certificate and says so in HTTP (nginx 400/495/496).

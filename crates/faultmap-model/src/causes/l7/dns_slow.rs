@@ -67,7 +67,15 @@ fn claim(ev: &Evidence<'_>) -> Option<Claim> {
     }
     let waited = if slowest.took_ms >= VERY_SLOW_MS { ": somebody waited for a timeout or a lost datagram" } else { "" };
     let summary = capital(&format!("{} took {}{waited}.", slowest.what, spoken(slowest.took_ms)));
-    Some(Claim::degrades(0.9, Where::Remote, place(ev), summary).citing([slowest.id]))
+    // Where the service takes several times as long, that is what its users wait for.
+    let confidence = if answer_ms(ev) > slowest.took_ms * 3.0 { 0.6 } else { 0.9 };
+    Some(Claim::degrades(confidence, Where::Remote, place(ev), summary).citing([slowest.id]))
+}
+
+/// What the service took to the first byte of its answer.
+fn answer_ms(ev: &Evidence<'_>) -> f64 {
+    let http = ev.response().map(|(_, response)| response.ttfb_ms);
+    http.or_else(|| ev.dialogue()?.1.first_byte_ms).unwrap_or(0.0)
 }
 
 /// Another question or lookup was slow too: one alone may have met a busy moment, of this host or of the way.
@@ -131,6 +139,12 @@ mod tests {
         check(&took::<SystemLookup>(healthy_https(), 5_010.0), Some((0.9, false)));
         check(&took::<DnsQuery>(healthy_dns(), 260.0), Some((0.9, false)));
         check(&took::<DnsQuery>(healthy_https(), 190.0), None);
+    }
+
+    #[test]
+    fn a_service_that_takes_far_longer_is_what_its_users_wait_for() {
+        let slow = took::<DnsQuery>(healthy_https(), 260.0);
+        check(&crate::testkit::but_response(slow, |response| response.ttfb_ms = 6_000.0), Some((0.6, false)));
     }
 
     #[test]

@@ -105,6 +105,8 @@ fn postgres(code: &str, message: &str) -> Meaning {
                 Meaning::Database
             }
         }
+        // PgBouncer's own words, all under 08P01.
+        _ if says(message, &["password authentication failed", "sasl authentication failed"]) => Meaning::Login,
         _ if says(message, &["no more connections allowed", "too many connections", "too many clients"]) => Meaning::Full,
         _ => Meaning::Other,
     }
@@ -205,6 +207,8 @@ mod tests {
             ),
             (Spoken::Postgres, "28000", "connection requires a valid client certificate", Meaning::ClientCertificate),
             (Spoken::Postgres, "08P01", "no such database: shop", Meaning::Database),
+            (Spoken::Postgres, "08P01", "password authentication failed", Meaning::Login),
+            (Spoken::Postgres, "08P01", "SASL authentication failed", Meaning::Login),
             (Spoken::Postgres, "08P01", "no more connections allowed (max_client_conn)", Meaning::Full),
             (Spoken::Postgres, "53300", "sorry, too many clients already", Meaning::Full),
             (Spoken::Postgres, "57P03", "the database system is starting up", Meaning::Starting),
