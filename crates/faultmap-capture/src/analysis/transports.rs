@@ -62,12 +62,13 @@ fn echo(rest: [u8; 4]) -> (u16, u16, Protocol) {
 
 impl Analysis {
     pub(super) fn tcp(&mut self, captured: &Captured<'_>, packet: &Addressed, look: Look) {
-        let Addressed { key, low_sends, ref header, .. } = *packet;
-        let found = self.table.find(&key).filter(|at| !self.is_another(*at, header, low_sends));
+        let Addressed { key, low_sends, header, .. } = packet;
+        let low_sends = *low_sends;
+        let found = self.table.find(key).filter(|at| !self.is_another(*at, header, low_sends));
         let opener = header.flags.has(TcpFlags::SYN).then(|| header.flags.is_opening());
-        let at = match found.or_else(|| self.across_realms(&key, header)) {
+        let at = match found.or_else(|| self.across_realms(key, header)) {
             Some(at) => at,
-            None => self.open(key, low_sends, opener, captured, Class::Connection),
+            None => self.open(*key, low_sends, opener, captured, Class::Connection),
         };
         let Self { table, core } = self;
         let Some(flow) = table.get_mut(at) else { return };

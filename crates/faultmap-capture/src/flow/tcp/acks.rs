@@ -138,11 +138,10 @@ fn progress(receiver: &mut Half, sender: &mut Half, ack: i64, segment: &Segment<
 
 /// Reads the SACK blocks; whether they tell anything new.
 fn sacks(receiver: &mut Half, sender: &mut Half, ack: i64, segment: &Segment<'_>) -> bool {
-    let blocks = segment.options.sacks();
     let skip = usize::from(d_sack(sender, segment, ack).is_some());
     let mut fresh = false;
-    for (left, right) in blocks.iter().skip(skip) {
-        let (start, end) = (sender.offset(*left), sender.offset(*right));
+    for (left, right) in segment.sacks().skip(skip) {
+        let (start, end) = (sender.offset(left), sender.offset(right));
         if start >= end || start < ack || !sender.plausible(end) || !sender.seen {
             continue;
         }
@@ -168,8 +167,8 @@ fn sacks(receiver: &mut Half, sender: &mut Half, ack: i64, segment: &Segment<'_>
 
 /// The bytes that a D-SACK says came twice.
 fn d_sack(sender: &Half, segment: &Segment<'_>, ack: i64) -> Option<(i64, i64)> {
-    let offsets = |(left, right): &(u32, u32)| (sender.offset(*left), sender.offset(*right));
-    let mut blocks = segment.options.sacks().iter().map(offsets);
+    let offsets = |(left, right): (u32, u32)| (sender.offset(left), sender.offset(right));
+    let mut blocks = segment.sacks().map(offsets);
     let (start, end) = blocks.next()?;
     let within_second = blocks.next().is_some_and(|(left, right)| left <= start && end <= right);
     (start < end && (end <= ack || within_second)).then_some((start, end))

@@ -8,7 +8,7 @@ use faultmap_wire::{Tcp, TcpFlags, TcpOption};
 /// SACK blocks that fit beside each other in a header.
 const MOST_SACKS: usize = 4;
 
-/// The options of a segment.
+/// The options of a segment, but for the blocks of SACK.
 #[derive(Debug, Clone, Copy, Default)]
 pub(crate) struct Options {
     pub(crate) mss: Option<u16>,
@@ -16,38 +16,30 @@ pub(crate) struct Options {
     pub(crate) sack_permitted: bool,
     /// The sender's clock and the echo of the peer's.
     pub(crate) times: Option<(u32, u32)>,
-    sacks: [(u32, u32); MOST_SACKS],
-    sack_count: u8,
 }
 
 impl Options {
-    fn read(bytes: &[u8]) -> Self {
-        let mut options = Self::default();
-        for option in (Tcp { options: bytes, ..Tcp::new(0, 0, TcpFlags(0)) }).options() {
+    /// The options, and the bytes of the SACK blocks among them.
+    fn read<'a>(tcp: &Tcp<'a>) -> (Self, &'a [u8]) {
+        let (mut options, mut sacks) = (Self::default(), &[][..]);
+        // What nearly every segment bears: the clocks, and two bytes of padding before them or behind.
+        if let [1, 1, 8, 10, a, b, c, d, e, f, g, h] | [8, 10, a, b, c, d, e, f, g, h, 0 | 1, 0 | 1] = *tcp.options {
+            options.times = Some((u32::from_be_bytes([a, b, c, d]), u32::from_be_bytes([e, f, g, h])));
+            return (options, sacks);
+        }
+        for option in tcp.options() {
             match option {
                 TcpOption::Mss(mss) => options.mss = Some(mss),
                 // RFC 7323 §2.3: a larger shift is taken as 14.
                 TcpOption::WindowScale(shift) => options.window_scale = Some(shift.min(14)),
                 TcpOption::SackPermitted => options.sack_permitted = true,
                 TcpOption::Timestamps { value, echo } => options.times = Some((value, echo)),
-                TcpOption::Sack(blocks) => options.read_sacks(blocks),
+                // Nobody sends two; of two, the last counts for Linux (`tcp_parse_options`).
+                TcpOption::Sack(blocks) => sacks = blocks,
                 TcpOption::Other { .. } => {}
             }
         }
-        options
-    }
-
-    fn read_sacks(&mut self, blocks: &[u8]) {
-        for (block, slot) in blocks.as_chunks::<8>().0.iter().zip(&mut self.sacks) {
-            let [a, b, c, d, e, f, g, h] = *block;
-            *slot = (u32::from_be_bytes([a, b, c, d]), u32::from_be_bytes([e, f, g, h]));
-            self.sack_count += 1;
-        }
-    }
-
-    /// The blocks: left and right edge.
-    pub(crate) fn sacks(&self) -> &[(u32, u32)] {
-        self.sacks.get(..usize::from(self.sack_count)).unwrap_or_default()
+        (options, sacks)
     }
 }
 
@@ -65,10 +57,8 @@ pub(crate) struct Header {
     pub(crate) ack: u32,
     pub(crate) flags: TcpFlags,
     window: u16,
-    /// The clocks, where these are the only option, as in nearly every segment.
-    clocks: Option<(u32, u32)>,
-    /// The others, where there are others.
-    options: Place,
+    options: Options,
+    sacks: Place,
     payload: Place,
     /// Payload bytes on the wire.
     pub(crate) len: u32,
@@ -82,20 +72,14 @@ impl Header {
     pub(crate) fn of(frame: &[u8], packet: &Packet<'_>, tcp: &Tcp<'_>, payload: &[u8]) -> Self {
         // Everything that was taken apart lies in the frame.
         let place = |part: &[u8]| ((part.as_ptr() as usize).saturating_sub(frame.as_ptr() as usize) as u32, part.len() as u32);
-        // Two bytes of padding stand before them or behind.
-        let clocks = match *tcp.options {
-            [1, 1, 8, 10, a, b, c, d, e, f, g, h] | [8, 10, a, b, c, d, e, f, g, h, 0 | 1, 0 | 1] => {
-                Some((u32::from_be_bytes([a, b, c, d]), u32::from_be_bytes([e, f, g, h])))
-            }
-            _ => None,
-        };
+        let (options, sacks) = Options::read(tcp);
         Self {
             seq: tcp.seq,
             ack: tcp.ack,
             flags: tcp.flags,
             window: tcp.window,
-            clocks,
-            options: if clocks.is_some() { (0, 0) } else { place(tcp.options) },
+            options,
+            sacks: if sacks.is_empty() { (0, 0) } else { place(sacks) },
             payload: place(payload),
             len: packet.payload_len,
             ttl: packet.ip.hop_limit,
@@ -120,6 +104,8 @@ pub(crate) struct Segment<'a> {
     /// Payload bytes captured.
     pub(crate) payload: &'a [u8],
     pub(crate) options: Options,
+    /// The blocks of SACK as they stand in the header.
+    sacks: &'a [u8],
     pub(crate) ttl: u8,
     /// IPv4's identification; 0 where it says nothing.
     pub(crate) ip_id: u16,
@@ -130,11 +116,6 @@ pub(crate) struct Segment<'a> {
 
 impl<'a> Segment<'a> {
     pub(crate) fn new(captured: &Captured<'a>, header: &Header, from: Side, like_a_copy: bool) -> Self {
-        let options = match header.clocks {
-            Some(_) => Options { times: header.clocks, ..Options::default() },
-            None if header.options.1 == 0 => Options::default(),
-            None => Options::read(at(captured.bytes, header.options)),
-        };
         Self {
             no: captured.number,
             at: captured.at,
@@ -145,7 +126,8 @@ impl<'a> Segment<'a> {
             window: header.window,
             len: header.len,
             payload: at(captured.bytes, header.payload),
-            options,
+            options: header.options,
+            sacks: at(captured.bytes, header.sacks),
             ttl: header.ttl,
             ip_id: header.ip_id,
             dont_fragment: header.dont_fragment,
@@ -155,6 +137,12 @@ impl<'a> Segment<'a> {
 
     pub(crate) fn is(&self, flag: TcpFlags) -> bool {
         self.flags.has(flag)
+    }
+
+    /// The blocks of SACK: left and right edge.
+    pub(crate) fn sacks(&self) -> impl Iterator<Item = (u32, u32)> {
+        let edges = |[a, b, c, d, e, f, g, h]: [u8; 8]| (u32::from_be_bytes([a, b, c, d]), u32::from_be_bytes([e, f, g, h]));
+        self.sacks.as_chunks().0.iter().take(MOST_SACKS).copied().map(edges)
     }
 
     /// No SYN, FIN or RST.
