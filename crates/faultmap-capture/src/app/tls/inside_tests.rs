@@ -404,6 +404,88 @@ fn http2_to_a_server_that_did_not_agree_to_it_is_a_mismatch_and_no_silence() {
     }
 }
 
+/// A conversation in plain text, and the same inside TLS from its line number `from` on, at `port`: what is told of both.
+fn plain_and_sealed(port: u16, [plain_port, from]: [u16; 2], lines: &[(Side, Vec<u8>)]) -> [(Vec<String>, Vec<String>); 2] {
+    let of_session = |sink: &Sink| {
+        let said = exchanges(sink).into_iter().filter(|said| !said.starts_with("ClientHello") && !said.starts_with("SSLRequest"));
+        (beside_certificates(sink), said.collect::<Vec<_>>())
+    };
+    let spoken: Vec<Part> = lines.iter().skip(from.into()).map(|(side, bytes)| Part::Bytes(*side, bytes.clone())).collect();
+    let mut session = Session::new(suites().next().expect("one"));
+    session.parts.extend(lines.iter().take(from.into()).map(|(side, bytes)| Part::Bytes(*side, bytes.clone())));
+    session.settle();
+    for (side, bytes) in lines.iter().skip(from.into()) {
+        session.say(*side, bytes);
+    }
+    let keys = session.keys();
+    [of_session(&play(plain_port, &spoken, None, usize::MAX)), of_session(&play(port, &session.parts, Some(&keys), 77))]
+}
+
+#[test]
+fn refusals_of_databases_and_brokers_are_named_inside_tls_as_in_plain_text() {
+    let frame = |length: usize, head: &[u8], body: &[u8]| [head, &(length as u32).to_be_bytes(), body].concat();
+    let startup = frame(25, b"", b"\0\x03\0\0user\0app\0database\0a\0\0");
+    let fatal = |code: &str| {
+        let body = format!("SFATAL\0VFATAL\0C{code}\0Mno\0\0");
+        frame(body.len() + 4, b"E", body.as_bytes())
+    };
+    let amqp = |class: u16, method: u16, rest: &[u8]| {
+        let body = [&class.to_be_bytes()[..], &method.to_be_bytes(), rest].concat();
+        [&frame(body.len(), &[1, 0, 0], &body)[..], &[0xce]].concat()
+    };
+    let connect = b"\x10\x0f\0\x04MQTT\x04\x02\0\x3c\0\x03abc".to_vec();
+    let get = b"*2\r\n$3\r\nGET\r\n$1\r\na\r\n".to_vec();
+    let check = |ports: &[u16], [plain, from]: [u16; 2], lines: &[(Side, Vec<u8>)], expect: &str| {
+        for port in ports {
+            let [open, sealed] = plain_and_sealed(*port, [plain, from], lines);
+            assert_eq!(open.0, [expect], "{plain}");
+            assert_eq!(open, sealed, "at {port}");
+        }
+    };
+    check(&[8883, 1883, 443], [1883, 0], &[(C, connect.clone()), (S, b"\x20\x02\0\x05".to_vec())], "mqtt.connack fault l7.auth-failed");
+    check(&[8883], [1883, 0], &[(C, connect), (S, b"\x20\x03\0\x88\0".to_vec())], "mqtt.connack fault l7.service-starting");
+    let start = [(C, b"AMQP\0\0\x09\x01".to_vec()), (S, amqp(10, 10, &[0, 9, 0]))];
+    let refused = amqp(10, 50, b"\x01\x93\x0eACCESS_REFUSED\0\0\0\0");
+    check(&[5671, 5672], [5672, 0], &[&start[..], &[(S, refused)]].concat(), "amqp.close fault l7.auth-failed");
+    check(&[5671], [5672, 0], &[&start[..], &[(C, amqp(10, 11, b"secret"))]].concat(), "amqp.login-closed fault l7.auth-failed");
+    for (word, expect) in [
+        ("NOAUTH Authentication required.", "redis.error fault l7.auth-failed"),
+        ("LOADING Redis is loading", "redis.error fault l7.service-starting"),
+        ("READONLY You can't write", "redis.error fault l7.service-read-only"),
+    ] {
+        check(&[6380, 6379, 443], [6379, 0], &[(C, get.clone()), (S, format!("-{word}\r\n").into_bytes())], expect);
+    }
+    let request = [(C, b"\0\0\0\x08\x04\xd2\x16\x2f".to_vec()), (S, b"S".to_vec())];
+    for (code, expect) in [
+        ("28P01", "pg.error fault l7.auth-failed"),
+        ("3D000", "pg.error fault l7.database-missing"),
+        ("53300", "pg.error fault l7.too-many-connections"),
+        ("57P03", "pg.error fault l7.service-starting"),
+    ] {
+        let said = [(C, startup.clone()), (S, fatal(code))];
+        check(&[5432, 6432], [5432, 2], &[&request[..], &said].concat(), expect);
+        // PostgreSQL 17 knows TLS from the first byte on, too.
+        check(&[5432], [5432, 0], &said, expect);
+    }
+}
+
+#[test]
+fn a_login_of_mysql_that_is_refused_inside_tls_is_named() {
+    let packet = |sequence: u8, body: &[u8]| [&(body.len() as u32).to_le_bytes()[..3], &[sequence], body].concat();
+    let greeting = (S, packet(0, b"\x0a8.0.36\0abcdefghijklmn"));
+    let wants_tls = (C, packet(1, &[&[0x05, 0xaa, 0, 0][..], &[0; 28]].concat()));
+    let login = |sequence| (C, packet(sequence, &[&[0x05, 0xaa, 0, 0][..], &[0; 28], b"app\0secret"].concat()));
+    let refused = |sequence, number: u16| (S, packet(sequence, &[&[0xff][..], &number.to_le_bytes(), b"#28000no"].concat()));
+    for (number, expect) in [
+        (1045, "mysql.error fault l7.auth-failed"),
+        (1049, "mysql.error fault l7.database-missing"),
+        (1040, "mysql.error fault l7.too-many-connections"),
+    ] {
+        let [_, sealed] = plain_and_sealed(3306, [3306, 2], &[greeting.clone(), wants_tls.clone(), login(2), refused(3, number)]);
+        assert_eq!(sealed, (vec![expect.to_owned()], vec![format!("login > ERROR {number}")]));
+    }
+}
+
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(48))]
     #[test]
