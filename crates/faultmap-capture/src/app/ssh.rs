@@ -1,6 +1,9 @@
-//! SSH (RFC 4253), as far as it is in the open: banners, how long the server took for its own, and a disconnect before encryption begins.
+//! SSH (RFC 4253), as far as it is in the open: banners, how long the server took for its own, whether the two have algorithms in common, and a disconnect before
+//! encryption begins.
 //!
-//! Memory: one line of at most 256 bytes and 128 bytes of one packet in each direction.
+//! Memory: one line of at most 256 bytes and 8 KiB of one packet in each direction until encryption begins.
+
+mod algorithms;
 
 use super::gather::keep;
 use super::packets::{Cursor, Packets, Step};
@@ -10,13 +13,15 @@ use crate::finding::Weight;
 use crate::flow::Side;
 use crate::flow::record::PerSide;
 use crate::packet::Stamp;
+use algorithms::{KEXINIT, Offer};
 use faultmap_model::Layer;
 use faultmap_model::causes::l7::cause_of_refusal;
 use faultmap_model::observation::Spoken;
 
 const RULES: Rules = Rules { think: "ssh.greeting-slow", unanswered: "ssh.unanswered", closed: "ssh.closed-without-answer" };
 const LONGEST_LINE: usize = 255;
-const MOST_KEPT: usize = 128;
+/// Offers have one to three thousand.
+const MOST_KEPT: usize = 8 * 1024;
 const LONGEST_PACKET: u32 = 256 * 1024;
 /// Message numbers (RFC 4250 §4.1.2).
 const DISCONNECT: u8 = 1;
@@ -35,13 +40,14 @@ struct Half {
     banner: Option<(String, Mark)>,
     began: Mark,
     packets: Packets<4>,
+    offer: Option<(Offer, Mark)>,
     /// What follows is encrypted, or its place is lost.
     over: bool,
 }
 
 impl Default for Half {
     fn default() -> Self {
-        Self { line: Vec::new(), banner: None, began: Mark::default(), packets: Packets::keeping(MOST_KEPT), over: false }
+        Self { line: Vec::new(), banner: None, began: Mark::default(), packets: Packets::keeping(MOST_KEPT), offer: None, over: false }
     }
 }
 
@@ -75,13 +81,30 @@ impl Ssh {
         }
     }
 
+    /// Both sides have said what they know.
+    fn compare(&mut self, sink: &mut Sink) {
+        let PerSide { client, server } = &self.halves;
+        let (Some((ours, asked)), Some((theirs, answered))) = (&client.offer, &server.offer) else { return };
+        let (mark, other) = if asked.at > answered.at { (*asked, *answered) } else { (*answered, *asked) };
+        if let Some(why) = ours.differs(theirs) {
+            let finding = tell("ssh.no-common-algorithm", Weight::Fault, Layer::L6, mark, why).and(other);
+            sink.findings.push(finding.for_cause("l6.tls-cipher-mismatch").on(self.ends.service()));
+            self.told = true;
+        }
+        (self.halves.client.offer, self.halves.server.offer) = (None, None);
+    }
+
     fn packet(&mut self, from: Side, mark: Mark, sink: &mut Sink) {
         let half = self.halves.of_mut(from);
         let mut cursor = Cursor(half.packets.kept());
         let (Some(_padding), Some(kind)) = (cursor.byte(), cursor.byte()) else { return };
         if kind == NEWKEYS {
-            half.over = true;
+            *half = Half { banner: half.banner.take(), over: true, ..Half::default() };
             return;
+        }
+        if kind == KEXINIT && half.offer.is_none() {
+            half.offer = Offer::read(cursor.0).map(|offer| (offer, mark));
+            return self.compare(sink);
         }
         if kind != DISCONNECT {
             return;
@@ -93,7 +116,10 @@ impl Ssh {
         if reason == 11 {
             return;
         }
-        self.told = true;
+        // The offers have said so.
+        if std::mem::replace(&mut self.told, true) {
+            return;
+        }
         let who = if from == Side::Client { "the client" } else { "the server" };
         let text = format!("{who} disconnected before a session was agreed on: {words:?} ({reason})");
         let cause = cause_of_refusal(Spoken::Ssh, &reason.to_string(), &words);
@@ -190,6 +216,17 @@ mod tests {
         check(&[(S, 4000, b"SSH-2.0-OpenSSH_9.2\r\n"), (C, 4001, b"SSH-2.0-x\r\n")], &["ssh.greeting-slow warning l7.service-slow"]);
         check(&[(C, 12, b"SSH-2.0-x\r\n")], &["ssh.closed-without-answer fault l5.closed-without-answer"]);
         check(&[(C, 12, b"SSH-2.0-x\r\n"), (S, 13, b"Exceeded MaxStartups\r\n")], &["ssh.refused fault l7.too-many-connections"]);
+        let packet = |kind: u8, body: &[u8]| [&(body.len() as u32 + 6).to_be_bytes()[..], &[4, kind], body, &[0; 4]].concat();
+        let offers = |lists| packet(super::KEXINIT, &super::algorithms::tests::body(lists));
+        let mut old = super::algorithms::tests::MODERN;
+        old[0] = "diffie-hellman-group1-sha1";
+        let says = |banner: &[u8], lists, rest: &[u8]| [banner, &offers(lists), rest].concat();
+        let client = says(b"SSH-2.0-x\r\n", super::algorithms::tests::MODERN, b"");
+        let same = says(b"SSH-2.0-y\r\n", super::algorithms::tests::MODERN, &packet(super::NEWKEYS, b""));
+        check(&[(C, 12, &client), (S, 13, &same)], &[]);
+        let goodbye = packet(super::DISCONNECT, b"\0\0\0\x03\0\0\0\x02no");
+        let other = says(b"SSH-2.0-y\r\n", old, &goodbye);
+        check(&[(C, 12, &client), (S, 13, &other)], &["ssh.no-common-algorithm fault l6.tls-cipher-mismatch"]);
         let disconnect = b"SSH-2.0-y\r\n\0\0\0\x0c\x04\x01\0\0\0\x02\0\0\0\x02no";
         check(&[(C, 12, b"SSH-2.0-x\r\n"), (S, 13, disconnect)], &["ssh.disconnect fault -"]);
     }

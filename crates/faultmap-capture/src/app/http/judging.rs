@@ -1,7 +1,7 @@
 //! What the answers of HTTP/1 mean: their status, whose word it is, and answers that are none.
 
 use super::body::Body;
-use super::head::Upgrade;
+use super::head::{Method, Upgrade};
 use super::{CIRCLE, Http, MOST_TARGETS, Phase, Response, portal, proxy, status};
 use crate::app::content::{Wrong, page_for_json};
 use crate::app::recognise;
@@ -55,6 +55,8 @@ impl Http {
         self.page_for_json(response, sink);
         if matches!(status, 301 | 302 | 303 | 307 | 308) && (response.head.location || response.head.cut) {
             self.redirected(response, sink);
+        } else if matches!(status, 301 | 302 | 303 | 307) && !response.with_body {
+            self.nowhere(response, sink);
         }
     }
 
@@ -85,6 +87,16 @@ impl Http {
             let finding = page_for_json(&request.head.question, response.began);
             sink.findings.push(finding.on(self.ends.service()).and(request.asked));
         }
+    }
+
+    /// A redirect that names no place, and has no page that would: whoever asked for one has nothing.
+    fn nowhere(&self, response: &Response, sink: &mut Sink) {
+        let Some(request) = response.request.as_ref().filter(|request| request.head.method == Method::Other && !request.head.cut) else {
+            return;
+        };
+        let text = format!("{}: {} without a Location, and without a page", request.head.question, response.head.status);
+        let finding = tell("http.redirect-nowhere", Weight::Warning, Layer::L7, response.began, text).and(request.asked);
+        sink.findings.push(finding.for_cause("l7.http-malformed").on(self.ends.service()).worth(response.head.status));
     }
 
     fn redirected(&mut self, response: &Response, sink: &mut Sink) {
@@ -149,7 +161,7 @@ impl Http {
     /// The server does not speak HTTP/1. Told only where its very first words are of another protocol: later, the capture may have lost something.
     pub(super) fn foreign(&mut self, bytes: &[u8], mark: Mark, sink: &mut Sink) {
         let first_words = self.answered == 0 && self.current.is_none() && self.asked > 0;
-        if let Some((layer, cause, name)) = recognise::foreign(bytes).filter(|_| first_words) {
+        if let Some((layer, cause, name)) = recognise::foreign(bytes).or_else(|| self.socks(bytes)).filter(|_| first_words) {
             let text = format!("HTTP was spoken to the server, and its first words are {name}");
             let finding = tell("proto.mismatch", Weight::Fault, layer, mark, text);
             sink.findings.push(finding.for_cause(cause).on(self.ends.service()));
@@ -160,6 +172,22 @@ impl Http {
             return self.malformed(&format!("it begins with {words:?}"), mark, sink);
         }
         self.lose(Side::Server);
+    }
+
+    /// A server of SOCKS that refuses what it cannot read: no login in common (RFC 1928 §3), or a request rejected (SOCKS 4).
+    fn socks(&self, bytes: &[u8]) -> Option<(Layer, &'static str, &'static str)> {
+        let tunnel = self.open.front().is_some_and(|request| request.head.method == Method::Connect);
+        let (layer, cause) = if tunnel { (Layer::L5, "l5.proxy-refused") } else { (Layer::L7, "l7.protocol-mismatch") };
+        matches!(bytes, [5, 0xff] | [0, 91..=93, ..]).then_some((layer, cause, "those of SOCKS"))
+    }
+
+    /// The server ended the connection after a few bytes, too few for a head, which are the beginning of none.
+    pub(super) fn few_words(&mut self, how: End, sink: &mut Sink) {
+        let ended = matches!(how, End::Closed | End::HalfClosed(Side::Server)) && matches!(self.answering.phase, Phase::Head);
+        let said = std::mem::take(&mut self.answering.gather);
+        if ended && !said.is_empty() && !b"HTTP/".starts_with(said.kept()) {
+            self.foreign(said.kept(), self.answering.began.unwrap_or_default(), sink);
+        }
     }
 
     /// An answer that had begun when the flow ended.

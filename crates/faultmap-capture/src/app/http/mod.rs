@@ -499,6 +499,7 @@ impl Conversation for Http {
             }
             sink.exchanges.push(exchange(*response, whole.then_some(at), if whole { "" } else { ", broken off" }));
         }
+        self.few_words(how, sink);
         let open = std::mem::take(&mut self.open);
         for (index, request) in open.iter().enumerate() {
             let open = Open {

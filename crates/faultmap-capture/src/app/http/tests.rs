@@ -306,3 +306,27 @@ fn a_connection_that_the_server_ends_with_its_first_answer_is_noted_where_a_new_
     }
     assert_eq!(gives("1\r\nHost: a", "503 No\r\nConnection: close", 80.0), ["http.status fault l7.http-unavailable"]);
 }
+
+#[test]
+fn a_redirect_that_names_no_place_and_has_no_page_is_told() {
+    let gives = |ask: &[u8], answer: &[u8], expect: &[&str]| check(&[(C, 1, ask), (S, 60, answer)], End::Closed, 100, expect);
+    let expect = ["http.redirect-nowhere warning l7.http-malformed"];
+    gives(GET, b"HTTP/1.1 302 Found\r\nContent-Length: 0\r\n\r\n", &expect);
+    gives(GET, b"HTTP/1.1 302 Found\r\nContent-Length: 2\r\n\r\nhi", &[]);
+    gives(GET, b"HTTP/1.1 302 Found\r\nLocation: http://b.test/\r\nContent-Length: 0\r\n\r\n", &[]);
+    gives(b"HEAD /a HTTP/1.1\r\nHost: shop.test\r\n\r\n", b"HTTP/1.1 302 Found\r\nContent-Length: 9\r\n\r\n", &[]);
+    // Of an upload that goes on, and of a page that did not change.
+    for status in ["308 Resume Incomplete", "304 Not Modified"] {
+        gives(GET, format!("HTTP/1.1 {status}\r\nContent-Length: 0\r\n\r\n").as_bytes(), &[]);
+    }
+}
+
+#[test]
+fn a_proxy_that_speaks_socks_is_known_by_its_two_bytes() {
+    let connect: &[u8] = b"CONNECT shop.test:443 HTTP/1.1\r\nHost: shop.test:443\r\n\r\n";
+    let row = |ask: &[u8], answer: &[u8], expect: &[&str]| check(&[(C, 1, ask), (S, 60, answer)], End::Closed, 100, expect);
+    row(connect, &[5, 0xff], &["proto.mismatch fault l5.proxy-refused"]);
+    row(connect, &[0, 91, 0, 0, 0, 0, 0, 0], &["proto.mismatch fault l5.proxy-refused"]);
+    row(GET, &[5, 0xff], &["proto.mismatch fault l7.protocol-mismatch"]);
+    check(&[(C, 1, connect), (S, 60, &[5, 0xff])], End::Cut, 100, &[]);
+}

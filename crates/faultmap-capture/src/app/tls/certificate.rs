@@ -12,6 +12,8 @@ use x509_parser::prelude::FromDer;
 const CA_ISSUERS: &str = "1.3.6.1.5.5.7.48.2";
 /// Seconds before its end at which a certificate is told to expire soon: 14 days.
 const SOON_S: i64 = 14 * 24 * 3600;
+/// Certificates that are valid for less, 80 days in seconds, are renewed in their last weeks by design; others were forgotten.
+const LONG_S: i64 = 80 * 24 * 3600;
 
 /// What is wrong with a chain, worst first.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -66,7 +68,7 @@ fn validity(certificate: &X509Certificate<'_>, whose: &str, now: i64, shown: &mu
         shown.defects.push((Defect::Expired, format!("{whose} had expired {} days before", day(now.saturating_sub(until)))));
     } else if now < from {
         shown.defects.push((Defect::NotYetValid, format!("{whose} becomes valid {} days later", day(from.saturating_sub(now)))));
-    } else if until.saturating_sub(now) < SOON_S && until.saturating_sub(from) > 2 * SOON_S {
+    } else if until.saturating_sub(now) < SOON_S && until.saturating_sub(from) > LONG_S {
         shown.defects.push((Defect::ExpiresSoon, format!("{whose} expires {} days later", day(until.saturating_sub(now)))));
     }
 }

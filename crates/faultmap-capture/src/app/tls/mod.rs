@@ -291,7 +291,7 @@ impl Tls {
                 Defect::WrongHost => ("tls.cert-wrong-host", Weight::Warning, "l6.cert-wrong-host"),
                 Defect::ChainIncomplete => ("tls.chain-incomplete", Weight::Warning, "l6.cert-chain-incomplete"),
                 Defect::SelfSigned => ("tls.cert-self-signed", Weight::Note, "l6.cert-self-signed"),
-                Defect::ExpiresSoon => ("tls.cert-expiring-soon", Weight::Note, "l6.cert-expiring-soon"),
+                Defect::ExpiresSoon => ("tls.cert-expiring-soon", Weight::Warning, "l6.cert-expiring-soon"),
             };
             sink.findings.push(tell(rule, weight, Layer::L6, mark, text.clone()).for_cause(cause).on(self.ends.service()));
         }
