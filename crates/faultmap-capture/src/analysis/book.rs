@@ -9,6 +9,8 @@ use std::collections::{BTreeMap, HashMap};
 
 /// Findings of one kind that are kept one by one: a service that refuses a thousand connections is told a hundred times.
 const MOST_ALIKE: u32 = 100;
+/// The same once half of the room is taken: two hundred services that refuse are all told of.
+const MOST_ALIKE_OF_MANY: u32 = 10;
 
 /// New findings that wait to be told at once; further ones are in the outcome alone.
 const MOST_FRESH: usize = 10_000;
@@ -56,11 +58,12 @@ impl Book {
         }
         // Notes must not take the room of what is wrong.
         let room = if finding.weight <= Weight::Note { self.most / 2 } else { self.most };
+        let most_alike = if self.findings.len() < self.most / 2 { MOST_ALIKE } else { MOST_ALIKE_OF_MANY };
         let full = self.alike.len() >= self.most;
         let kind = kind(&finding);
         let alike = if full && !self.alike.contains_key(&kind) { None } else { Some(self.alike.entry(kind).or_default()) };
         match alike {
-            Some(alike) if self.findings.len() < room && alike.kept < MOST_ALIKE => {
+            Some(alike) if self.findings.len() < room && alike.kept < most_alike => {
                 alike.kept += 1;
                 self.findings.push(finding);
             }

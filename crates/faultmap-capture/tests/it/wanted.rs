@@ -88,6 +88,8 @@ fn who_comes_back_to_the_same_services_misses_them() {
 #[test]
 fn more_services_than_are_remembered_are_missed_all_the_same() {
     check_wanted(&[connects(2, 200, 8080..8083, 12)], false);
+    let (verdict, _) = judged(&[connects(8, 200, 8080..8081, 20)]);
+    assert!(verdict.summary.starts_with("200 parties"), "{}", verdict.summary);
 }
 
 #[test]
