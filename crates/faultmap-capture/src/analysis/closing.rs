@@ -2,7 +2,7 @@
 
 use super::untold::LetGo;
 use super::{Core, Front, Outcome, Volume};
-use crate::app::{Conversation, End};
+use crate::app::End;
 use crate::finding::{Cited, Finding, Party, Weight};
 use crate::flow::following::{Body, Flow};
 use crate::flow::record::RuleCount;
@@ -192,10 +192,8 @@ impl Core {
                     }
                 }
                 body.flush(when, port, &mut self.room, &mut self.said);
-                let (how, below) = (body.tcp.end(cut), body.below(port));
-                if let Some(talk) = &mut body.talk {
-                    talk.end(how, now, &below, &mut self.said);
-                }
+                let how = body.tcp.end(cut);
+                body.end(how, now, port, &mut self.said);
                 how
             }
             Body::Datagrams { talk, .. } => {

@@ -12,7 +12,7 @@ use crate::finding::{Cited, Finding, Party, Weight};
 use crate::flow::following::{Body, Flow};
 use crate::flow::stream::Payload;
 use crate::flow::table::Class;
-use crate::flow::tcp::{Header, Segment};
+use crate::flow::tcp::{Header, Segment, Took};
 use crate::flow::{FlowEnd, FlowId, FlowKey, Protocol, Side};
 use crate::packet::{Captured, PacketNo, Stamp};
 use faultmap_wire::dissect::{Frame, Packet, Transport, Verdict};
@@ -137,8 +137,9 @@ impl Analysis {
             self.push_out();
         }
         self.core.flows = self.core.flows.saturating_add(1);
-        let mut flow = Flow::new(FlowId(self.core.flows), key, low_sends, opener, (captured.number, captured.at), &mut self.core.spare);
-        flow.looped = !self.core.looped.is_empty() && self.core.looped.contains(&key);
+        let looped = !self.core.looped.is_empty() && self.core.looped.contains(&key);
+        let (id, first) = (FlowId(self.core.flows), (captured.number, captured.at));
+        let flow = Flow::new((id, key), low_sends, opener, first, looped, &mut self.core.spare);
         self.table.insert(flow, class, self.core.now)
     }
 
@@ -269,24 +270,33 @@ impl Core {
         let port = ends.server.port();
         let Body::Tcp(body) = &mut flow.body else { return Some(Mark::Plain) };
         let when = (segment.at, segment.no);
+        // Most segments bring nothing to the conversation.
+        let mut said = false;
         for side in [Side::Client, Side::Server] {
             while let Some(missed) = body.tcp.settle(side, segment.at, false) {
                 body.skip_to(side, missed, when, port, &mut self.room, &mut self.said);
+                said = true;
             }
         }
         body.tcp.checksum(segment, checksum);
-        let took = body.tcp.segment(segment)?;
-        if took.on_syn {
-            body.opened(segment, took.offset, port, &mut self.room, &mut self.said);
+        let took = body.tcp.segment(segment);
+        if let Some(Took { on_syn: true, offset, .. }) = took {
+            body.opened(segment, offset, port, &mut self.room, &mut self.said);
+            said = true;
             if segment.from == Side::Server {
                 self.hosts.accepted(ends.server, segment.at);
             }
-        } else if let Some(offset) = took.offset.filter(|_| whole && segment.len > 0 && took.mark != Mark::KeepAlive) {
-            let payload = Payload { start: offset, bytes: segment.payload, len: segment.len, at: segment.at, packet: segment.no };
+        } else if let Some(Took { offset: Some(start), mark, .. }) = took
+            && (whole && segment.len > 0 && mark != Mark::KeepAlive)
+        {
+            let payload = Payload { start, bytes: segment.payload, len: segment.len, at: segment.at, packet: segment.no };
             body.deliver(segment.from, payload, port, &mut self.room, &mut self.said);
+            said = true;
         }
-        self.heard_of(flow);
-        Some(took.mark)
+        if said {
+            self.heard_of(flow);
+        }
+        took.map(|took| took.mark)
     }
 
     /// An echo request or reply is a question or an answer.
@@ -399,9 +409,13 @@ impl Core {
 
     /// Takes over what a conversation said.
     pub(super) fn heard_of(&mut self, flow: &mut Flow) {
-        if self.said.is_empty() {
-            return;
+        // After most packets nothing was said.
+        if !self.said.is_empty() {
+            self.take_over(flow);
         }
+    }
+
+    fn take_over(&mut self, flow: &mut Flow) {
         if let Some(protocol) = self.said.protocol.take() {
             flow.app = Some(protocol);
         }

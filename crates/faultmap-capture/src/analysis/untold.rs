@@ -124,8 +124,10 @@ impl Untold {
             _ => {}
         }
         let service = (flow.server, flow.protocol);
-        if self.services.len() < MOST_PARTIES || self.services.contains_key(&service) {
-            self.services.entry(service).or_default().add(&part);
+        if let Some(known) = self.services.get_mut(&service) {
+            known.add(&part);
+        } else if self.services.len() < MOST_PARTIES {
+            self.services.insert(service, part);
         }
     }
 

@@ -93,6 +93,11 @@ impl Talk {
         matches!(self.state, State::Given)
     }
 
+    /// The protocol is known, so that there may be something to tell in the end.
+    pub(crate) const fn has_begun(&self) -> bool {
+        matches!(self.state, State::Known { .. })
+    }
+
     /// The connection is over, and nothing in it waits: what the conversation kept is let go. Should bytes come all the same, they are looked at as those of
     /// a connection whose beginning was not seen.
     pub(crate) fn rest(&mut self) {

@@ -1,6 +1,6 @@
 //! One flow while it is followed: its ends, its volume, the TCP in it, and the conversation that its bytes are.
 
-use crate::app::{Below, Conversation, Ends, Glance, Sink, Talk};
+use crate::app::{Below, Conversation, End, Ends, Glance, Sink, Talk};
 use crate::flow::echo::Echo;
 use crate::flow::record::{Cut, Exchanges, PerSide, RuleCount, State};
 use crate::flow::stream::{Payload, Piece, Room, Stream};
@@ -89,8 +89,10 @@ pub(crate) struct Spare(Vec<Box<TcpBody>>);
 const MOST_SPARE: usize = 64;
 
 impl Spare {
-    fn take(&mut self) -> Box<TcpBody> {
-        self.0.pop().unwrap_or_default()
+    fn take(&mut self, talk: Talk) -> Box<TcpBody> {
+        let mut body = self.0.pop().unwrap_or_default();
+        body.talk = Some(talk);
+        body
     }
 
     /// The flow is over.
@@ -120,28 +122,34 @@ fn first_is_client(from: u16, to: u16) -> bool {
     !(from < EPHEMERAL && to >= EPHEMERAL)
 }
 
+fn ends(key: &FlowKey, low_is_client: bool) -> Ends {
+    let (client, server) = if low_is_client { (key.low, key.high) } else { (key.high, key.low) };
+    Ends { client: client.into(), server: server.into() }
+}
+
 impl Flow {
-    /// A flow of which this is the first packet. `opener` where a SYN tells who opened it.
+    /// A flow of which this is the first packet. `opener` where a SYN tells who opened it; `looped` if packets of it went round before.
     pub(crate) fn new(
-        id: FlowId,
-        key: FlowKey,
+        (id, key): (FlowId, FlowKey),
         low_sends: bool,
         opener: Option<bool>,
         packet: (PacketNo, Stamp),
+        looped: bool,
         spare: &mut Spare,
     ) -> Self {
         let (from, to) = if low_sends { (key.low, key.high) } else { (key.high, key.low) };
         let by_client = opener.unwrap_or_else(|| first_is_client(from.port, to.port));
+        let low_is_client = by_client == low_sends;
         let body = match key.protocol {
-            Protocol::Tcp => Body::Tcp(spare.take()),
+            Protocol::Tcp => Body::Tcp(spare.take(Talk::new(ends(&key, low_is_client), opener.is_some()))),
             Protocol::Icmp => Body::Echo(Box::default()),
             Protocol::Udp => Body::Datagrams { talk: None, looked: false },
             _ => Body::Plain,
         };
-        let mut flow = Self {
+        Self {
             id,
             key,
-            low_is_client: by_client == low_sends,
+            low_is_client,
             first_packet: packet.0,
             first: packet.1,
             last: packet.1,
@@ -156,7 +164,7 @@ impl Flow {
             exchanges: Exchanges::default(),
             findings: Vec::new(),
             decrypted: false,
-            looped: false,
+            looped,
             icmp_error: false,
             ttl: u8::MAX,
             fragmented: 0,
@@ -167,20 +175,11 @@ impl Flow {
             to: None,
             to_it: 0,
             in_vain: None,
-        };
-        let ends = flow.ends();
-        if let Body::Tcp(body) = &mut flow.body {
-            body.talk = Some(Talk::new(ends, opener.is_some()));
         }
-        flow
     }
 
     pub(crate) fn ends(&self) -> Ends {
-        if self.low_is_client {
-            Ends { client: self.key.low.into(), server: self.key.high.into() }
-        } else {
-            Ends { client: self.key.high.into(), server: self.key.low.into() }
-        }
+        ends(&self.key, self.low_is_client)
     }
 
     pub(crate) const fn side(&self, low_sends: bool) -> Side {
@@ -244,7 +243,8 @@ impl TcpBody {
             return self.deliver(segment.from, payload, server_port, room, sink);
         }
         if segment.from == Side::Server {
-            let below = self.below(server_port);
+            // Where nothing waits, nobody will ask.
+            let below = if self.streams.client.waits() { self.below(server_port) } else { Below::default() };
             let taken = self.tcp.fast_open_ignored.is_none();
             let Some(talk) = &mut self.talk else { return };
             let out = &mut |piece: Piece<'_>| tell(talk, Side::Client, piece, true, &below, sink);
@@ -267,6 +267,16 @@ impl TcpBody {
             && let Some(talk) = &mut self.talk
         {
             talk.rest();
+        }
+    }
+
+    /// The flow is over: the conversation ends.
+    pub(crate) fn end(&mut self, how: End, now: Stamp, server_port: u16, sink: &mut Sink) {
+        if self.talk.as_ref().is_some_and(Talk::has_begun) {
+            let below = self.below(server_port);
+            if let Some(talk) = &mut self.talk {
+                talk.end(how, now, &below, sink);
+            }
         }
     }
 

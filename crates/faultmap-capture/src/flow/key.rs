@@ -95,6 +95,7 @@ pub struct FlowKey {
 
 impl FlowKey {
     /// The key of a packet from `from` to `to`, and whether `from` is its lower end.
+    #[inline]
     #[must_use]
     pub fn of(from: FlowEnd, to: FlowEnd, protocol: Protocol, realm: u32) -> (Self, bool) {
         let low_sends = match (from.ip, to.ip) {

@@ -165,16 +165,17 @@ impl<T: Keyed> Table<T> {
 
     pub(crate) fn insert(&mut self, value: T, class: Class, now: Stamp) -> u32 {
         let key = *value.key();
-        let slot = Slot { value, used: true, alias: None };
         let at = match self.free.pop() {
             Some(at) => {
-                if let Some(place) = self.slots.get_mut(at as usize) {
-                    *place = slot;
+                if let Some(slot) = self.slots.get_mut(at as usize) {
+                    slot.value = value;
+                    slot.used = true;
+                    slot.alias = None;
                 }
                 at
             }
             None => {
-                self.slots.push(slot);
+                self.slots.push(Slot { value, used: true, alias: None });
                 self.links.push(Link { touched: now, older: NONE, newer: NONE, class });
                 (self.slots.len() - 1) as u32
             }
@@ -239,6 +240,7 @@ impl<T: Keyed> Table<T> {
         left.into_iter()
     }
 
+    #[inline]
     fn place(&self, key: &FlowKey, at: u32) -> Place {
         Place { hash: self.seed.hash_one(Bits::of(key)) as u32, at }
     }
@@ -287,6 +289,7 @@ impl<T: Keyed> Table<T> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::net::SocketAddr;
 
     impl Keyed for (FlowKey, char) {
         fn key(&self) -> &FlowKey {

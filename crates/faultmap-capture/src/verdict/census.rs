@@ -80,15 +80,13 @@ pub struct Service {
 pub(super) struct Census {
     services: HashMap<SocketAddr, Tally, RandomState>,
     hosts: HashMap<IpAddr, Tally, RandomState>,
-    flows: HashMap<FlowId, usize, RandomState>,
     wants: super::wants::Wants,
 }
 
 impl Census {
     pub(super) fn of(outcome: &Outcome) -> Self {
         let mut census = Self { wants: super::wants::Wants::of(&outcome.flows), ..Self::default() };
-        for (index, flow) in outcome.flows.iter().enumerate() {
-            census.flows.insert(flow.id, index);
+        for flow in &outcome.flows {
             let highest = highest(flow);
             census.services.entry(flow.server).or_default().add(flow, highest);
             census.hosts.entry(flow.server.ip()).or_default().add(flow, highest);
@@ -123,7 +121,8 @@ impl Census {
     }
 
     pub(super) fn flow<'a>(&self, outcome: &'a Outcome, id: FlowId) -> Option<&'a FlowRecord> {
-        outcome.flows.get(*self.flows.get(&id)?)
+        let at = outcome.flows.binary_search_by_key(&id, |flow| flow.id).ok()?;
+        outcome.flows.get(at)
     }
 
     /// The services of the capture, the busiest first.

@@ -17,10 +17,6 @@ const IN_A_ROW_MS: f64 = 60_000.0;
 
 /// The problems.
 pub(super) fn problems(outcome: &Outcome) -> Vec<Problem> {
-    let between: BTreeMap<(IpAddr, SocketAddr), Vec<&FlowRecord>> = outcome.flows.iter().fold(BTreeMap::new(), |mut between, flow| {
-        between.entry((flow.client.ip(), flow.server)).or_insert_with(Vec::new).push(flow);
-        between
-    });
     let mut found: BTreeMap<(IpAddr, SocketAddr, &'static str), Vec<&Finding>> = BTreeMap::new();
     for finding in outcome.findings.iter().filter(|finding| finding.weight == Weight::Note) {
         let kind = match (finding.rule, finding.value) {
@@ -33,6 +29,14 @@ pub(super) fn problems(outcome: &Outcome) -> Vec<Problem> {
             finding.flow.and_then(|id| outcome.flows.binary_search_by_key(&id, |flow| flow.id).ok()).and_then(|at| outcome.flows.get(at));
         if let Some(flow) = flow {
             found.entry((flow.client.ip(), flow.server, kind)).or_default().push(finding);
+        }
+    }
+    // Of most captures there is nothing of the kind to tell.
+    let mut between: BTreeMap<(IpAddr, SocketAddr), Vec<&FlowRecord>> =
+        found.keys().map(|(client, server, _)| ((*client, *server), Vec::new())).collect();
+    for flow in outcome.flows.iter().filter(|_| !found.is_empty()) {
+        if let Some(flows) = between.get_mut(&(flow.client.ip(), flow.server)) {
+            flows.push(flow);
         }
     }
     let told = found.into_iter().filter_map(|((client, server, cause), findings)| {

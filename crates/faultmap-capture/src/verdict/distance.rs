@@ -30,11 +30,16 @@ struct Way {
 
 /// Hosts so far away that each exchange is felt.
 pub(super) fn problems(outcome: &Outcome) -> Vec<Problem> {
+    let handshakes = || {
+        let meant = outcome.flows.iter().filter(|flow| !flow.searching);
+        meant.filter_map(|flow| Some((flow, flow.tcp.as_ref()?.handshake.rtt_ms()?)))
+    };
+    if !handshakes().any(|(_, ms)| ms >= FAR_MS) {
+        return Vec::new();
+    }
     let mut ways: BTreeMap<(IpAddr, IpAddr), Way> = BTreeMap::new();
-    for flow in outcome.flows.iter().filter(|flow| !flow.searching) {
-        if let Some(ms) = flow.tcp.as_ref().and_then(|tcp| tcp.handshake.rtt_ms()) {
-            ways.entry((flow.client.ip(), flow.server.ip())).or_default().add(flow, ms);
-        }
+    for (flow, ms) in handshakes() {
+        ways.entry((flow.client.ip(), flow.server.ip())).or_default().add(flow, ms);
     }
     let all: usize = ways.values().map(|way| way.count).sum();
     let far = |way: &Way| way.count >= FEWEST && way.least_ms >= FAR_MS && way.count as f64 >= all as f64 * MOST;

@@ -17,6 +17,10 @@ const PAUSE_MS: f64 = 1000.0;
 
 /// Services whose connections die of silence.
 pub(super) fn all(outcome: &Outcome) -> Vec<Problem> {
+    let died = |flow: &&FlowRecord| flow.tcp.as_ref().is_some_and(|tcp| tcp.died_after.is_some());
+    if outcome.flows.iter().filter(died).nth(FEWEST - 1).is_none() {
+        return Vec::new();
+    }
     let mut between: BTreeMap<(IpAddr, SocketAddr), Vec<(&FlowRecord, &TcpRecord)>> = BTreeMap::new();
     for flow in outcome.flows.iter().filter(|flow| flow.protocol == Protocol::Tcp) {
         if let Some(tcp) = flow.tcp.as_ref().filter(|tcp| tcp.handshake.ack.is_some()) {

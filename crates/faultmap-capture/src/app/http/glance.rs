@@ -94,7 +94,8 @@ impl Http {
             super::RULES.thought(&self.ends, &request.head.question, think, request.asked, began, sink);
         }
         let tunnel = request.as_ref().is_some_and(|request| request.head.method == Method::Connect) && status < 300;
-        let response = Response { head, request, began, wait_ms, think_ms, sample: Vec::new(), cut: true, content: None, with_body: false };
+        let mut response =
+            Response { head, request, began, wait_ms, think_ms, sample: Vec::new(), cut: true, content: None, with_body: false };
         // What an answer means hangs on its question; of a 400 the body tells whether TLS was wanted.
         if response.request.is_some() && status != 400 {
             self.judge(&response, below, sink);
@@ -107,6 +108,6 @@ impl Http {
         }
         self.answered += 1;
         self.last_answer = Some(began.at);
-        sink.exchanges.push(exchange(response, None, ""));
+        sink.exchanges.push(exchange(&mut response, None, ""));
     }
 }

@@ -243,8 +243,10 @@ fn whole_lines(bytes: &[u8]) -> &[u8] {
 
 pub(in crate::app) fn only_json(accepts: &[u8]) -> bool {
     let json = |kind: &[u8]| {
-        let kind = kind.split(|byte| *byte == b';').next().unwrap_or_default().trim_ascii().to_ascii_lowercase();
-        kind == b"application/json" || (kind.starts_with(b"application/") && kind.ends_with(b"+json"))
+        let kind = kind.split(|byte| *byte == b';').next().unwrap_or_default().trim_ascii();
+        let begins = kind.first_chunk::<12>().is_some_and(|begin| begin.eq_ignore_ascii_case(b"application/"));
+        let ends = kind.last_chunk::<5>().is_some_and(|end| end.eq_ignore_ascii_case(b"+json"));
+        kind.eq_ignore_ascii_case(b"application/json") || (begins && ends)
     };
     accepts.len() <= LONGEST_LIST && accepts.split(|byte| *byte == b',').all(json)
 }

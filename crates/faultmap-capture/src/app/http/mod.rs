@@ -309,7 +309,7 @@ impl Http {
         let switches = self.switches(&head, request.as_ref(), began, sink);
         let status = head.status;
         let with_body = !matches!(body, None | Some(Body::Length(0)));
-        let content = Content::of(head.declared, status).filter(|_| with_body);
+        let content = if with_body { Content::of(head.declared, status) } else { None };
         let response = Response { head, request, began, wait_ms, think_ms, sample: Vec::new(), cut: false, content, with_body };
         if response.head.status != 400 {
             self.judge(&response, below, sink);
@@ -407,7 +407,7 @@ impl Http {
         self.misdeclared(&response, content.and_then(Content::ended), response.began, sink);
         self.answered += 1;
         self.last_answer = Some(at);
-        sink.exchanges.push(exchange(*response, Some(at), ""));
+        sink.exchanges.push(exchange(&mut response, Some(at), ""));
     }
 
     /// Lets go of what can no longer be paired.
@@ -489,7 +489,7 @@ impl Conversation for Http {
         if self.inner.is_some() {
             return self.through(sink, |inner, sink| inner.end(how, at, below, sink));
         }
-        if let Some(response) = self.current.take() {
+        if let Some(mut response) = self.current.take() {
             let whole = matches!(self.answering.phase, Phase::Body(Body::UntilClose)) && !matches!(how, End::Reset(_));
             if !whole {
                 self.broken_off(&response, how, below, sink);
@@ -497,7 +497,7 @@ impl Conversation for Http {
             if response.head.status == 400 {
                 self.judge_bad_request(&response, below, sink);
             }
-            sink.exchanges.push(exchange(*response, whole.then_some(at), if whole { "" } else { ", broken off" }));
+            sink.exchanges.push(exchange(&mut response, whole.then_some(at), if whole { "" } else { ", broken off" }));
         }
         self.few_words(how, sink);
         let open = std::mem::take(&mut self.open);
@@ -520,9 +520,12 @@ impl Conversation for Http {
     }
 }
 
-fn exchange(response: Response, at: Option<Stamp>, suffix: &str) -> Exchange {
-    let asked = response.request.as_ref().map_or(response.began, |request| request.asked);
-    let question = response.request.map(|request| request.head.question).unwrap_or_default();
+/// The exchange of an answer that is over: it takes the question.
+fn exchange(response: &mut Response, at: Option<Stamp>, suffix: &str) -> Exchange {
+    let (question, asked) = match &mut response.request {
+        Some(request) => (std::mem::take(&mut request.head.question), request.asked),
+        None => (String::new(), response.began),
+    };
     Exchange {
         answer: response.head.status.to_string() + suffix,
         wait_ms: response.wait_ms,

@@ -23,20 +23,24 @@ impl Tcp {
         if ack > sender.nxt {
             beyond_what_was_seen(receiver, sender, ack, segment);
         }
-        let fresh_sack = sacks(receiver, sender, ack, segment);
+        let selective = segment.sacks().next().is_some();
+        let fresh_sack = selective && sacks(receiver, sender, ack, segment);
         // The first ACK of a capture that began later may cover nothing of what was seen: it is no progress.
         let covers_nothing = sender.una.is_none() && sender.seen && ack <= 0;
         if covers_nothing {
             sender.una = Some(ack);
         }
         let mark = if sender.una.is_none_or(|una| ack > una) {
-            let needless = progress(receiver, sender, ack, segment);
-            self.needless(segment.from.other(), needless);
+            if let Some(again) = progress(receiver, sender, ack, segment) {
+                self.needless(segment.from.other(), again);
+            }
             Mark::Plain
         } else {
             self.maybe_duplicate(segment, ack, fresh_sack)
         };
-        self.needless_by_d_sack(segment, ack);
+        if selective {
+            self.needless_by_d_sack(segment, ack);
+        }
         if ack >= BULK {
             self.queue_ack(segment, ack);
         }
@@ -53,8 +57,7 @@ impl Tcp {
     }
 
     /// A retransmission turned out to be needless.
-    fn needless(&mut self, side: Side, again: Option<Again>) {
-        let Some(again) = again else { return };
+    fn needless(&mut self, side: Side, again: Again) {
         let half = self.halves.of_mut(side);
         half.count(again.mark, false);
         half.count(Mark::SpuriousRetransmit, true);
@@ -72,8 +75,9 @@ impl Tcp {
         let (receiver, sender) = self.pair(segment.from);
         let counts = &mut receiver.trouble_mut().counts;
         counts.d_sacks = counts.d_sacks.saturating_add(1);
-        let needless = sender.trouble.as_mut().and_then(|trouble| trouble.take_needless(start, end));
-        self.needless(segment.from.other(), needless);
+        if let Some(again) = sender.trouble.as_mut().and_then(|trouble| trouble.take_needless(start, end)) {
+            self.needless(segment.from.other(), again);
+        }
     }
 
     /// RFC 5681 §2: no data, no SYN or FIN, the same ACK and window (or news by SACK), and data is on the way.

@@ -86,7 +86,7 @@ pub(crate) struct Tcp {
     after_pause: Option<Box<AfterIdle>>,
     /// The longest silence after which data was acknowledged.
     survived_ms: f64,
-    longest_idle_ms: f64,
+    longest_idle_ns: u64,
     last: Option<Stamp>,
     last_data: Stamp,
     question_end: i64,
@@ -107,7 +107,7 @@ impl Tcp {
             return None;
         }
         let idle_ns = self.last.map_or(0, |last| segment.at.since(last));
-        self.longest_idle_ms = self.longest_idle_ms.max(idle_ns as f64 / 1e6);
+        self.longest_idle_ns = self.longest_idle_ns.max(idle_ns);
         self.last = Some(self.last.map_or(segment.at, |last| last.max(segment.at)));
         if segment.is(TcpFlags::RST) {
             self.rst(segment);
@@ -485,7 +485,7 @@ impl Tcp {
             sides,
             reset: self.reset(),
             loss,
-            longest_idle_ms: self.longest_idle_ms,
+            longest_idle_ms: self.longest_idle_ns as f64 / 1e6,
             survived_ms: self.survived_ms,
             died_after: self.died_after(),
         }
