@@ -4,7 +4,8 @@
     scripts/compare-tshark.py FOLDER [--faultmap target/debug/faultmap] [--markdown] [--verbose]
 
 For each rule that both have: in how many files both count the same, and each difference with its class. The classes are those of
-docs/capture-rules.md; a difference without one makes the exit code 1. Nothing is written.
+docs/capture-rules.md; a difference without one makes the exit code 1, and so does a cited packet that the Wireshark filter of its finding does not
+show. Nothing is written.
 """
 import argparse, collections, json, pathlib, subprocess, sys, tempfile
 
@@ -121,6 +122,17 @@ def ours(program, file):
     return counted, report
 
 
+def hidden(file, report):
+    """Packets that a finding cites, and that its own filter does not show."""
+    told = []
+    for finding in report["findings"]:
+        run = subprocess.run(["tshark", "-n", "-r", file, "-Y", finding["filter"], "-T", "fields", "-e", "frame.number"], capture_output=True, text=True)
+        missing = set(finding["packets"]["packets"]) - set(map(int, run.stdout.split()))
+        if missing:
+            told.append(f"{file}: finding {finding['id']}: {finding['filter']} hides packets {sorted(missing)}")
+    return told
+
+
 def main():
     ask = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     ask.add_argument("folder", type=pathlib.Path)
@@ -128,7 +140,7 @@ def main():
     ask.add_argument("--markdown", action="store_true", help="print the table of the docs")
     ask.add_argument("--verbose", action="store_true", help="print every difference")
     args = ask.parse_args()
-    same, files, differences = collections.Counter(), 0, collections.defaultdict(list)
+    same, files, differences, unseen = collections.Counter(), 0, collections.defaultdict(list), []
     either = collections.Counter()
     totals = collections.defaultdict(lambda: [0, 0])
     for file in sorted(p for p in args.folder.rglob("*") if p.suffix in (".pcap", ".pcapng", ".gz")):
@@ -138,6 +150,7 @@ def main():
             continue
         files += 1
         counted, report = mine
+        unseen += hidden(str(file), report)
         theirs = [sum(map(bool, map(holds, rows))) if holds else arp_in_vain(rows) for _, holds, _ in COUNTS]
         for (name, _, _), a, b in zip(COUNTS, theirs, counted):
             totals[name][0] += a
@@ -148,7 +161,8 @@ def main():
             else:
                 differences[name].append((file.relative_to(args.folder), a, b, classify(name, file.name, a, b, report)))
     show(args, files, same, either, totals, differences)
-    sys.exit(any(kind is None for rows in differences.values() for *_, kind in rows))
+    print("\n".join(unseen))
+    sys.exit(bool(unseen) or any(kind is None for rows in differences.values() for *_, kind in rows))
 
 
 # Why the two differ in the captures of the tests, file by file, in the words of docs/capture-rules.md. Other captures have no class here.
