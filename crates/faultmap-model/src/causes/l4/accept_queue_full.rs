@@ -2,9 +2,12 @@
 
 use super::queue_signs;
 use crate::causes::{Cause, Claim, Tool};
-use crate::observation::{Counters, DialogueOutcome, HostTables, HttpOutcome, TcpRepeat, TlsOutcome};
+use crate::observation::{
+    ConnectOutcome, Counters, DialogueOutcome, HostTables, HttpOutcome, SessionEnd, SessionOutcome, TcpRepeat, TlsOutcome,
+};
 use crate::verdict::Where;
-use crate::{Evidence, Layer};
+use crate::{Evidence, Layer, ObservationId};
+use std::net::SocketAddr;
 
 /// `l4.accept-queue-full`
 pub(super) static CAUSE: Cause = Cause {
@@ -56,7 +59,7 @@ fn by_pattern(ev: &Evidence<'_>) -> Option<Claim> {
     let to = ev.failure().map(|failure| failure.ip).or_else(|| ev.main_address().map(|main| main.ip()))?;
     let id = queue_signs(ev, to)?;
     let (_, repeat) = ev.all::<TcpRepeat>().find(|(repeat_id, _)| *repeat_id == id)?;
-    let served = ev.response().is_some() || crate::causes::l7::speech::answered(ev, "default").is_some() || turned_down(ev);
+    let served = served(ev).is_some() || turned_down(ev);
     let mute = ev.exchange().filter(|(_, http)| matches!(http.outcome, HttpOutcome::Silent { .. })).map(|(id, _)| id);
     let mute = mute.or_else(|| crate::causes::l7::speech::broken(ev).map(|broken| broken.id));
     let summary = format!(
@@ -68,6 +71,9 @@ fn by_pattern(ev: &Evidence<'_>) -> Option<Claim> {
     );
     let claim = if served {
         Claim::likely(0.5, Where::Remote, repeat.to.to_string(), summary)
+    } else if mute.is_none() && turned_away(ev, repeat.to) {
+        let claim = Claim::likely(0.6, Where::Remote, repeat.to.to_string(), summary);
+        decided_on_server(claim, repeat.to.port(), &repeat.to.ip().to_string())
     } else {
         Claim::proven(0.9, Where::Remote, repeat.to.to_string(), summary)
     };
@@ -83,6 +89,20 @@ fn turned_down(ev: &Evidence<'_>) -> bool {
         matches!(outcome, DialogueOutcome::Refused { .. } | DialogueOutcome::Foreign { .. } | DialogueOutcome::TlsWanted { .. })
     };
     tls || http || ev.dialogue().is_some_and(|(_, dialogue)| words(&dialogue.outcome))
+}
+
+/// Whoever got in was spoken to: the program takes connections out of its queue.
+pub(super) fn served(ev: &Evidence<'_>) -> Option<ObservationId> {
+    let greeted = || ev.first::<SessionEnd>(|end| matches!(end.outcome, SessionOutcome::Greeting { .. }));
+    let response = ev.response().map(|(id, _)| id).or_else(|| crate::causes::l7::speech::answered(ev, "default"));
+    response.or_else(|| greeted().map(|(id, _)| id))
+}
+
+/// A queue that nobody takes from lets the first ones in and no later one. This port dropped our first SYN and lets some in later: its queue
+/// moves, or it is the other one, of handshakes begun, which forged SYNs fill and timers empty.
+pub(super) fn turned_away(ev: &Evidence<'_>, to: SocketAddr) -> bool {
+    let late = |outcome: &ConnectOutcome| matches!(outcome, ConnectOutcome::Connected { retransmits, .. } if *retransmits > 0);
+    ev.failure().is_some_and(|failure| failure.silent()) || ev.connected().any(|(_, connect)| connect.to == to && late(&connect.outcome))
 }
 
 /// None passes, but segments that are no SYN are answered.
@@ -168,6 +188,23 @@ mod tests {
         turned_down.to = "10.2.0.10:80".parse().expect("addr");
         let seen = [Seen::from(turned_down), route_via("10.2.0.10"), connect("10.2.0.10:80", Role::Target, connected()), pattern(13, 3)];
         check(seen.to_vec(), Some((0.5, true)));
+    }
+
+    #[test]
+    fn a_port_that_turned_us_away_first_may_have_either_queue_full() {
+        let late = ConnectOutcome::Connected { rtt_ms: 1.0, retransmits: 2, mss: 1448, pmtu: 1500 };
+        let check = |extra: Vec<Seen>, accept, syn| {
+            let base = vec![route_via("10.2.0.10"), connect("10.2.0.10:80", Role::Target, late.clone()), pattern(0, 16)];
+            let recording = recording("tcp://10.2.0.10:80", [base, extra].concat());
+            let backlog = crate::causes::find("l4.syn-backlog-full").expect("a cause");
+            assert_eq!(claims(&CAUSE, &recording), accept);
+            assert_eq!(claims(backlog, &recording), syn);
+        };
+        let end = |outcome| Seen::SessionEnd(SessionEnd { to: "10.2.0.10:80".parse().expect("addr"), outcome, tcp: None });
+        check(vec![end(SessionOutcome::Open)], Some((0.6, true)), Some((0.45, true)));
+        // Its greeting shows that the program takes connections.
+        let greeting = SessionOutcome::Greeting { first_bytes: "hello".to_owned() };
+        check(vec![end(greeting)], Some((0.5, true)), Some((0.45, true)));
     }
 
     #[test]

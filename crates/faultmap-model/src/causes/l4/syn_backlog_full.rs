@@ -2,9 +2,10 @@
 
 use super::queue_signs;
 use crate::causes::{Cause, Claim, Tool};
-use crate::observation::{ConnectOutcome, Counters, Echo, TcpRepeat};
+use crate::observation::{ConnectOutcome, Counters, Echo, TcpConnect, TcpRepeat};
 use crate::verdict::Where;
 use crate::{Evidence, Layer};
+use std::net::SocketAddr;
 
 /// `l4.syn-backlog-full`
 pub(super) static CAUSE: Cause = Cause {
@@ -49,6 +50,10 @@ fn claim(ev: &Evidence<'_>) -> Option<Claim> {
         if super::accept_queue_full::answers_arrive(ev) || super::stopped_before(ev, failure.ip).is_some() {
             return None;
         }
+        if let Some(id) = queue_signs(ev, failure.ip) {
+            let summary = format!("{} dropped our SYN and let others in: its SYN backlog may be full.", failure.place());
+            return Some(Claim::likely(0.45, Where::Remote, failure.place(), summary).citing([failure.id, id]).despite_answers());
+        }
         if let Some(id) = ev.ack_answers(failure.ip) {
             let summary = format!("Packets reach the listener at {}, but it answers no SYN: its SYN backlog may be full.", failure.place());
             return Some(Claim::likely(0.35, Where::Remote, failure.place(), summary).citing([failure.id, id]));
@@ -59,14 +64,20 @@ fn claim(ev: &Evidence<'_>) -> Option<Claim> {
         let summary = format!("{} answers otherwise, but no SYN to port {} is answered.", failure.ip, failure.port);
         return Some(Claim::likely(0.12, Where::Remote, failure.place(), summary).citing([failure.id, control]));
     }
-    // Connections that get in are served: the accept queue moves, so the queue that is full is the other one.
-    let response = ev.response().map(|(id, _)| id).or_else(|| crate::causes::l7::speech::answered(ev, "default"))?;
     let to = ev.main_address()?;
-    let Some(id) = queue_signs(ev, to.ip()) else { return first_syn_dropped(ev) };
+    let served = super::accept_queue_full::served(ev);
+    let Some(id) = queue_signs(ev, to.ip()) else {
+        let answered = ev.response().is_some() || crate::causes::l7::speech::answered(ev, "default").is_some();
+        return answered.then(|| first_syn_dropped(ev)).flatten();
+    };
+    if served.is_none() && !super::accept_queue_full::turned_away(ev, to) {
+        return None;
+    }
     let (_, repeat) = ev.all::<TcpRepeat>().find(|(repeat_id, _)| *repeat_id == id)?;
-    let summary =
-        format!("{to} serves whoever gets in, but of {} connects {} hung: its SYN backlog may be full.", repeat.tried, repeat.hung());
-    Some(Claim::likely(0.45, Where::Remote, to.to_string(), summary).citing([id, response]).despite_answers())
+    // Connections that get in are served: the accept queue moves, so the queue that is full may be the other one.
+    let some = if served.is_some() { "serves whoever gets in" } else { "lets some in" };
+    let summary = format!("{to} {some}, but of {} connects {} hung: its SYN backlog may be full.", repeat.tried, repeat.hung());
+    Some(Claim::likely(0.45, Where::Remote, to.to_string(), summary).citing([id]).citing(served).despite_answers())
 }
 
 /// SYNs to this port had to be sent again, and none to others, although the path loses nothing: the listener drops some. Peers that got
@@ -87,13 +98,30 @@ fn first_syn_dropped(ev: &Evidence<'_>) -> Option<Claim> {
     let clean_controls = controls.iter().any(|(_, repeat)| repeat.tried >= 10) && controls.iter().all(|(_, repeat)| repeat.hung() == 0);
     // An IPv6 network that was just set up is still looking for duplicate addresses (RFC 4862 5.4) and may lose a first packet.
     let enough = if main.is_ipv4() { 1 } else { 2 };
-    if dropped < enough || here.is_empty() || !clean_controls || !(clean_echo || probes.is_empty()) {
+    if held_up(ev, main) || dropped < enough || here.is_empty() || !clean_controls || !(clean_echo || probes.is_empty()) {
         return None;
     }
     let summary =
         format!("The listener at {main} dropped {dropped} SYNs, although the path loses nothing: one of its queues is full at times.");
     let ids = repeats.iter().map(|(id, _)| *id).chain(probes.iter().map(|(id, _)| *id));
     Some(Claim::degrades(0.5, Where::Remote, main.to_string(), summary).citing([connect]).citing(ids))
+}
+
+/// Questions to other ports waited as well, and were answered when the connect was: an address was being resolved on the way (a proxy of ARP takes
+/// its time, `proxy_delay`), and no listener of this port was asked before.
+fn held_up(ev: &Evidence<'_>, main: SocketAddr) -> bool {
+    /// Far longer than a round trip on most paths.
+    const LONG_MS: f64 = 100.0;
+    /// Packets that waited for the same thing arrive together.
+    const TOGETHER_MS: f64 = 60.0;
+    let ended = |id| ev.get(id).map(|seen| (seen.at_ms, seen.at_ms + seen.took_ms));
+    let Some((started, connected)) = ev.connected().find(|(_, c)| c.to == main).and_then(|(id, _)| ended(id)) else { return false };
+    let answered = |connect: &TcpConnect| connect.outcome.connected() || connect.outcome.reset();
+    let round_trip = ev.exchange().and_then(|(_, http)| http.tcp.as_ref()).map_or(0.0, |tcp| tcp.min_rtt_ms);
+    ev.control_connects(main.ip()).filter(|(_, control)| answered(control)).filter_map(|(id, _)| ended(id)).any(|(asked, came)| {
+        let waited = came - asked;
+        asked > started && (came - connected).abs() < TOGETHER_MS && waited > LONG_MS && waited > round_trip * 3.0
+    })
 }
 
 #[cfg(test)]
@@ -115,6 +143,19 @@ mod tests {
     fn a_good_connect_leaves_nothing_to_claim() {
         let seen = vec![connect("10.2.0.10:80", Role::Target, connected())];
         assert_eq!(claims(&CAUSE, &recording("tcp://10.2.0.10:80", seen)), None);
+    }
+
+    /// The connect took from 0 to 1 270 ms, and the other question from 778 to 1 271 ms.
+    fn held(recording: crate::Recording, meanwhile: Seen) -> crate::Recording {
+        let mut recording = crate::testkit::plus(recording, meanwhile);
+        for seen in &mut recording.observations {
+            match &seen.seen {
+                Seen::TcpConnect(connect) if connect.role == Role::Target => (seen.at_ms, seen.took_ms) = (0.0, 1_270.0),
+                Seen::TcpConnect(_) => (seen.at_ms, seen.took_ms) = (778.0, 493.0),
+                _ => {}
+            }
+        }
+        recording
     }
 
     #[test]
@@ -139,6 +180,9 @@ mod tests {
             let base = crate::testkit::but::<crate::observation::TcpConnect>(crate::testkit::healthy_http(), |c| c.outcome = late.clone());
             let seen = crate::testkit::plus(crate::testkit::plus(base, train(443, here)), train(9, control));
             assert_eq!(claims(&CAUSE, &seen), expect);
+            // Another port that was asked meanwhile waited as long: the address of the host was being resolved.
+            let meanwhile = connect("10.2.0.10:22", Role::Control, reset());
+            assert_eq!(claims(&CAUSE, &held(seen, meanwhile)), None);
         };
         check(1, 0, Some((0.5, false)));
         check(0, 0, Some((0.5, false)));
