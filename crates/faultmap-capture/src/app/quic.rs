@@ -71,6 +71,8 @@ pub(super) struct Quic {
     /// The server wanted to see a token first, at this moment.
     retried: Option<Mark>,
     answered: Option<Mark>,
+    /// The client seals as only who has heard the server can, whether or not the capture has (RFC 9001 §4.1.4).
+    heard: bool,
     /// The handshake is beyond what can be read.
     over: bool,
     failed: Option<String>,
@@ -96,6 +98,7 @@ impl Quic {
             tries: 0,
             retried: None,
             answered: None,
+            heard: false,
             over: false,
             failed: None,
         }
@@ -105,6 +108,7 @@ impl Quic {
         if packet.kind == Kind::Handshake && from == Side::Server {
             self.answered.get_or_insert(mark);
         }
+        self.heard |= packet.kind == Kind::Handshake;
         if packet.kind != Kind::Initial {
             return;
         }
@@ -216,7 +220,7 @@ impl Conversation for Quic {
         let Some(asked) = self.asked else { return };
         let name = self.name.take().filter(|name| !name.is_empty()).map(|name| format!(" {name}")).unwrap_or_default();
         let waited = at.ms_since(asked.at);
-        if self.answered.is_none() && self.failed.is_none() && (self.tries >= MOST_TRIES || waited >= PATIENCE_MS) {
+        if self.answered.is_none() && !self.heard && self.failed.is_none() && (self.tries >= MOST_TRIES || waited >= PATIENCE_MS) {
             // Clients go on by TCP: a warning.
             let text = format!("the ClientHello{name} over QUIC got no answer to {} tries in {}", self.tries, text::time(waited));
             let finding = tell("quic.unanswered", Weight::Warning, Layer::L4, asked, text).on(self.ends.service()).worth(waited);

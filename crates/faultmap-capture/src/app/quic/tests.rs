@@ -57,6 +57,13 @@ fn a_handshake_that_goes_on_gives_no_finding() {
 }
 
 #[test]
+fn a_client_that_goes_on_to_the_handshake_has_heard_a_server_that_the_capture_has_not() {
+    let handshake = [&[0xe0, 0, 0, 0, 1, 8][..], FIRST_ID, &[0, 0x40, 60], &[7; 60]].concat();
+    check(&[(C, 0, ask(0)), (C, 20, handshake)], 9000, &[], "ClientHello shop.test > ");
+    check(&[(C, 0, ask(0))], 9000, &["quic.unanswered warning l4.udp-filtered"], "ClientHello shop.test > ");
+}
+
+#[test]
 fn a_close_in_the_handshake_names_the_alert_or_the_error() {
     let refuse = |code: u16, expect: &str, said: &str| {
         let lines = [(C, 0, ask(0)), (S, 20, answer(&close(code, b"no")))];
