@@ -289,7 +289,6 @@ impl<T: Keyed> Table<T> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::net::SocketAddr;
 
     impl Keyed for (FlowKey, char) {
         fn key(&self) -> &FlowKey {
