@@ -97,15 +97,14 @@ impl Scans {
             }
             let searches = client.searches(|service| !service.wanted);
             let held = client.services.values_mut().flat_map(|service| std::mem::take(&mut service.held));
-            let held: Vec<Finding> = held.collect();
+            let held = in_order(held.collect());
             match searches {
                 true => held.into_iter().for_each(|finding| client.sum_up(finding)),
                 false => due.extend(held),
             }
             sums.extend(client.sum(address));
         }
-        due.sort_by(|a, b| a.first.cmp(&b.first).then(a.flow.cmp(&b.flow)));
-        due.into_iter().chain(sums).for_each(|finding| book.add(finding));
+        in_order(due).into_iter().chain(sums).for_each(|finding| book.add(finding));
     }
 
     /// Services that refused several clients, each of them more than once.
@@ -117,6 +116,12 @@ impl Scans {
         }
         came.into_iter().filter(|(_, clients)| *clients >= CLIENTS).map(|(at, _)| at).collect()
     }
+}
+
+/// As they happened: maps have no order that would be the same each time.
+fn in_order(mut findings: Vec<Finding>) -> Vec<Finding> {
+    findings.sort_by(|a, b| a.first.cmp(&b.first).then(a.flow.cmp(&b.flow)).then(a.rule.cmp(b.rule)));
+    findings
 }
 
 impl Client {

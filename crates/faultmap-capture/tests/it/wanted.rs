@@ -2,6 +2,7 @@
 //! to the verdict.
 
 use crate::common::{Segment, Wire};
+use faultmap_capture::analysis::Outcome;
 use faultmap_capture::file::Notes;
 use faultmap_capture::report::{Report, ShownVerdict};
 use faultmap_model::verdict::Status;
@@ -20,8 +21,15 @@ const fn connects(clients: u8, hosts: u8, ports: std::ops::Range<u16>, rounds: u
     Connects { clients, hosts, ports, rounds }
 }
 
-/// Every connect is refused at once. The verdict, and whether a scan was told.
+/// The verdict on the connects, and whether a scan was told.
 fn judged(stories: &[Connects]) -> (ShownVerdict, bool) {
+    let outcome = refused(stories);
+    let scan = outcome.findings.iter().any(|finding| finding.rule == "tcp.scan");
+    (Report::new(&outcome, Vec::new(), &Notes::default(), false).verdict, scan)
+}
+
+/// Every connect is refused at once.
+fn refused(stories: &[Connects]) -> Outcome {
     let (mut wire, mut ms) = (Wire::new(), 0.0);
     let mut from_port = 1024_u16;
     for story in stories {
@@ -35,9 +43,7 @@ fn judged(stories: &[Connects]) -> (ShownVerdict, bool) {
             }
         }
     }
-    let outcome = wire.finish();
-    let scan = outcome.findings.iter().any(|finding| finding.rule == "tcp.scan");
-    (Report::new(&outcome, Vec::new(), &Notes::default(), false).verdict, scan)
+    wire.finish()
 }
 
 fn refuse(wire: &mut Wire, ms: f64, from: SocketAddrV4, to: SocketAddrV4) {
@@ -71,6 +77,13 @@ fn who_tries_many_services_once_or_twice_searches() {
     // Peers of a swarm: no two of a kind.
     let peers: Vec<Connects> = (0..5).map(|n| connects(1, 14, 6000 + n * 14..6000 + n * 14 + 1, 1)).collect();
     check_search(&peers);
+}
+
+#[test]
+fn a_search_is_told_alike_each_time() {
+    let stories = [connects(2, 40, 22..24, 2), connects(1, 3, 8080..8081, 6)];
+    let told = || serde_json::to_string(&refused(&stories).findings).expect("JSON");
+    assert_eq!(told(), told());
 }
 
 #[test]
