@@ -215,7 +215,9 @@ impl Core {
         let Body::Tcp(body) = &flow.body else { return };
         let mut told = Vec::new();
         for side in [Side::Client, Side::Server] {
-            let Some((packet, at)) = body.tcp.first_gap(side) else { continue };
+            // Fragments behind the first bear no port, and are in no flow: their bytes are missed here, and not in the capture.
+            let in_fragments = if side == Side::Client { flow.fragmented } else { flow.answered_in_fragments };
+            let Some((packet, at)) = body.tcp.first_gap(side).filter(|_| in_fragments == 0) else { continue };
             let (bytes, holes) = body.tcp.missed(side);
             self.quality.gaps += u64::from(holes);
             self.quality.missing_bytes = self.quality.missing_bytes.saturating_add(bytes);

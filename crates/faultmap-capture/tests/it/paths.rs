@@ -137,6 +137,24 @@ fn a_router_that_refuses_large_packets_is_no_fault_if_its_complaint_is_heard() {
     check(refused(1248), SIZE, &[]);
 }
 
+#[test]
+fn the_fragments_of_a_segment_are_no_bytes_that_the_capture_lost() {
+    let mut wire = Wire::new();
+    wire.opened();
+    let segment = Segment::new(ACK, (1, 1), 2000).emit(SocketAddrV4::new(CLIENT.0, 40_000), SocketAddrV4::new(SERVER.0, 80));
+    let (first, rest) = segment.split_at(1480);
+    let header = Ipv4 { id: 77, ..Ipv4::new(CLIENT.0, SERVER.0, proto::TCP) };
+    let first = Ipv4 { more_fragments: true, ..header }.emit(first);
+    let rest = Ipv4 { fragment_offset: 1480, ..header }.emit(rest);
+    for packet in [first, rest] {
+        wire.wire.ethernet(20.0, &Ethernet::new(SERVER.1, CLIENT.1, 0x0800).emit(&packet));
+    }
+    wire.story(&[server(30.0, ACK, 1, 2001, 0), client(31.0, ACK, 2001, 1, 100), server(40.0, ACK, 1, 2101, 0)]);
+    let outcome = wire.wire.finish();
+    assert!(outcome.flows.iter().any(|flow| flow.fragmented > 0), "{:#?}", outcome.flows);
+    assert!(!outcome.findings.iter().any(|found| found.rule == "cap.gap"), "{:#?}", outcome.findings);
+}
+
 const STALE: &[&str] = &["arp.stale-neighbor"];
 
 #[test]
