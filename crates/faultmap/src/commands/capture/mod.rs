@@ -159,7 +159,7 @@ fn show(args: &CaptureArgs, outcome: &Outcome, report: &Report, choice: Choice) 
         if args.json {
             return flows.into_iter().try_for_each(json);
         }
-        return terminal::print(&render::capture_flows(&flows, outcome, terminal), choice);
+        return terminal::print(&render::capture_flows(&flows, outcome, args.sort, terminal), choice);
     }
     if args.top {
         let top = talkers::of(outcome, report);

@@ -2,6 +2,7 @@
 
 use super::super::{BOLD, DIM, PLAIN, Paper, RED, YELLOW, count, time};
 use super::bytes;
+use crate::cli::Sort;
 use crate::terminal::Terminal;
 use anstyle::Style;
 use faultmap_capture::analysis::Outcome;
@@ -14,13 +15,13 @@ use unicode_width::UnicodeWidthStr as _;
 const MOST: usize = 10_000;
 
 /// The table.
-pub(crate) fn flows(flows: &[&FlowRecord], outcome: &Outcome, terminal: Terminal) -> String {
+pub(crate) fn flows(flows: &[&FlowRecord], outcome: &Outcome, sort: Sort, terminal: Terminal) -> String {
     let mut paper = Paper::new(terminal);
     let address = |flow: &FlowRecord| flow.client.to_string().width().max(flow.server.to_string().width());
     let wide = flows.iter().take(MOST).map(|flow| address(flow)).max().unwrap_or(0).clamp(8, 47);
     // Of two long addresses each is cut, before the end of the line says nothing.
     let wide = wide.min(terminal.width.saturating_sub(ALWAYS + END) / 2).max(8);
-    let columns = Columns::within(terminal.width.saturating_sub(2 * (wide + 1)));
+    let columns = Columns::within(terminal.width.saturating_sub(2 * (wide + 1)), sort);
     head(&mut paper, wide, columns);
     for flow in flows.iter().take(MOST) {
         row(&mut paper, flow, wide, columns);
@@ -58,9 +59,11 @@ fn legend(paper: &mut Paper, flows: &[&FlowRecord], columns: Columns) {
 const ALWAYS: usize = 15;
 /// Room in which the end can be told.
 const END: usize = 12;
+/// What is always there beside the addresses, spaces included.
+const LEAST: usize = 32;
 
-/// The columns that there is room for; the last of them are missed least.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+/// The columns that there is room for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 struct Columns {
     app: bool,
     packets: bool,
@@ -71,9 +74,34 @@ struct Columns {
 }
 
 impl Columns {
-    /// Beside the addresses: number and protocol always, and room for how it ended.
-    const fn within(room: usize) -> Self {
-        Self { bytes: room >= 41, app: room >= 50, wait: room >= 59, again: room >= 65, packets: room >= 73, rtt: room >= 82 }
+    /// Beside the addresses: number and protocol always, and room for how it ended. The column that the table is sorted by comes first, and then those that
+    /// would be missed most.
+    fn within(room: usize, sort: Sort) -> Self {
+        let sorted = match sort {
+            Sort::Packets => Some((8, Self { packets: true, ..Self::default() })),
+            Sort::Rtt => Some((9, Self { rtt: true, ..Self::default() })),
+            Sort::Wait => Some((9, Self { wait: true, ..Self::default() })),
+            Sort::Retransmits => Some((6, Self { again: true, ..Self::default() })),
+            Sort::Worst | Sort::Start | Sort::Duration | Sort::Bytes | Sort::Server | Sort::Client => None,
+        };
+        let (taken, mut columns) = sorted.unwrap_or_default();
+        let mut left = room.saturating_sub(LEAST + taken);
+        let all = [
+            (9, &mut columns.bytes),
+            (9, &mut columns.app),
+            (9, &mut columns.wait),
+            (6, &mut columns.again),
+            (8, &mut columns.packets),
+            (9, &mut columns.rtt),
+        ];
+        for (wide, shown) in all.into_iter().filter(|(_, shown)| !**shown) {
+            if wide > left {
+                break;
+            }
+            left -= wide;
+            *shown = true;
+        }
+        columns
     }
 }
 
@@ -151,4 +179,26 @@ fn row(paper: &mut Paper, flow: &FlowRecord, wide: usize, columns: Columns) {
     }
     let words = paper.cut(&words, paper.room());
     paper.put(style, &words).end();
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[track_caller]
+    fn check(room: usize, sort: Sort, expect: &str) {
+        let Columns { app, packets, bytes, wait, rtt, again } = Columns::within(room, sort);
+        let names = [(bytes, "bytes"), (app, "app"), (wait, "wait"), (again, "again"), (packets, "packets"), (rtt, "rtt")];
+        let shown: Vec<&str> = names.into_iter().filter_map(|(shown, name)| shown.then_some(name)).collect();
+        assert_eq!(shown.join(" "), expect);
+    }
+
+    #[test]
+    fn a_narrow_table_keeps_the_column_it_is_sorted_by() {
+        check(40, Sort::Worst, "");
+        check(59, Sort::Worst, "bytes app wait");
+        check(59, Sort::Rtt, "bytes app rtt");
+        check(59, Sort::Retransmits, "bytes app again");
+        check(82, Sort::Packets, "bytes app wait again packets rtt");
+    }
 }
