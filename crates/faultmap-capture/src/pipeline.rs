@@ -1,7 +1,7 @@
 //! Two cores for one capture: one reads the files and looks at each packet by itself, the other follows the flows. What comes out is what one core alone would
 //! have said: packets pass in their order, and key logs and damaged files come up where they stand among them.
 //!
-//! Memory: [`WAITING`] batches on the way and one on each side, [`BYTES`] of packets each. Both threads end with whoever lets go of the pipeline.
+//! Memory: `WAITING` batches on the way and one on each side, `BYTES` of packets each. Both threads end with whoever lets go of the pipeline.
 
 use crate::analysis::{Analysis, Front, Place, Sight};
 use crate::file::{FileError, Files, KeyLog, Notes, Progress};
