@@ -98,6 +98,14 @@ pub struct Finding {
     pub value: Option<f64>,
 }
 
+impl Finding {
+    /// What every finding has. Layer, cause, flow, party, speaker and figure are set beside it, where there are any.
+    #[must_use]
+    pub const fn of(rule: &'static str, weight: Weight, (first, last): (Stamp, Stamp), cited: Cited, text: String) -> Self {
+        Self { rule, weight, layer: None, cause: None, flow: None, blames: None, said_by: None, first, last, cited, text, value: None }
+    }
+}
+
 /// Somebody in the capture.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "kebab-case")]

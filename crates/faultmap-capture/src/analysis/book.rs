@@ -150,7 +150,6 @@ impl Gathered {
     pub(super) fn finding(self, rule: &'static str, weight: Weight, text: String) -> Option<Finding> {
         let Self { cited, first, last } = self;
         let value = Some(cited.count as f64);
-        let (layer, cause, flow, blames) = (None, None, None, None);
-        (cited.count > 0).then_some(Finding { rule, weight, layer, cause, flow, blames, first, last, cited, text, said_by: None, value })
+        (cited.count > 0).then(|| Finding { value, ..Finding::of(rule, weight, (first, last), cited, text) })
     }
 }

@@ -348,20 +348,9 @@ impl Core {
         let Self { quality, totals, .. } = self;
         let dropped = quality.kernel_drops.saturating_add(quality.interface_drops);
         let text = format!("{dropped} packets were dropped before they could be captured: holes in flows may be the capture's");
-        (dropped > 0).then(|| Finding {
-            rule: "cap.kernel-drop",
-            weight: Weight::Capture,
-            layer: None,
-            cause: None,
-            flow: None,
-            blames: None,
-            first: totals.first.unwrap_or_default(),
-            last: totals.last.unwrap_or_default(),
-            cited: Cited::default(),
-            text,
-            said_by: None,
-            value: Some(dropped as f64),
-        })
+        let times = (totals.first.unwrap_or_default(), totals.last.unwrap_or_default());
+        let finding = Finding::of("cap.kernel-drop", Weight::Capture, times, Cited::default(), text);
+        (dropped > 0).then_some(Finding { value: Some(dropped as f64), ..finding })
     }
 }
 
@@ -406,20 +395,8 @@ fn of_flow(
     let blames = Some(if flow.key.protocol == Protocol::Udp { Party::Service(ends.server) } else { Party::Host(ends.server.ip()) });
     let mut cited = Cited::one(flow.first_packet);
     cited.count = flow.packets.client;
-    Finding {
-        rule,
-        weight,
-        layer: Some(layer),
-        cause,
-        flow: Some(flow.id),
-        blames,
-        first: flow.first,
-        last: flow.last,
-        cited,
-        text,
-        said_by: None,
-        value: Some(value),
-    }
+    let finding = Finding::of(rule, weight, (flow.first, flow.last), cited, text);
+    Finding { layer: Some(layer), cause, flow: Some(flow.id), blames, value: Some(value), ..finding }
 }
 
 fn record(flow: &mut Flow, end: End, now: Stamp) -> FlowRecord {

@@ -201,7 +201,7 @@ impl Core {
 }
 
 fn of_flow(flow: &Flow, rule: &'static str, layer: Layer, cited: Cited, last: Stamp, text: String, value: f64) -> Finding {
-    let (cause, blames) = (None, Some(Party::Service(flow.ends().server)));
-    let (flow, first, layer, value) = (Some(flow.id), flow.first, Some(layer), Some(value));
-    Finding { rule, weight: Weight::Warning, layer, cause, flow, blames, first, last, cited, text, said_by: None, value }
+    let blames = Some(Party::Service(flow.ends().server));
+    let finding = Finding::of(rule, Weight::Warning, (flow.first, last), cited, text);
+    Finding { layer: Some(layer), flow: Some(flow.id), blames, value: Some(value), ..finding }
 }

@@ -42,20 +42,10 @@ pub(super) struct Fragments {
 impl Fragments {
     pub(super) fn fragment(&mut self, packet: &Packet<'_>, number: PacketNo, at: Stamp, book: &mut Book) {
         let Some((offset, id)) = packet.ip.fragment else { return };
-        let subject = Subject { rule: "ip.fragmented", flow: None, party: Some(Party::Host(packet.ip.src)) };
-        book.sight(subject, number, at, || Finding {
-            rule: "ip.fragmented",
-            weight: Weight::Note,
-            layer: Some(Layer::L3),
-            cause: None,
-            flow: None,
-            blames: Some(Party::Host(packet.ip.src)),
-            first: at,
-            last: at,
-            cited: Cited::one(number),
-            text: format!("{} sends packets in fragments", packet.ip.src),
-            said_by: None,
-            value: None,
+        let (rule, party) = ("ip.fragmented", Some(Party::Host(packet.ip.src)));
+        book.sight(Subject { rule, flow: None, party }, number, at, || {
+            let text = format!("{} sends packets in fragments", packet.ip.src);
+            Finding { layer: Some(Layer::L3), blames: party, ..Finding::of(rule, Weight::Note, (at, at), Cited::one(number), text) }
         });
         let len = packet.ip.total_len.saturating_sub(packet.ip.header_len) as u32;
         let piece = (u32::from(offset), u32::from(offset).saturating_add(len));
@@ -123,20 +113,11 @@ impl Partial {
 }
 
 fn incomplete(partial: &Partial, (src, dst, ..): Key, since: Stamp, book: &mut Book) {
-    let party = Some(Party::Host(dst));
-    let subject = Subject { rule: "ip.frag-incomplete", flow: None, party };
-    book.sight(subject, partial.packet, partial.first, || Finding {
-        rule: "ip.frag-incomplete",
-        weight: Weight::Warning,
-        layer: Some(Layer::L3),
-        cause: Some("l3.fragments-dropped"),
-        flow: None,
-        blames: None,
-        first: since,
-        last: since,
-        cited: Cited::one(partial.packet),
-        text: format!("of a packet from {src} to {dst} not all fragments came within 30 s"),
-        said_by: None,
-        value: Some(partial.pieces.len() as f64),
+    let rule = "ip.frag-incomplete";
+    let subject = Subject { rule, flow: None, party: Some(Party::Host(dst)) };
+    book.sight(subject, partial.packet, partial.first, || {
+        let text = format!("of a packet from {src} to {dst} not all fragments came within 30 s");
+        let (layer, cause, value) = (Some(Layer::L3), Some("l3.fragments-dropped"), Some(partial.pieces.len() as f64));
+        Finding { layer, cause, value, ..Finding::of(rule, Weight::Warning, (since, since), Cited::one(partial.packet), text) }
     });
 }

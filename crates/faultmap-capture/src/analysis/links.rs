@@ -163,24 +163,15 @@ impl Links {
             let Some(address) = self.known.get(&station) else { continue };
             let flaps = times >= FLAPS;
             let often = if times == 1 { "once".to_owned() } else { format!("{times} times") };
-            book.add(Finding {
-                rule: "link.came-back",
-                weight: if flaps { Weight::Warning } else { Weight::Note },
-                layer: Some(Layer::L1),
-                cause: flaps.then_some("l1.link-flapping"),
-                flow: None,
-                blames: Some(Party::Host(*address)),
-                first,
-                last,
-                cited,
-                text: format!(
-                    "{often} all was silent in the middle of conversations ({:.1} s in all), and then {address} ({station}) introduced itself to the \
-                     medium again: its link had gone",
-                    silent_ms / 1e3
-                ),
-                said_by: None,
-                value: Some(times as f64),
-            });
+            let weight = if flaps { Weight::Warning } else { Weight::Note };
+            let text = format!(
+                "{often} all was silent in the middle of conversations ({:.1} s in all), and then {address} ({station}) introduced itself to the \
+                 medium again: its link had gone",
+                silent_ms / 1e3
+            );
+            let (cause, blames) = (flaps.then_some("l1.link-flapping"), Some(Party::Host(*address)));
+            let finding = Finding::of("link.came-back", weight, (first, last), cited, text);
+            book.add(Finding { layer: Some(Layer::L1), cause, blames, value: Some(times as f64), ..finding });
         }
     }
 }

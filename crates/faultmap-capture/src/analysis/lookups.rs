@@ -102,10 +102,10 @@ fn tell(
     cause: Option<&'static str>,
     server: SocketAddr,
     cited: Cited,
-    (first, last): (Stamp, Stamp),
+    times: (Stamp, Stamp),
 ) -> Finding {
     let (layer, blames) = (Some(Layer::L7), Some(Party::Service(server)));
-    Finding { rule, weight, layer, cause, flow: None, blames, first, last, cited, text: String::new(), said_by: None, value: None }
+    Finding { layer, cause, blames, ..Finding::of(rule, weight, times, cited, String::new()) }
 }
 
 fn unheard(question: &str, after_ms: f64) -> String {

@@ -313,19 +313,11 @@ impl Analysis {
         }
         let rule = "ip.routing-loop";
         let party = Some(Party::Host(packet.ip.dst));
-        self.core.book.sight(Subject { rule, flow: None, party }, captured.number, captured.at, || Finding {
-            rule,
-            weight: Weight::Fault,
-            layer: Some(Layer::L3),
-            cause: Some("l3.routing-loop"),
-            flow: None,
-            blames: party,
-            first: captured.at,
-            last: captured.at,
-            cited: Cited::one(captured.number),
-            text: format!("the same packets to {} went by again and again with a falling TTL", packet.ip.dst),
-            said_by: None,
-            value: None,
+        let at = captured.at;
+        self.core.book.sight(Subject { rule, flow: None, party }, captured.number, at, || {
+            let text = format!("the same packets to {} went by again and again with a falling TTL", packet.ip.dst);
+            let (layer, cause) = (Some(Layer::L3), Some("l3.routing-loop"));
+            Finding { layer, cause, blames: party, ..Finding::of(rule, Weight::Fault, (at, at), Cited::one(captured.number), text) }
         });
     }
 

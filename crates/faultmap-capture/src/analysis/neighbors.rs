@@ -380,8 +380,8 @@ fn l2(
     cause: Option<&'static str>,
     blames: Option<Party>,
     cited: Cited,
-    (first, last): (Stamp, Stamp),
+    times: (Stamp, Stamp),
     text: String,
 ) -> Finding {
-    Finding { rule, weight, layer: Some(Layer::L2), cause, flow: None, blames, first, last, cited, text, said_by: None, value: None }
+    Finding { layer: Some(Layer::L2), cause, blames, ..Finding::of(rule, weight, times, cited, text) }
 }

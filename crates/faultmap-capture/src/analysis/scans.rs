@@ -180,21 +180,11 @@ impl Client {
         let mut sums: Vec<Finding> = self.rules.into_values().map(|(first, cited, last)| summed(first, cited, last, client)).collect();
         let Some(template) = sums.first() else { return sums };
         let (first, last) = (sums.iter().map(|sum| sum.first).min(), sums.iter().map(|sum| sum.last).max());
-        let scan = Finding {
-            rule: "tcp.scan",
-            weight: Weight::Note,
-            layer: Some(Layer::L4),
-            cause: None,
-            flow: None,
-            blames: Some(Party::Host(client)),
-            first: first.unwrap_or_default(),
-            last: last.unwrap_or_default(),
-            cited: Cited { count: tried, ..template.cited.clone() },
-            text: format!("{client} tried {tried} connections to {} in vain: a scan", hosts_or_more(hosts.len())),
-            said_by: None,
-            value: Some(tried as f64),
-        };
-        sums.push(scan);
+        let times = (first.unwrap_or_default(), last.unwrap_or_default());
+        let cited = Cited { count: tried, ..template.cited.clone() };
+        let text = format!("{client} tried {tried} connections to {} in vain: a scan", hosts_or_more(hosts.len()));
+        let (layer, blames, value) = (Some(Layer::L4), Some(Party::Host(client)), Some(tried as f64));
+        sums.push(Finding { layer, blames, value, ..Finding::of("tcp.scan", Weight::Note, times, cited, text) });
         sums
     }
 }

@@ -246,19 +246,10 @@ impl Analysis {
         if let Some(flow) = self.table.find(&key).and_then(|at| self.table.get_mut(at)) {
             flow.note(crate::flow::record::RuleCount { rule: reading.rule, count: 1, weight });
         }
-        self.core.book.sight(subject, number, at, || Finding {
-            rule: reading.rule,
-            weight,
-            layer: Some(reading.layer),
-            cause: reading.cause,
-            flow: id,
-            blames: Some(party),
-            first: at,
-            last: at,
-            cited: Cited::one(number),
-            text: reading.text,
-            said_by: Some(error.by),
-            value,
+        self.core.book.sight(subject, number, at, || {
+            let (layer, cause, blames, said_by) = (Some(reading.layer), reading.cause, Some(party), Some(error.by));
+            let finding = Finding::of(reading.rule, weight, (at, at), Cited::one(number), reading.text);
+            Finding { layer, cause, flow: id, blames, said_by, value, ..finding }
         });
     }
 }

@@ -57,20 +57,7 @@ impl From<&super::Chunk<'_>> for Mark {
 
 /// A finding of one packet.
 pub(super) fn tell(rule: &'static str, weight: Weight, layer: Layer, mark: Mark, text: String) -> Finding {
-    Finding {
-        rule,
-        weight,
-        layer: Some(layer),
-        cause: None,
-        flow: None,
-        blames: None,
-        first: mark.at,
-        last: mark.at,
-        cited: Cited::one(mark.packet),
-        text,
-        said_by: None,
-        value: None,
-    }
+    Finding { layer: Some(layer), ..Finding::of(rule, weight, (mark.at, mark.at), Cited::one(mark.packet), text) }
 }
 
 impl Finding {

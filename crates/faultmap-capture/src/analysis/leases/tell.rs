@@ -50,9 +50,8 @@ fn finding(
     (cited, flow): (Cited, Option<FlowId>),
 ) -> Finding {
     let layer = if cause == Some("l2.duplicate-address") { Layer::L2 } else { Layer::L7 };
-    let (first, last) = (Stamp::default(), Stamp::default());
-    let (text, value) = (String::new(), None);
-    Finding { rule, weight, layer: Some(layer), cause, flow, blames: Some(blames), first, last, cited, text, said_by: None, value }
+    let finding = Finding::of(rule, weight, (Stamp::default(), Stamp::default()), cited, String::new());
+    Finding { layer: Some(layer), cause, flow, blames: Some(blames), ..finding }
 }
 
 fn of_asked(rule: &'static str, weight: Weight, cause: Option<&'static str>, blames: Party, asked: &Asked, until: Stamp) -> Finding {

@@ -136,20 +136,8 @@ pub(crate) fn so_far(tcp: &Tcp, about: &About, part: Part) -> Vec<Finding> {
 
 impl Report<'_> {
     fn add(&mut self, rule: Rule, blames: Option<Party>, cited: Cited, times: (Stamp, Stamp), text: String, value: Option<f64>) {
-        self.findings.push(Finding {
-            rule: rule.name,
-            weight: rule.weight,
-            layer: Some(rule.layer),
-            cause: rule.cause,
-            flow: Some(self.about.id),
-            blames,
-            first: times.0,
-            last: times.1,
-            cited,
-            text,
-            said_by: None,
-            value,
-        });
+        let (layer, cause, flow) = (Some(rule.layer), rule.cause, Some(self.about.id));
+        self.findings.push(Finding { layer, cause, flow, blames, value, ..Finding::of(rule.name, rule.weight, times, cited, text) });
     }
 
     fn at(&mut self, rule: Rule, blames: Option<Party>, seen: Seen, text: String, value: Option<f64>) {
