@@ -127,6 +127,8 @@ impl Json {
             (b'}', Next::KeyOrEnd | Next::CommaOrEnd) if inside == Some(b'{') => self.close(),
             (b',', Next::CommaOrEnd) => self.next = if inside == Some(b'[') { Next::Value } else { Next::Key },
             (b':', Next::Colon) => self.next = Next::Value,
+            // A name without quotes is JavaScript's: written for who evaluates it.
+            (b'a'..=b'z' | b'A'..=b'Z' | b'_' | b'$', Next::Key | Next::KeyOrEnd) => self.given_up = true,
             (_, Next::Value | Next::ValueOrEnd) => match WORDS.iter().position(|word| word.first() == Some(&byte)) {
                 Some(word) => self.begin(Token::Word(word, 1)),
                 None => self.fail(),
@@ -201,6 +203,7 @@ mod tests {
             b")]}',\n{\"a\":1}",
             b"while(1);{\"a\":1}",
             b"callback({\"a\":1})",
+            b"{e:\"x\",c:1}",
             b"OK",
         ] {
             assert_eq!(wrong(body), None, "{}", body.escape_ascii());
