@@ -12,7 +12,6 @@ use faultmap_capture::packet::Captured;
 use faultmap_capture::report::Left;
 use faultmap_wire::dissect::dissect;
 use std::collections::{HashMap, HashSet};
-use std::ops::ControlFlow;
 
 /// Packets that match and are remembered by number, for findings of no flow.
 const MOST_PACKETS: usize = 1 << 20;
@@ -129,15 +128,12 @@ impl Narrow {
         let keys = reading::keys(args)?;
         analysis.use_keys(keys.clone());
         let records: HashMap<FlowId, _> = outcome.flows.iter().map(|record| (record.id, record)).collect();
-        reading::read(args, &keys, |packet| {
-            analysis.packet(packet);
-            let place = analysis.place();
+        reading::follow(args, &keys, &mut analysis, |packet, place| {
             let record = place.and_then(|place| records.get(&place.flow));
             let facts = record.map(|record| FlowFacts { record, findings: &outcome.findings });
             if self.matches(packet, facts.as_ref().map(|facts| facts as &dyn Facts)) {
                 self.remember(packet, place);
             }
-            Ok(ControlFlow::Continue(()))
         })?;
         Ok(())
     }
