@@ -240,23 +240,28 @@ pub(in crate::causes) mod tests {
         check(vec![route(), own("clamped-mss", DialogueOutcome::Silent { waited_ms: 2e3, received_bytes: 1 }), silent()], None);
     }
 
+    /// Small datagrams are answered, and so many of the large ones.
+    fn sized(large: (u32, u32), largest_answered_bytes: Option<u32>) -> SizeProbe {
+        SizeProbe {
+            to: "10.2.0.10".parse().expect("ip"),
+            transport: Some(crate::observation::Transport::Udp),
+            small_bytes: 128,
+            small: (2, 2),
+            large_bytes: 1500,
+            large,
+            too_big: None,
+            largest_answered_bytes,
+        }
+    }
+
     #[test]
     fn an_upload_that_is_not_acknowledged_where_large_packets_vanish_meets_the_limit() {
-        use crate::observation::{TcpHealth, Transport};
+        use crate::observation::TcpHealth;
         let check = |unacked, large, expect| {
             let Seen::HttpExchange(mut upload) = exchange("default", silent()) else { panic!("an exchange") };
             upload.method = "POST".to_owned();
             upload.tcp = Some(TcpHealth { unacked, backoff: if unacked > 0 { 5 } else { 0 }, ..TcpHealth::default() });
-            let probe = SizeProbe {
-                to: "10.2.0.10".parse().expect("ip"),
-                transport: Some(Transport::Udp),
-                small_bytes: 128,
-                small: (2, 2),
-                large_bytes: 1500,
-                large,
-                too_big: None,
-                largest_answered_bytes: Some(1194),
-            };
+            let probe = sized(large, Some(1194));
             let connect = connect("10.2.0.10:80", Role::Target, connected());
             let seen = vec![route_via("10.2.0.10"), connect, Seen::HttpExchange(upload), Seen::SizeProbe(probe)];
             assert_eq!(claims(&CAUSE, &recording("http://10.2.0.10/", seen)), expect);
@@ -280,20 +285,11 @@ pub(in crate::causes) mod tests {
 
     #[test]
     fn an_answer_in_slow_pieces_where_large_packets_vanish_degrades() {
-        use crate::observation::{BodyReading, Transport};
+        use crate::observation::BodyReading;
         let check = |took_ms, large, expect| {
             let body = BodyReading { wire_bytes: 30_900, took_ms, ..BodyReading::default() };
             let slow = HttpOutcome::Response(Box::new(HttpResponse { status: 200, body, ..HttpResponse::default() }));
-            let probe = SizeProbe {
-                to: "10.2.0.10".parse().expect("ip"),
-                transport: Some(Transport::Udp),
-                small_bytes: 128,
-                small: (2, 2),
-                large_bytes: 1500,
-                large,
-                too_big: None,
-                largest_answered_bytes: None,
-            };
+            let probe = sized(large, None);
             let connect = connect("10.2.0.10:80", Role::Target, connected());
             let seen = vec![route_via("10.2.0.10"), connect, exchange("default", slow), Seen::SizeProbe(probe)];
             assert_eq!(claims(&CAUSE, &recording("http://10.2.0.10/", seen)), expect);
