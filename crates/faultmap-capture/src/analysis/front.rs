@@ -46,7 +46,7 @@ impl Addressed {
     pub(super) fn of(captured: &Captured<'_>, frame: &Frame<'_>, packet: &Packet<'_>) -> Option<Self> {
         let Transport::Tcp(tcp, payload) = packet.transport else { return None };
         let (key, low_sends) = key_of(frame, packet)?;
-        let macs = frame.macs.filter(|_| frame.tunnels == 0);
+        let macs = frame.own_macs();
         let header = Header::of(captured.bytes, packet, &tcp, payload);
         Some(Self { key, low_sends, macs, fragment: packet.ip.fragment.is_some(), header })
     }
@@ -96,7 +96,7 @@ impl Front {
         if look.damaged {
             return look;
         }
-        let way = frame.macs.filter(|_| frame.tunnels == 0).map_or(0, way);
+        let way = frame.own_macs().map_or(0, way);
         look.likeness = self.copies.look(packet.bytes, captured.at, way);
         if look.is_followed() && is_asked_for(packet) {
             look.checksum = transport_checksum(packet);

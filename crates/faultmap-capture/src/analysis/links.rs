@@ -90,7 +90,7 @@ impl Links {
                 Some(Silence { since: last, until: at, packet, frames: 0, introduced: Vec::new(), asked_anew: Vec::new(), asked: false });
         }
         self.count(at);
-        let from = frame.macs.filter(|_| frame.tunnels == 0).map(|(from, _)| from);
+        let from = frame.own_macs().map(|(from, _)| from);
         let said = word(frame);
         if let Some(silence) = self.silence.as_mut() {
             silence.frames = silence.frames.saturating_add(1);

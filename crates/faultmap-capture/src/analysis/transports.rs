@@ -37,7 +37,7 @@ struct Sent {
 
 impl Sent {
     fn of(frame: &Frame<'_>, packet: &Packet<'_>) -> Self {
-        let macs = frame.macs.filter(|_| frame.tunnels == 0);
+        let macs = frame.own_macs();
         Self { by: packet.ip.src, ttl: packet.ip.hop_limit, payload_len: packet.payload_len, macs, fragment: packet.ip.fragment.is_some() }
     }
 }

@@ -181,6 +181,11 @@ struct Source<'a> {
 }
 
 impl Frame<'_> {
+    /// Source and destination on the medium, where they are those of `network`'s packet: below a tunnel they are its ends'.
+    pub fn own_macs(&self) -> Option<(Mac, Mac)> {
+        self.macs.filter(|_| self.tunnels == 0)
+    }
+
     /// Every header, with its place. Walks through the frame once more: who follows flows never asks, and does not pay for it.
     #[must_use]
     pub fn spans(&self) -> Spans {
